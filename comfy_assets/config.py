@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from .host.access import parse_allowed_host
 from .ignored_files import parse_patterns
 
+BASE_DIRECTORY = "COMFY_ASSETS_BASE_DIRECTORY"
 _FALSE = frozenset({"0", "false", "no", "off"})
 # A source of Content-Security-Policy. Nothing else may get into the header: a semicolon would begin another rule.
 _SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
@@ -39,6 +40,7 @@ class Config:
     and ``civitai_url`` are the addresses of mirrors of these providers, "" for the providers themselves.
 
     ``exclude`` are the patterns of files and folders that are left out of the library: see ``ExcludePatterns``.
+    ``base_directory`` is the folder of ComfyUI that commands work on, "" for the one around the current folder.
     """
 
     scan_on_start: bool = True
@@ -65,6 +67,7 @@ class Config:
     huggingface_url: str = ""
     civitai_url: str = ""
     exclude: tuple[str, ...] = ()
+    base_directory: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Config:
@@ -95,6 +98,7 @@ class Config:
             civitai_url=_address(environment, "COMFY_ASSETS_CIVITAI_URL"),
             exclude=exclude_patterns(environment),
             idle_thumbnails=_flag(environment, "COMFY_ASSETS_IDLE_THUMBNAILS", cls.idle_thumbnails),
+            base_directory=base_directory_setting(environment),
             thumbnail_cache_size=cls.thumbnail_cache_size if cache_size is None else cache_size,
         )
 
@@ -106,6 +110,11 @@ def exclude_patterns(environment: Mapping[str, str] = os.environ) -> tuple[str, 
         return parse_patterns(environment.get(name, ""))
     except ValueError as error:
         raise ValueError(f"{name} must list patterns of names such as *.bak, or of paths: {error}") from error
+
+
+def base_directory_setting(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the folder that commands work on if no option names one; "" if it is not set."""
+    return environment.get(BASE_DIRECTORY, "").strip()
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

@@ -395,12 +395,18 @@ PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED = range(5)
 JOB_STATUSES = ("pending", "in_progress", "completed", "failed", "cancelled")
 FINAL = frozenset({COMPLETED, FAILED, CANCELLED})
 
-JobSort = Literal["create_time", "execution_time"]
+# "state" has running jobs first, then waiting ones in the order of the queue, then ended ones, the latest first.
+JobSort = Literal["create_time", "execution_time", "state"]
 MEDIA = {"image": 1, "video": 2, "audio": 4, "3d": 8}  # kinds of outputs, as the bits of Job.media
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A job in a list. ``preview`` and ``error`` are JSON objects; ``duration`` is in milliseconds."""
+    """A job in a list. ``preview`` and ``error`` are JSON objects; ``duration`` is in milliseconds.
+
+    ``prompt`` are the first words of the prompt, None if they are not known yet. ``workflow_name`` is None unless the
+    workflow is saved and has a name. ``deleted_outputs`` counts the output assets that were deleted and are in the
+    trash.
+    """
 
     row_id: int
     id: str
@@ -418,6 +424,9 @@ class Job(msgspec.Struct, frozen=True):
     previewable_count: int
     preview: str | None
     error: str | None
+    prompt: str | None
+    workflow_name: str | None
+    deleted_outputs: int
 
 
 class JobRecord(msgspec.Struct, frozen=True):
@@ -482,7 +491,8 @@ WorkflowSort = Literal["create_time", "update_time", "name"]
 class Workflow(msgspec.Struct, frozen=True):
     """A saved workflow, without its content. ``forked_from_…`` are the ids of the workflow and version it copies.
 
-    ``path`` is the path of its file in the owner's folder of workflows; None without a file.
+    ``path`` is the path of its file in the owner's folder of workflows; None without a file. ``preview`` is the output
+    of its latest job, as of ``Job``. ``deleted_at`` is None unless it is deleted.
     """
 
     row_id: int
@@ -497,6 +507,8 @@ class Workflow(msgspec.Struct, frozen=True):
     created_at: int
     updated_at: int
     path: str | None
+    preview: str | None
+    deleted_at: int | None
 
 
 class WorkflowVersion(msgspec.Struct, frozen=True):
@@ -526,12 +538,18 @@ class WorkflowEdit(msgspec.Struct, frozen=True):
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):
-    """The filter of a list of workflows. The latest versions of those with ``asset_id`` name its content."""
+    """The filter of a list of workflows: those of ``owner``, or all if it is None.
 
-    owner: str
+    ``folder`` selects those whose files are in this folder, "" for the uppermost, and not in a folder of it. The latest
+    versions of those with ``asset_id`` name its content.
+    """
+
+    owner: str | None
     name_contains: str = ""
     default_view: WorkflowView | None = None
     asset_id: str | None = None
+    folder: str | None = None
+    is_deleted: bool = False
 
 
 class WorkflowPage(msgspec.Struct, frozen=True):

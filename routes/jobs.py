@@ -79,17 +79,21 @@ _DEFAULT_STATUS = (
     Raw(b'{"status_str":"success","completed":true,"messages":[]}'),
 )
 # The contract's names, and the names that the stock page uses.
-SortBy = Literal["create_time", "execution_time", "created_at", "execution_duration"]
+SortBy = Literal["create_time", "execution_time", "created_at", "execution_duration", "state"]
 _SORTS: dict[str, JobSort] = {
     "create_time": "create_time",
     "created_at": "create_time",
     "execution_time": "execution_time",
     "execution_duration": "execution_time",
+    "state": "state",
 }
 
 
+_CURSOR_SORTS = ("create_time", "state")
+
+
 class ListJobs(msgspec.Struct, frozen=True):
-    """Query of listJobs. ``asset_id`` and ``q`` are extensions."""
+    """Query of listJobs. ``asset_id``, ``q`` and the order by state are extensions."""
 
     status: Annotated[
         tuple[Annotated[Text, msgspec.Meta(extra_json_schema={"enum": list(JOB_STATUSES)})], ...],
@@ -104,13 +108,15 @@ class ListJobs(msgspec.Struct, frozen=True):
         None
     )
     q: SearchText = ""
-    sort_by: Annotated[SortBy, doc("The field to sort by; the last two are other names of the first two.")] = (
-        "create_time"
-    )
+    sort_by: Annotated[
+        SortBy,
+        doc(
+            "The field to sort by. `created_at` and `execution_duration` are other names of the first two. `state` "
+            "lists running jobs, then waiting ones in the order of the queue, then ended ones, the latest first."
+        ),
+    ] = "create_time"
     sort_order: SortDirection = "desc"
-    after: Annotated[Text | None, doc("The `next_cursor` of the previous page, for jobs sorted by creation time.")] = (
-        None
-    )
+    after: Annotated[Text | None, doc("The previous page's `next_cursor`; not with execution times.")] = None
     offset: Offset = 0
     limit: JobLimit = 100
 
@@ -139,6 +145,13 @@ class JobEntry(msgspec.Struct, kw_only=True):
     outputs_count: Annotated[int | UnsetType, doc("Number of its outputs, once it has finished.")] = UNSET
     previewable_outputs_count: Annotated[int | UnsetType, doc("Number of outputs with a preview.")] = UNSET
     preview_output: Annotated[Raw | UnsetType, doc("The output that represents the job.", **ANY_OBJECT)] = UNSET
+    deleted_outputs_count: Annotated[
+        int | UnsetType, doc("Number of its outputs that were deleted from the library; omitted if none was.")
+    ] = UNSET
+    workflow_name: Annotated[
+        str | UnsetType, doc("Name of the workflow that it was submitted from, if that is saved.")
+    ] = UNSET
+    prompt_text: Annotated[str | UnsetType, doc("The first words of its prompt, up to 200 characters.")] = UNSET
 
 
 class JobDetailResponse(JobEntry, kw_only=True):
@@ -319,16 +332,16 @@ def _filter(query: ListJobs, user: str) -> JobFilter:
 
 
 def _page_request(query: ListJobs) -> JobPage:
-    """Return the requested page. Only the creation time has cursors; other orders ignore ``after``, by the contract."""
+    """Return the requested page. Execution times have no cursors: ``after`` is ignored with them, by the contract."""
     sort = _SORTS[query.sort_by]
-    if query.after is None or sort != "create_time":
+    if query.after is None or sort not in _CURSOR_SORTS:
         return JobPage(sort, query.sort_order, query.limit, query.offset)
     # A cursor states where the page begins: an offset is ignored with it.
     return JobPage(sort, query.sort_order, query.limit, 0, decode_cursor(query.after, sort, query.sort_order))
 
 
 def _next_cursor(page: Page[Job], request: JobPage) -> str | None:
-    if page.next_key is None or request.sort != "create_time":
+    if page.next_key is None or request.sort not in _CURSOR_SORTS:
         return None
     return encode_cursor(page.next_key, request.sort, request.order)
 
@@ -360,6 +373,10 @@ def _entry(job: Job) -> dict[str, Any]:
     }
     if job.workflow_id is not None:
         entry["workflow_id"] = job.workflow_id
+    if job.workflow_name is not None:
+        entry["workflow_name"] = job.workflow_name
+    if job.prompt:
+        entry["prompt_text"] = job.prompt
     if job.status in FINAL:
         entry |= _ending(job)
     return entry
@@ -372,6 +389,8 @@ def _ending(job: Job) -> dict[str, Any]:
         "execution_start_time": job.started_at,
         "execution_end_time": job.finished_at,
     }
+    if job.deleted_outputs:
+        ending["deleted_outputs_count"] = job.deleted_outputs
     if job.preview is not None:
         ending["preview_output"] = Raw(job.preview.encode())
     if job.error is not None:

@@ -99,7 +99,7 @@ _MAX_DIGITS = 18  # fits into SQLite's integers
 
 
 class ListWorkflows(msgspec.Struct, frozen=True):
-    """Query of listWorkflows. ``asset_id`` is an extension."""
+    """Query of listWorkflows. ``asset_id``, ``folder`` and ``deleted`` are extensions."""
 
     name: Annotated[Text, doc("Only workflows whose name contains this text; case does not matter.")] = ""
     default_view: Annotated[WorkflowView | None, doc("Only workflows that open in this view.")] = None
@@ -111,6 +111,14 @@ class ListWorkflows(msgspec.Struct, frozen=True):
     limit: ShortPageLimit = 20
     offset: Offset = 0
     after: Annotated[After | None, doc("It replaces `offset`.")] = None
+    folder: Annotated[
+        Text | None,
+        doc(
+            "Only workflows whose files are in this folder, such as `video/tests`; empty for the uppermost one. The "
+            "response then has the folders in it."
+        ),
+    ] = None
+    deleted: Annotated[bool, doc("List deleted workflows, which can be restored, instead of the others.")] = False
     provider: Provider = None
 
 
@@ -184,6 +192,17 @@ class WorkflowResponse(msgspec.Struct, kw_only=True):
     path: Annotated[
         str | UnsetType, doc("Its file in the user's folder, needed to publish it; omitted while it has none.")
     ] = UNSET
+    preview_output: Annotated[
+        Raw | UnsetType, doc("The output that represents its latest job; omitted without one.", **ANY_OBJECT)
+    ] = UNSET
+    deleted_at: Annotated[datetime | UnsetType, doc("Time of its deletion, of a deleted one.")] = UNSET
+
+
+class WorkflowFolderCount(msgspec.Struct):
+    """A folder of workflows."""
+
+    path: Annotated[str, doc("Its path, such as `video/tests`.")]
+    count: Annotated[int, doc("Number of workflows in it and in the folders in it.")]
 
 
 class WorkflowVersionResponse(msgspec.Struct, kw_only=True):
@@ -212,8 +231,9 @@ async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     """Return a page of the user's workflows (listWorkflows)."""
     query = call.query
     # Names are stored in NFC; systems such as macOS send names of files in NFD.
+    folder = None if query.folder is None else query.folder.strip("/")
     name = unicodedata.normalize("NFC", query.name)
-    wanted = WorkflowFilter(call.user, name, query.default_view, query.asset_id)
+    wanted = WorkflowFilter(call.user, name, query.default_view, query.asset_id, folder, query.deleted)
     after = None if query.after is None else decode_cursor(query.after, query.sort, query.order)
     # A cursor states where the page begins: an offset is ignored with it.
     offset = query.offset if after is None else 0
@@ -224,6 +244,9 @@ async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
         cursor = encode_cursor(page.next_key, query.sort, query.order)
         # Pages look for it in either place.
         body["pagination"]["next_cursor"] = body["next_cursor"] = cursor
+    if folder is not None:
+        folders = await call.services.workflows.folders(call.user, folder)
+        body["folders"] = [WorkflowFolderCount(path, count) for path, count in folders]
     return body
 
 
@@ -428,6 +451,8 @@ def workflow_body(workflow: Workflow) -> WorkflowResponse:
         name=_known(workflow.name),
         description=_known(workflow.description),
         path=UNSET if workflow.path is None else f"{FOLDER}/{workflow.path}",
+        preview_output=UNSET if workflow.preview is None else Raw(workflow.preview.encode()),
+        deleted_at=UNSET if workflow.deleted_at is None else utc_time(workflow.deleted_at),
     )
     if workflow.forked_from_id is not None or workflow.forked_from_version_id is not None:
         body.forked_from = WorkflowForkedFrom(_known(workflow.forked_from_id), _known(workflow.forked_from_version_id))
@@ -487,8 +512,9 @@ _WORKFLOW_LIST = Record(
         "data": array(WorkflowResponse, "The workflows."),
         "pagination": PAGINATION,
         "next_cursor": string("The same as in `pagination`."),
+        "folders": array(WorkflowFolderCount, "The folders in the requested folder, if one was requested."),
     },
-    optional=("next_cursor",),
+    optional=("next_cursor", "folders"),
 )
 _VERSION_LIST = Record(
     "WorkflowVersionListResponse",

@@ -62,7 +62,9 @@ async function render(container) {
 
 // The page logs an error for message types that have no listener. The panel adds its own only once it is open, and the
 // first messages come before extensions are set up.
-for (const type of /** @type {const} */ (["assets.changed", "assets.seed.fast_complete"])) page.listen(type, () => {});
+const OWN =
+  /** @type {const} */ (["assets.changed", "assets.seed.fast_complete", "collections.changed", "workflows.changed"]);
+for (const type of OWN) page.listen(type, () => {});
 showScanToasts(page);
 
 const open = logErrors(() => {

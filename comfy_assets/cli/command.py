@@ -1,27 +1,21 @@
-"""Shared parts of the commands: options, the store, confirmations, output, and the formats of values.
-
-Control characters are escaped in all output, so that a file name cannot control the terminal.
-"""
+"""Shared parts of the commands: options, the store, progress, and confirmations."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
-import shutil
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
-from ..config import exclude_patterns
+from ..config import BASE_DIRECTORY, exclude_patterns
 from ..db.connection import Database
 from ..errors import ApiError, StoreError
 from ..host.standalone import (
@@ -34,40 +28,97 @@ from ..host.standalone import (
     read_extra_folders,
 )
 from ..ignored_files import ExcludePatterns
-from ..logs import escaped
+from .output import ProgressBar, complain, say
 
 T = TypeVar("T")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # not subscriptable at run time
 
 # Exit statuses besides 0 (done), 1 (failed or declined) and 130 (Ctrl-C, as shells have it).
 USAGE, PROBLEMS = 2, 3
-UNNAMED = "(unnamed)"
+CLOSED_PIPE = 141  # as shells have it for a program that SIGPIPE ends
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
-_MAX_LINES = 200  # of a list on a terminal
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-_BAR_WIDTH = 24
-_CLEAR_LINE = "\r\x1b[K"
+_SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_MAX_COUNT = 1_000_000
+_EXAMPLES = "examples:\n"
 
 
-def add_group(commands: Commands, name: str, help_text: str) -> Commands:
+class CommandError(Exception):
+    """The command cannot be done; the message says why, and what to do."""
+
+    status = 1
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that escapes its messages, because they repeat the arguments, and keeps lines of examples."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_HelpFormatter, **settings)
+        self.color = False  # of Python 3.14: its codes would be escaped
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        say(*message.removesuffix("\n").split("\n"), to=sys.stderr if file is None else file)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Keeps the lines of examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return text
+        return super()._fill_text(text, width, indent)
+
+
+def new_parser(description: str, examples: Sequence[str]) -> argparse.ArgumentParser:
+    """Return the parser of all commands, with the options that stand before or after a command."""
+    parser = Parser(prog="comfy-assets", description=description, epilog=_epilog(examples))
+    _add_general_options(parser, base_directory=None, verbose=False)
+    return parser
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return _EXAMPLES + textwrap.indent("\n".join(f"comfy-assets {each}" for each in examples), "  ")
+
+
+def _add_general_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Add the options of every command. Without a default, one that stands before the command stays."""
+    parser.add_argument(
+        "--base-directory",
+        type=Path,
+        default=defaults.get("base_directory", argparse.SUPPRESS),
+        metavar="D",
+        help="the folder with models, input, output and user (default: the variable"
+        f" {BASE_DIRECTORY}, or the ComfyUI folder that you are in, or a folder in your user profile)",
+    )
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        default=defaults.get("verbose", argparse.SUPPRESS),
+        help="print log messages",
+    )
+
+
+def add_group(commands: Commands, name: str, help_text: str, examples: Sequence[str]) -> Commands:
     """Add a command that consists of actions, and return the parsers to add them to."""
-    parser = commands.add_parser(name, help=help_text, description=help_text)
+    description = f"{help_text[0].upper()}{help_text[1:]}."
+    parser = commands.add_parser(name, help=help_text, description=description, epilog=_epilog(examples))
+    _add_general_options(parser)
     return parser.add_subparsers(required=True, metavar="ACTION")
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], help_text: str, *, more: str = ""
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help_text: str,
+    examples: Sequence[str],
+    *,
+    more: str = "",
 ) -> argparse.ArgumentParser:
-    """Add a command or action. ``more`` is printed after the help text by its --help."""
+    """Add a command or action. Its --help prints ``more`` after the help text, and examples (without the program)."""
     description = f"{help_text[0].upper()}{help_text[1:]}. {more}".rstrip()
-    parser = commands.add_parser(name, help=help_text, description=description)
+    parser = commands.add_parser(name, help=help_text, description=description, epilog=_epilog(examples))
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "--base-directory",
-        type=Path,
-        metavar="D",
-        help="the folder with models, input, output and user (default: a folder in your user profile)",
-    )
+    _add_general_options(parser)
     return parser
 
 
@@ -115,97 +166,6 @@ def host_on(
     return host
 
 
-def default_base_directory() -> Path:
-    """Return the base directory if none is given: the folder for application data of the platform."""
-    if sys.platform == "win32":
-        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Application Support"
-    else:
-        root = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return root / "comfy-assets"
-
-
-def base_directory(options: argparse.Namespace) -> Path:
-    """Return the base directory, which need not exist."""
-    return Path(options.base_directory or default_base_directory()).absolute()
-
-
-def existing_base(options: argparse.Namespace) -> Path:
-    """Return the base directory. Raises OSError if it does not exist."""
-    base = base_directory(options)
-    if not base.is_dir():
-        raise OSError(f"the folder {base} does not exist")
-    return base
-
-
-def say(*lines: object, to: TextIO | None = None, end: str = "\n") -> None:
-    """Print lines with control characters escaped. Commands print with this function only."""
-    out = sys.stdout if to is None else to
-    for line in lines:
-        print(escaped(str(line)), end=end, file=out, flush=True)
-
-
-def complain(*lines: object) -> None:
-    """Print lines to standard error."""
-    say(*lines, to=sys.stderr)
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that escapes its messages, because they repeat the arguments."""
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        super()._print_message("\n".join(map(escaped, message.split("\n"))), file)
-
-
-class ProgressBar:
-    """A line of progress on a terminal, cleared at the end. Shows nothing if ``out`` is no terminal."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._enabled = out.isatty()
-        self._shown = False
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._shown:
-            self._out.write(_CLEAR_LINE)
-            self._out.flush()
-
-    def show(self, status: Mapping[str, Any]) -> None:
-        """Show a status with the members that ``Indexer.status`` returns."""
-        if self._enabled:
-            # A full line would wrap, and the next one could not replace it.
-            columns = shutil.get_terminal_size().columns
-            self._out.write(_CLEAR_LINE + progress_line(status)[: columns - 1])
-            self._out.flush()
-            self._shown = True
-
-
-def progress_line(status: Mapping[str, Any]) -> str:
-    """Return a status as one line."""
-    if status.get("phase") != "hashing":
-        return f"Listing: {status.get('scanned', 0):,} files"
-    done, total = status.get("bytes_hashed", 0), status.get("bytes_total", 0)
-    share = done / total if total else 1.0
-    filled = round(min(share, 1.0) * _BAR_WIDTH)  # a file that grows meanwhile can make the share exceed 1
-    rate = status.get("bytes_per_second", 0)
-    left = f", {(total - done) / rate:,.0f} s left" if rate and total > done else ""
-    pause = " (paused: a prompt is running)" if status.get("paused") else ""
-    return (
-        f"Reading [{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {share:4.0%}"
-        f" {status.get('hashed', 0):,}/{status.get('total', 0):,} files,"
-        f" {rate / 1e6:,.0f} MB/s{left}{pause}"
-    )
-
-
 @dataclass(frozen=True)
 class Library:
     """An open store without the services of a server. ``tasks`` records tasks in it."""
@@ -250,18 +210,21 @@ async def show_progress(work: Awaitable[T], status: Callable[[], Mapping[str, An
 
 
 async def restore_each(ids: Iterable[str], restore: Callable[[str], Awaitable[str]]) -> int:
-    """Restore several items, print a line for each, and return the number of those that could not be restored."""
-    failed = 0
+    """Restore several items, print a line for each, and return the exit status: 1 if none could be restored."""
+    done, failed = 0, 0
     for item_id in ids:
         try:
             say(await restore(item_id))
-        except ApiError as error:
+            done += 1
+        except (ApiError, CommandError) as error:
             failed += 1
-            complain(f"{item_id}: {error.message}")
-    return failed
+            complain(f"{item_id}: {error}")
+    if not failed:
+        return 0
+    return PROBLEMS if done else CommandError.status
 
 
-class NotConfirmed(Exception):
+class NotConfirmed(CommandError):
     """The user declined, or could not be asked because there is no terminal."""
 
     def __init__(self, *, declined: bool) -> None:
@@ -307,36 +270,25 @@ def size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,9})([kMGT]?B)", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text} is not a size (500MB, 20GB)")
-    return int(int(match[1]) * 1000 ** _UNITS.index(match[2]))
+    return int(match[1]) * _SIZES[match[2]]
 
 
-def print_some(lines: Iterable[str]) -> None:
-    """Print the first lines and the number of the others."""
-    rest = 0
-    for number, line in enumerate(lines):
-        if number < _MAX_LINES:
-            say(line)
-        else:
-            rest += 1
-    if rest:
-        say(f"… and {counted(rest, 'more line')} (--json prints all)")
+def number(text: str) -> int:
+    """Parse a number of up to a million, for argparse."""
+    if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_COUNT):
+        raise argparse.ArgumentTypeError(f"{text} is not a number up to {_MAX_COUNT:,}")
+    return int(text)
 
 
-def written_size(count: int) -> str:
-    """Format a number of bytes as in ``6.46 GB``."""
-    value = float(count)
-    for unit in _UNITS:
-        if value < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    return f"{count} B" if unit == "B" else f"{value:.3g} {unit}"
+def positive(text: str) -> int:
+    """Parse a number from 1 to a million, for argparse."""
+    if number(text) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)
 
 
-def written_time(milliseconds: int) -> str:
-    """Format a time (ms since 1970) as in ``2026-11-24T12:00:00Z``."""
-    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """Format a number with a noun, as in ``1 file`` or ``2,000 files``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+def add_limit(parser: argparse.ArgumentParser, noun: str, default: int = 20) -> None:
+    """Add the option that limits a list."""
+    parser.add_argument(
+        "--limit", type=positive, default=default, metavar="N", help=f"how many {noun} (default: %(default)s)"
+    )

@@ -13,24 +13,25 @@ from ..assets.maintenance.duplicates import DuplicateCopy, DuplicateGroup, Dupli
 from ..assets.maintenance.hardlinks import LinkedCopy, LinkLogError, read_log
 from ..background.cancel import CancelToken
 from ..ids import hash_text
+from .base_directory import existing_base
 from .command import (
     PROBLEMS,
     Commands,
     add_command,
     add_json,
     add_yes,
-    complain,
     confirm,
-    counted,
-    existing_base,
     open_library,
     require_terminal_or_yes,
-    say,
     show_progress,
-    written_size,
-    written_time,
 )
+from .output import complain, counted, say, written_size, written_time
 
+_EXAMPLES = (
+    "duplicates",
+    "duplicates --link",
+    "duplicates --undo user/__comfy_assets/duplicates-20261124-120000.jsonl",
+)
 _MORE = (
     "With --link, copies on the same volume are replaced by hard links to the oldest of them, which frees their space"
     " and keeps all names. Note that linked files are one file with several names: a program that writes into one of"
@@ -40,7 +41,7 @@ _MORE = (
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    parser = add_command(commands, "duplicates", _run, "list files with equal content", more=_MORE)
+    parser = add_command(commands, "duplicates", _run, "list files with equal content", _EXAMPLES, more=_MORE)
     add_json(parser)
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--link", action="store_true", help="replace copies by hard links after comparing them")

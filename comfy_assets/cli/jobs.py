@@ -15,62 +15,78 @@ from ..background.tasks import Task
 from ..db import job_list
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
-from ..ids import canonical_id, now_ms
-from ..jobs import service
+from ..ids import now_ms
+from ..jobs import prompt_text, service
 from ..jobs.outcome import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
+from .base_directory import existing_base
 from .command import (
     Commands,
     add_command,
     add_group,
     add_json,
+    add_limit,
     add_yes,
     age_ms,
     confirm,
-    counted,
-    existing_base,
+    number,
     open_library,
     require_terminal_or_yes,
-    say,
-    written_time,
 )
+from .output import Column, counted, local_time, print_table, say
+from .short_ids import full_id
 
-_DEFAULT_LIMIT = 20
-_MAX_JOBS = 1_000_000
+_COLUMNS = (
+    Column("SUBMITTED"),
+    Column("STATUS"),
+    Column("TIME", True),
+    Column("ID"),
+    Column("WORKFLOW"),
+    Column("PROMPT"),
+)
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    actions = add_group(commands, "jobs", "list and show jobs, or delete old records")
-    list_ = add_command(actions, "list", _list, "list jobs, the latest first")
+    actions = add_group(
+        commands,
+        "jobs",
+        "list and show jobs, or delete old records",
+        ("jobs list --status failed", "jobs show 018f4a1c", "jobs prune --older-than 90d"),
+    )
+    list_ = add_command(
+        actions,
+        "list",
+        _list,
+        "list jobs, the latest first",
+        ("jobs list", "jobs list --status failed --status cancelled", "jobs list --limit 1000 --json"),
+    )
     list_.add_argument(
         "--status", action="append", choices=JOB_STATUSES, help="only jobs in this state (can be repeated)"
     )
-    list_.add_argument(
-        "--limit", type=_positive, default=_DEFAULT_LIMIT, metavar="N", help="how many jobs (default: %(default)s)"
+    add_limit(list_, "jobs")
+    show = add_command(
+        actions,
+        "show",
+        _show,
+        "print the details of a job",
+        ("jobs show 018f4a1c", "jobs show 018f4a1c --graph > graph.json"),
     )
-    show = add_command(actions, "show", _show, "print the details of a job")
-    show.add_argument("id", metavar="ID", help="an id from jobs list")
+    show.add_argument("id", metavar="ID", help="an id from jobs list, or its first characters")
     show.add_argument("--graph", action="store_true", help="only the graph, in the form in which it can be submitted")
-    prune = add_command(actions, "prune", _prune, "delete the records of finished jobs, but not their files")
+    prune = add_command(
+        actions,
+        "prune",
+        _prune,
+        "delete the records of finished jobs, but not their files",
+        ("jobs prune --older-than 90d", "jobs prune --keep 10000 --yes"),
+    )
     prune.set_defaults(refuse=prune.error)  # argparse cannot require one of two options that may also be combined
     prune.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended longer ago: 12h, 90d, 8w")
-    prune.add_argument("--keep", type=_number, metavar="N", help="keep the latest N jobs, whatever their age")
+    prune.add_argument("--keep", type=number, metavar="N", help="keep the latest N jobs, whatever their age")
     add_yes(prune)
     for parser in (list_, show):
         add_json(parser)
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= _MAX_JOBS):
-        raise argparse.ArgumentTypeError(f"{text} is not a number up to {_MAX_JOBS:,}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _number(text) == 0:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return int(text)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -78,18 +94,22 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps([_as_json(job) for job in page.items]))
         return 0
-    for job in page.items:
-        status = JOB_STATUSES[job.status]
-        say(f"{written_time(job.created_at)}  {status:11}  {_duration(job):>9}  {job.id}  {job.workflow_id or '-'}")
+    print_table(_COLUMNS, map(_cells, page.items))
     say(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
     return 0
+
+
+def _cells(job: Job) -> tuple[str, ...]:
+    workflow = job.workflow_name or job.workflow_id or "-"
+    return local_time(job.created_at), JOB_STATUSES[job.status], _duration(job), job.id, workflow, job.prompt or ""
 
 
 async def _latest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
     # Jobs of every user: whoever can read the store's file can read them anyway.
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(base) as library:
-        return await job_list.list_page(library.db, wanted, JobPage(limit=limit))
+        page = await job_list.list_page(library.db, wanted, JobPage(limit=limit))
+        return msgspec.structs.replace(page, items=await prompt_text.completed(library.db, page.items))
 
 
 def _duration(job: Job) -> str:
@@ -103,6 +123,8 @@ def _as_json(job: Job) -> dict[str, Any]:
         "status": JOB_STATUSES[job.status],
         "owner": job.owner,
         "workflow_id": job.workflow_id,
+        "workflow_name": job.workflow_name,
+        "prompt_text": job.prompt or None,
         "create_time": job.created_at,
         "execution_start_time": job.started_at,
         "execution_end_time": job.finished_at,
@@ -127,25 +149,21 @@ def _show(options: argparse.Namespace) -> int:
 
 async def _record(base: Path, text: str) -> JobRecord:
     async with open_library(base) as library:
-        job = await job_rows.get(library.db, _canonical(text))
+        job = await job_rows.get(library.db, await full_id(library.db, "job", text))
         if job is None:
             raise JobNotFoundError("There is no such job.", details={"id": text})
         return (await job_rows.records_of(library.db, [job.row_id]))[0]
-
-
-def _canonical(text: str) -> str:
-    """Return a UUID in canonical form; other ids, which older servers allow, as they are."""
-    return canonical_id(text) or text
 
 
 def _details(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
     yield f"id          {job.id}"
     yield f"status      {JOB_STATUSES[job.status]}"
     if job.workflow_id is not None:
-        yield f"workflow    {job.workflow_id}"
-    yield f"submitted   {written_time(job.created_at)}"
+        name = f" ({job.workflow_name})" if job.workflow_name is not None else ""
+        yield f"workflow    {job.workflow_id}{name}"
+    yield f"submitted   {local_time(job.created_at)}"
     if job.finished_at is not None:
-        yield f"ended       {written_time(job.finished_at)}, after {_duration(job)}"
+        yield f"ended       {local_time(job.finished_at)}, after {_duration(job)}"
     yield f"graph       {counted(len(graph), 'node')}"
     for slot, item in countable(outputs):
         if (file := as_file(item)) is not None:

@@ -22,40 +22,52 @@ from ..db import assets, files, trash
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from ..ids import hash_text
+from .base_directory import existing_base
 from .command import (
     PROBLEMS,
     Commands,
-    ProgressBar,
     add_command,
     add_extra_paths,
     add_json,
-    complain,
-    counted,
-    existing_base,
     extra_folders,
     host_on,
     open_library,
-    say,
     show_progress,
-    written_size,
 )
+from .output import Column, ProgressBar, complain, counted, print_table, say, written_size
 
 _VERIFY_MORE = (
     "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"
     " removed since the last scan. Nothing is changed. The exit status is 0 if no file is damaged or unreadable."
 )
+_KINDS = (Column("KIND"), Column("FILES", True), Column("SIZE", True))
 # In the order in which they are printed.
 _LABELS = {"damaged": "DAMAGED", "unreadable": "UNREADABLE", "changed": "changed", "missing": "missing"}
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    scan = add_command(commands, "scan", _scan, "index and hash the files of the library, then exit")
+    scan = add_command(
+        commands,
+        "scan",
+        _scan,
+        "index and hash the files of the library, then exit",
+        ("scan", "scan --no-hash", "scan --base-directory path/to/ComfyUI --json"),
+    )
     add_extra_paths(scan)
     scan.add_argument("--no-hash", action="store_true", help="index the files without reading them")
     add_json(scan)
-    add_json(add_command(commands, "status", _status, "print what the library contains"))
-    add_json(add_command(commands, "verify", _verify, "read every file again and compare its hash", more=_VERIFY_MORE))
+    status = add_command(commands, "status", _status, "print what the library contains", ("status", "status --json"))
+    verify = add_command(
+        commands,
+        "verify",
+        _verify,
+        "read every file again and compare its hash",
+        ("verify", "verify --json"),
+        more=_VERIFY_MORE,
+    )
+    for parser in (status, verify):
+        add_json(parser)
 
 
 def _scan(options: argparse.Namespace) -> int:
@@ -110,8 +122,8 @@ async def _follow(work: asyncio.Event | asyncio.Task[None], indexer: Indexer, ba
 
 def _print_summary(summary: dict[str, object]) -> None:
     say(
-        f"{summary['files']} files indexed in {summary['index_seconds']} s,"
-        f" hashed in {summary['hash_seconds']} s, {summary['errors']} problems"
+        f"{counted(int(str(summary['files'])), 'file')} indexed in {summary['index_seconds']} s,"
+        f" hashed in {summary['hash_seconds']} s, {counted(int(str(summary['errors'])), 'problem')}"
     )
     problems = summary["problems"]
     for problem in problems if isinstance(problems, list) else ():
@@ -126,9 +138,11 @@ def _status(options: argparse.Namespace) -> int:
     say(
         answer["store"],
         ", ".join(f"{name} {version}" for name, version in answer["versions"].items()),
-        f"{answer['assets']} assets, {answer['missing']} missing,"
-        f" {answer['pending']} not hashed yet ({written_size(answer['pending_bytes'])})",
     )
+    print_table(
+        _KINDS, [(name, f"{kind['files']:,}", written_size(kind["bytes"])) for name, kind in answer["kinds"].items()]
+    )
+    say(_summary(answer))
     if answer["deleted"]:
         deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
         say(f"{deleted} can be restored, with {kept} of files in the trash")
@@ -137,16 +151,24 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _summary(answer: dict[str, Any]) -> str:
+    parts = [counted(answer["assets"], "asset"), f"{answer['missing']:,} missing"]
+    if answer["pending"]:
+        parts.append(f"{answer['pending']:,} not hashed yet ({written_size(answer['pending_bytes'])})")
+    return ", ".join(parts)
+
+
 async def _read_status(base: Path) -> dict[str, Any]:
     async with open_library(base) as library:
-        count, size = await files.pending_totals(library.db)
+        count, unread = await files.pending_totals(library.db)
         deleted = await trash.entries(library.db)
         return {
             "store": str(library.host.data_directory() / STORE_NAME),
             "assets": await assets.count(library.db),
+            "kinds": {kind: {"files": n, "bytes": size} for kind, n, size in await files.totals_of_kinds(library.db)},
             "missing": await files.missing_count(library.db),
             "pending": count,
-            "pending_bytes": size,
+            "pending_bytes": unread,
             "deleted": len(deleted),
             "trash_bytes": sum(entry.size for entry in deleted if entry.stored is not None),
             "versions": _versions(),

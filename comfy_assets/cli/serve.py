@@ -11,8 +11,15 @@ from pathlib import Path
 
 from ..host.standalone import WebFiles, installed_page
 from ..plugin import attach
-from .command import Commands, add_command, add_extra_paths, base_directory, extra_folders, host_on, say
+from .base_directory import base_to_serve
+from .command import Commands, add_command, add_extra_paths, extra_folders, host_on
+from .output import say
 
+_EXAMPLES = (
+    "serve",
+    "serve --base-directory path/to/ComfyUI --port 8189",
+    "serve --host 0.0.0.0 --multi-user             # for other machines of your network",
+)
 _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 _PICTURES = (("dawn", (250, 170, 90)), ("noon", (90, 170, 250)), ("dusk", (120, 80, 160)))
 _MODELS = (("checkpoints/sample-base.safetensors", "sdxl"), ("loras/sample-style.safetensors", "sdxl"))
@@ -21,7 +28,7 @@ _SIDE = 256  # pixels of a picture
 
 def add_to(commands: Commands) -> None:
     """Add the command."""
-    serve = add_command(commands, "serve", _serve, "run the API without ComfyUI")
+    serve = add_command(commands, "serve", _serve, "run the API without ComfyUI", _EXAMPLES)
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -42,9 +49,9 @@ def _port(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    base = base_directory(options)
+    base, is_default = base_to_serve(options)
     # Never into a folder that the user has chosen, or has used before.
-    if options.base_directory is None and not base.exists():
+    if is_default and not base.exists():
         make_sample_library(base)
         say(f"Created a small sample library in {base}. Use --base-directory for your own.")
     web_files = WebFiles(None if options.own_page else installed_page(), _PACKS)

@@ -13,8 +13,8 @@ from ..assets.trash import AssetTrash
 from ..db.trash import DeletedAsset
 from ..host.standalone import ExtraFolder
 from ..ids import now_ms
+from .base_directory import existing_base
 from .command import (
-    PROBLEMS,
     Commands,
     add_command,
     add_extra_paths,
@@ -23,26 +23,42 @@ from .command import (
     add_yes,
     age_ms,
     confirm,
-    counted,
-    existing_base,
     extra_folders,
     open_library,
     require_terminal_or_yes,
     restore_each,
-    say,
-    written_size,
-    written_time,
 )
+from .output import Column, counted, local_time, print_table, say, written_size, written_time
+from .short_ids import full_id
+
+_COLUMNS = (Column("DELETED"), Column("SIZE", True), Column("KEPT"), Column("ID"), Column("NAME"))
 
 
 def add_to(commands: Commands) -> None:
     """Add the commands."""
-    actions = add_group(commands, "trash", "list and restore deleted assets, or empty the trash")
-    add_json(add_command(actions, "list", _list, "list deleted assets, the latest first"))
-    restore = add_command(actions, "restore", _restore, "restore deleted assets with their files")
-    restore.add_argument("ids", nargs="+", metavar="ID", help="an id from trash list")
+    actions = add_group(
+        commands,
+        "trash",
+        "list and restore deleted assets, or empty the trash",
+        ("trash list", "trash restore 018f4a1c", "trash empty --older-than 30d"),
+    )
+    add_json(
+        add_command(
+            actions, "list", _list, "list deleted assets, the latest first", ("trash list", "trash list --json")
+        )
+    )
+    restore = add_command(
+        actions, "restore", _restore, "restore deleted assets with their files", ("trash restore 018f4a1c",)
+    )
+    restore.add_argument("ids", nargs="+", metavar="ID", help="an id from trash list, or its first characters")
     add_extra_paths(restore)
-    empty = add_command(actions, "empty", _empty, "remove the files in the trash for good")
+    empty = add_command(
+        actions,
+        "empty",
+        _empty,
+        "remove the files in the trash for good",
+        ("trash empty", "trash empty --older-than 30d --yes"),
+    )
     empty.add_argument("--older-than", type=age_ms, metavar="AGE", help="only assets deleted longer ago: 12h, 30d, 8w")
     add_yes(empty)
 
@@ -52,11 +68,14 @@ def _list(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps([_as_json(entry) for entry in entries]))
         return 0
-    for entry in entries:
-        kept = "file in the trash" if entry.stored is not None else "record only"
-        say(f"{entry.id}  {written_time(entry.deleted_at)}  {written_size(entry.size):>8}  {kept:17}  {entry.name}")
+    print_table(_COLUMNS, map(_cells, entries))
     say(f"{counted(len(entries), 'deleted asset')}, {written_size(_kept_bytes(entries))} of files in the trash")
     return 0
+
+
+def _cells(entry: DeletedAsset) -> tuple[str, ...]:
+    kept = "file in the trash" if entry.stored is not None else "record only"
+    return local_time(entry.deleted_at), written_size(entry.size), kept, entry.id, entry.name
 
 
 async def _entries(base: Path) -> list[DeletedAsset]:
@@ -81,8 +100,7 @@ def _as_json(entry: DeletedAsset) -> dict[str, Any]:
 
 def _restore(options: argparse.Namespace) -> int:
     base = existing_base(options)
-    failed = asyncio.run(_restore_all(base, extra_folders(options), options.ids))
-    return PROBLEMS if failed else 0
+    return asyncio.run(_restore_all(base, extra_folders(options), options.ids))
 
 
 async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[str]) -> int:
@@ -90,7 +108,7 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
         bin_ = AssetTrash(library.db, library.host)
 
         async def restore(asset_id: str) -> str:
-            asset = await bin_.restore(asset_id)
+            asset = await bin_.restore(await full_id(library.db, "deleted asset", asset_id))
             path = asset.location and Path(asset.location.folder, asset.location.name)
             return f"{asset.id}  {path or asset.name}"
 

@@ -302,6 +302,15 @@ async def pending_totals(db: Database) -> tuple[int, int]:
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
+async def totals_of_kinds(db: Database) -> list[tuple[str, int, int]]:
+    """Return the kinds of folders with the numbers and the bytes of the files in them, without missing ones."""
+    rows = await db.fetch_all(
+        "SELECT d.kind, count(*), sum(f.size) FROM files f JOIN folders d ON d.id = f.folder_id"
+        " WHERE f.missing = 0 GROUP BY d.kind ORDER BY d.kind"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
 async def present_in(db: Database, folder: str) -> list[tuple[int, str]]:
     """Return ids and names of the files in a folder that are not marked missing."""
     rows = await db.fetch_all(

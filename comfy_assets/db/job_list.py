@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from ..models import CursorKey, Job, JobFilter, JobPage, Page
+from ..models import FINAL, CursorKey, Job, JobFilter, JobPage, Page
 from . import fulltext, jobs
 from .connection import Database
 from .sql import Row, after_key, json_array, order_by
@@ -31,6 +31,48 @@ class _Selection:
 
 async def list_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
     """Return one page of the jobs that pass the filter, and the total number of them."""
+    return await (_page_by_state(db, wanted, page) if page.sort == "state" else _sorted_page(db, wanted, page))
+
+
+async def _page_by_state(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
+    """Return a page of the active jobs in the order of the queue, followed by the ended ones, the latest first.
+
+    A cursor leads into the ended jobs: pages before it are reached by their offset.
+    """
+    active = await _active(db, replace(wanted, statuses=tuple(s for s in wanted.statuses if s not in FINAL)))
+    first = [] if page.after is not None else active[page.offset : page.offset + page.limit]
+    ended = JobPage(
+        limit=max(page.limit - len(first), 1),
+        offset=max(page.offset - len(active), 0) if page.after is None else 0,
+        after=page.after,
+    )
+    found = await _sorted_page(db, replace(wanted, statuses=tuple(s for s in wanted.statuses if s in FINAL)), ended)
+    total = len(active) + found.total
+    if len(first) == page.limit:  # no ended job from which a cursor could go on: the next page needs an offset
+        return Page(first, total, page.offset + page.limit < total)
+    return Page([*first, *found.items], total, found.has_more, found.next_key)
+
+
+async def _active(db: Database, wanted: JobFilter) -> list[Job]:
+    """Return all active jobs that pass the filter: a queue is short, beside all jobs that have ended."""
+    if not wanted.statuses:
+        return []
+    selection = _select(wanted)
+    rows = await db.fetch_all(
+        f"SELECT {jobs.COLUMNS.sql} FROM jobs j WHERE j.status IN ({_listed(wanted)}) AND {selection.where}"
+        " ORDER BY j.status DESC, j.number, j.id",
+        selection.parameters,
+    )
+    found = jobs.COLUMNS.read_all(rows)
+    if wanted.words or wanted.excluded:
+        ids = await fulltext.jobs_of_words(db, wanted.words, wanted.excluded)
+        found = [job for job in found if job.row_id in ids]
+    return found
+
+
+async def _sorted_page(db: Database, wanted: JobFilter, page: JobPage) -> Page[Job]:
+    if not wanted.statuses:
+        return Page([], 0, has_more=False)
     if wanted.words or wanted.excluded:
         found = await fulltext.jobs_of_words(db, wanted.words, wanted.excluded)
         return await _page_of_found(db, wanted, page, found)

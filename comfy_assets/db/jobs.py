@@ -32,6 +32,11 @@ COLUMNS = Columns(
     preview="j.preview",
     # Few jobs fail, and lists show nothing else of a record: only their records are read.
     error=f"CASE WHEN j.status = {FAILED} THEN (SELECT error FROM job_records WHERE job_id = j.id) END",
+    prompt="j.prompt",
+    workflow_name="CASE WHEN j.workflow_id IS NOT NULL THEN (SELECT w.name FROM workflows w"
+    " WHERE w.uuid = j.workflow_id AND w.owner = j.owner AND w.deleted_at IS NULL) END",
+    deleted_outputs="CASE WHEN j.outputs_count > 0 THEN (SELECT count(*) FROM job_outputs o"
+    " JOIN trash t ON t.asset_id = o.asset_id WHERE o.job_id = j.id) ELSE 0 END",
 )
 VISIBLE = "j.owner IN ('', ?)"
 _ACTIVE = f"status IN ({PENDING}, {IN_PROGRESS})"
@@ -76,6 +81,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     run: int = 0
     problem: str | None = None
     started_at: int | None = None  # when it began, if it did so before it was added
+    prompt: str | None = None
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
@@ -106,11 +112,14 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     await tx.execute_many(
         "INSERT INTO jobs"
         " (uuid, owner, status, number, seat, workflow_id, workflow_version_id, created_at, updated_at, run,"
-        " started_at)"
+        " started_at, prompt)"
         f" VALUES (?1, ?2, CASE WHEN ?9 IS NULL THEN {PENDING} ELSE {IN_PROGRESS} END, ?3, ?4, ?5, ?6, ?7,"
-        " max(?7, coalesce(?9, 0)), ?8, max(?7, ?9))",
+        " max(?7, coalesce(?9, 0)), ?8, max(?7, ?9), ?10)",
         [
-            (j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id, j.at, j.run, j.started_at)
+            (
+                *(j.id, j.owner, j.number, j.seat, j.workflow_id, j.workflow_version_id),
+                *(j.at, j.run, j.started_at, j.prompt),
+            )
             for j in jobs
         ],
     )
@@ -223,6 +232,30 @@ async def get_many(db: Database | Transaction, job_ids: Iterable[str]) -> list[J
         f"SELECT {COLUMNS.sql} FROM jobs j WHERE j.uuid IN (SELECT value FROM json_each(?))", (ids,)
     )
     return COLUMNS.read_all(rows)
+
+
+_LARGEST_GRAPH = 1 << 20  # compressed bytes; the prompt of a larger one is not shown
+
+
+async def without_prompt(db: Database, limit: int) -> list[int]:
+    """Return rows of jobs whose prompts have not been read, the latest first."""
+    rows = await db.fetch_all("SELECT id FROM jobs WHERE prompt IS NULL ORDER BY id DESC LIMIT ?", (limit,))
+    return [row[0] for row in rows]
+
+
+async def graphs_of(db: Database, row_ids: Sequence[int]) -> list[tuple[int, bytes]]:
+    """Return rows of jobs with their compressed graphs. Graphs that are too large for a list are left out."""
+    rows = await db.fetch_all(
+        "SELECT r.job_id, d.body FROM json_each(?) e CROSS JOIN job_records r ON r.job_id = e.value"
+        " JOIN documents d ON d.id = r.graph_id WHERE length(d.body) <= ?",
+        (json_array(row_ids), _LARGEST_GRAPH),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def set_prompts(tx: Transaction, prompts: Sequence[tuple[int, str]]) -> None:
+    """Store the first words of prompts by row."""
+    await tx.execute_many("UPDATE jobs SET prompt = ?2 WHERE id = ?1", prompts)
 
 
 _RECORD = f"{COLUMNS.sql}, g.body, w.body, r.extra_data, r.targets, r.shown, r.result, r.problem, j.run"

@@ -91,6 +91,29 @@ async def change_uses(tx: Transaction, workflow: int, kind: str, new_kind: str) 
     )
 
 
+class ListedShare(msgspec.Struct, frozen=True):
+    """A share in a list of all: published at a time in ms, with the number of its assets."""
+
+    share_id: str
+    workflow_id: str
+    name: str
+    owner: str
+    version: int
+    assets: int
+    published_at: int
+
+
+async def listed(db: Database) -> list[ListedShare]:
+    """Return the shares of all users, the latest first, without those of deleted workflows."""
+    rows = await db.fetch_all(
+        "SELECT s.share_id, w.uuid, s.name, w.owner, s.version,"
+        " (SELECT count(*) FROM shared_assets WHERE share_id = s.id), s.published_at"
+        " FROM shares s JOIN workflows w ON w.id = s.workflow_id WHERE w.deleted_at IS NULL"
+        " ORDER BY s.published_at DESC, s.id DESC"
+    )
+    return [ListedShare(*row) for row in rows]
+
+
 async def get(db: Database | Transaction, share_id: str) -> tuple[PublishedWorkflow, bytes] | None:
     """Return a share without its text, and the compressed text; None for an unknown share or a deleted workflow."""
     rows = await db.fetch_all(

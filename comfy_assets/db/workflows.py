@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ..models import (
+    COMPLETED,
     CursorKey,
     Page,
     Workflow,
@@ -39,6 +40,9 @@ COLUMNS = Columns(
     created_at="w.created_at",
     updated_at="w.updated_at",
     path="w.path",
+    preview=f"(SELECT j.preview FROM jobs j WHERE j.workflow_id = w.uuid AND j.status = {COMPLETED}"
+    " AND j.owner IN ('', w.owner) AND j.preview IS NOT NULL ORDER BY j.created_at DESC LIMIT 1)",
+    deleted_at="w.deleted_at",
 )
 _VERSION_COLUMNS = Columns(
     WorkflowVersion,
@@ -369,13 +373,21 @@ async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) ->
 
 
 def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:
-    conditions, parameters = ["w.owner = ? AND w.deleted_at IS NULL"], [wanted.owner]
+    conditions, parameters = [f"w.deleted_at IS {'NOT NULL' if wanted.is_deleted else 'NULL'}"], list[Any]()
+    if wanted.owner is not None:
+        conditions.append("w.owner = ?")
+        parameters.append(wanted.owner)
     if wanted.default_view is not None:
         conditions.append("w.default_view = ?")
         parameters.append(wanted.default_view)
     if wanted.name_contains:
         conditions.append("instr(w.name_key, ?)")
         parameters.append(wanted.name_contains.casefold())
+    if wanted.folder is not None:
+        condition, bound = _in_folder(wanted.folder)
+        start = len(wanted.folder) + 1 if wanted.folder else 0
+        conditions.append(f"{condition} AND NOT instr(substr(coalesce(w.path, ''), {start + 1:d}), '/')")
+        parameters += bound
     if wanted.asset_id is not None:
         conditions.append(f"w.id IN ({_NAMING})")
         parameters += [wanted.asset_id, wanted.owner]
@@ -390,14 +402,33 @@ _NAMING = f"""
 """
 
 
+def _in_folder(folder: str) -> tuple[str, list[Any]]:
+    """Return the condition for workflows in a folder or in one below it, as a range of paths, and its parameters."""
+    # "0" is the character behind the slash.
+    return ("w.path >= ? AND w.path < ?", [f"{folder}/", f"{folder}0"]) if folder else ("TRUE", [])
+
+
+async def folders_in(db: Database, owner: str, folder: str) -> list[tuple[str, int]]:
+    """Return the paths of the folders in a folder of the owner's workflows, each with the number of workflows in it."""
+    condition, parameters = _in_folder(folder)
+    start = len(folder) + 1 if folder else 0
+    rows = await db.fetch_all(
+        "SELECT substr(w.path, 1, ?1 + instr(substr(w.path, ?1 + 1), '/') - 1) AS folder, count(*) FROM workflows w"
+        f" WHERE w.owner = ?2 AND w.deleted_at IS NULL AND {condition.replace('?', '?3', 1).replace('< ?', '< ?4')}"
+        " AND instr(substr(w.path, ?1 + 1), '/') > 0 GROUP BY folder ORDER BY lower(folder), folder",
+        [start, owner, *parameters],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def _count(db: Database, wanted: WorkflowFilter) -> int:
-    if wanted.name_contains or wanted.asset_id is not None:
+    if wanted.name_contains or wanted.folder is not None or wanted.is_deleted or wanted.asset_id is not None:
         where, parameters = _select(wanted)
         rows = await db.fetch_all(f"SELECT count(*) FROM workflows w WHERE {where}", parameters)
     else:
         rows = await db.fetch_all(
             "SELECT coalesce(sum(n), 0) FROM workflow_counts"
-            " WHERE owner = ?1 AND default_view = coalesce(?2, default_view)",
+            " WHERE owner = coalesce(?1, owner) AND default_view = coalesce(?2, default_view)",
             (wanted.owner, wanted.default_view),
         )
     return int(rows[0][0])

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, 
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .. import json_text
 from ..credentials import REDACTED
@@ -23,7 +24,7 @@ from ..host.execution import ExecutionQueue, NodeProgress, in_daemon_thread
 from ..ids import canonical_id
 from ..models import FINAL, Asset, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
-from . import store
+from . import prompt_text, store
 from .live_jobs import LiveJob, spellings
 from .recorder import JobRecorder
 from .recovery import LostJobMonitor
@@ -74,15 +75,15 @@ class JobService:
         """Start the background tasks: find jobs that left the queue without a report, and index new jobs."""
         monitor = LostJobMonitor(self._db, self._queue, self._recorder, self._take_over)
         self._spawn(monitor.run(), "comfy-assets lost jobs")
-        if self._db.can_search:
-            self._spawn(self._index(), "comfy-assets job search index")
+        self._spawn(self._index(), "comfy-assets job search index")
 
     async def list(self, wanted: JobFilter, page: JobPage) -> Page[Job]:
         """Return one page of the jobs that match the filter. Raises SearchUnavailableError."""
         await self._recorder.flush()
         if wanted.words or wanted.excluded:
             await self._search.complete()
-        return await job_list.list_page(self._db, wanted, page)
+        found = await job_list.list_page(self._db, wanted, page)
+        return replace(found, items=await prompt_text.completed(self._db, found.items))
 
     async def get(self, job_id: str, owner: str) -> Job:
         """Return the job. Raises JobNotFoundError, or JobForbiddenError for a job of another user."""
@@ -212,13 +213,16 @@ class JobService:
         return count
 
     async def _index(self) -> None:
-        """Index new jobs while no prompt runs. A search indexes the rest itself and does not wait for this."""
+        """Index new jobs, and read prompts, while no prompt runs. Lists and searches do not wait for this."""
         while True:
             await asyncio.sleep(_INDEX_S)
             if self._host.is_executing():
                 continue
             try:
-                await self._search.complete()
+                if self._db.can_search:
+                    await self._search.complete()
+                while not self._host.is_executing() and await prompt_text.store_some(self._db):
+                    pass
             except sqlite3.Error as error:
                 log.warning("Jobs could not be indexed; the next attempt follows: %s", error)
 

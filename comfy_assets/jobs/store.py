@@ -32,11 +32,13 @@ from .events import (
     OutputShown,
 )
 from .outcome import summarize
+from .prompt_text import first_words
 
 log = logging.getLogger("comfy_assets.jobs")
 
 _decode_graph = msgspec.json.Decoder(dict[str, Any]).decode
 
+_LARGE_GRAPH = 4 << 20  # characters; the prompt of a larger one is not shown
 _LEVEL = 6  # zlib's default
 _SHORT = 512  # bytes
 _SHORT_WINDOW, _SHORT_MEMORY = 10, 4  # a window of 1 KB, a table of 4 KB
@@ -84,8 +86,8 @@ def _merge_starts(rows: EventRows) -> None:
 def _add_rows(rows: EventRows, event: JobEvent, seat: int) -> None:
     match event:
         case JobSubmitted():
-            rows.submitted.append(_new_job(event, seat))
             graph = _graph_of(event.graph.encode())
+            rows.submitted.append(_new_job(event, seat, graph))
             rows.files += [(event.id, event.run, file) for file in named_files(graph)]
         case JobStarted():
             rows.started.append((event.id, event.run, event.at))
@@ -107,7 +109,7 @@ def _graph_of(text: bytes) -> dict[str, Any]:
     return graph
 
 
-def _new_job(event: JobSubmitted, seat: int) -> NewJob:
+def _new_job(event: JobSubmitted, seat: int, graph: dict[str, Any]) -> NewJob:
     return NewJob(
         id=event.id,
         owner=event.owner,
@@ -122,6 +124,7 @@ def _new_job(event: JobSubmitted, seat: int) -> NewJob:
         targets=event.outputs,
         run=event.run,
         problem=event.problem,
+        prompt=first_words(graph) if len(event.graph) <= _LARGE_GRAPH else "",
     )
 
 

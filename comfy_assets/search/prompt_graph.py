@@ -56,10 +56,7 @@ _NONE = frozenset({"", "none", "null", "undefined", "disabled"})
 
 def generation_of_graph(graph: Graph, tool: str = "ComfyUI") -> Generation:
     """Return what a graph says of its picture."""
-    positive = _found_texts(graph, _POSITIVE)
-    negative = _found_texts(graph, _NEGATIVE)
-    if not positive:
-        positive = dict.fromkeys(text for text in _fallback(graph) if text not in negative)
+    positive, negative = _prompts(graph)
     negative = {text: None for text in negative if text not in positive}
     upstream = list(_upstream(graph, _main_sampler(graph)))
     width, height = _size(graph, upstream)
@@ -80,6 +77,20 @@ def generation_of_graph(graph: Graph, tool: str = "ComfyUI") -> Generation:
 
 
 # Prompts
+
+
+def positive_text(graph: Graph) -> str:
+    """Return the prompt of a graph; "" without one."""
+    return "\n".join(_prompts(graph)[0])
+
+
+def _prompts(graph: Graph) -> tuple[dict[str, None], dict[str, None]]:
+    """Return the texts of the prompt and of the negative prompt."""
+    positive = _found_texts(graph, _POSITIVE)
+    negative = _found_texts(graph, _NEGATIVE)
+    if not positive:
+        positive = dict.fromkeys(text for text in _fallback(graph) if text not in negative)
+    return positive, negative
 
 
 def _found_texts(graph: Graph, side: re.Pattern[str]) -> dict[str, None]:

@@ -92,6 +92,10 @@ class WorkflowService:
         """Return one page of the workflows that match the filter (listWorkflows)."""
         return await workflows.list_page(self._db, wanted, page)
 
+    async def folders(self, owner: str, folder: str) -> Sequence[tuple[str, int]]:
+        """Return the folders in a folder of the user's workflows by path, with the numbers of workflows in them."""
+        return await workflows.folders_in(self._db, owner, folder)
+
     async def check_known(self, workflow_id: str) -> None:
         """Raise WorkflowNotFoundError unless some user has this workflow."""
         if await workflows.get(self._db, _canonical(workflow_id)) is None:

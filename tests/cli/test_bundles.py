@@ -568,13 +568,13 @@ def without_manifest(content: bytes) -> bytes:
 
 
 FORGED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut in half": (cut, "cut short"),
-    "the last byte gone": (lambda content: content[:-1], "cut short"),
+    "cut in half": (cut, "not a complete one"),
+    "the last byte gone": (lambda content: content[:-1], "not a complete one"),
     "no manifest": (without_manifest, "no manifest.json"),
     "empty": (lambda content: b"", "no zip archive"),
     "something else": (lambda content: RED, "no zip archive"),
     "something in front": (lambda content: b"#!/bin/sh\n" + content, "in front"),
-    "something behind": (lambda content: content + b"x", "something behind"),
+    "something behind": (lambda content: content + b"x", "not a complete one"),
     "encrypted": (encrypted, "encrypted"),
     "overlapping members": (overlapping, "overlap"),
     "an enormous directory": (endless, "too many members"),

@@ -6,7 +6,9 @@ import asyncio
 import json
 import time
 import uuid
+import zlib
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -42,9 +44,9 @@ class Jobs:
         self.capture = capture
         self.now = time.time_ns() // 1_000_000
 
-    async def add(self, number: int, end: str = "completed", days_ago: float = 0) -> str:
+    async def add(self, number: int, end: str = "completed", days_ago: float = 0, name: str = "") -> str:
         """Put a job into the store that came so long ago, each a second after the one before."""
-        name, at = job_id(number), self.now - int(days_ago * DAY_MS) + number * 1000
+        name, at = name or job_id(number), self.now - int(days_ago * DAY_MS) + number * 1000
         events: list[JobEvent] = [
             JobSubmitted(name, at, f"user {number}", float(number), GRAPH, None, "{}", '["1"]', workflow_id=WORKFLOW_ID)
         ]
@@ -87,12 +89,15 @@ async def test_list(jobs: Jobs) -> None:
     for number, end in enumerate(("completed", "failed", "cancelled", "dropped", "in_progress", "pending")):
         await jobs.add(number, end)
     _, out, _ = await jobs.run("list")
-    lines = [line.split() for line in out.splitlines()]
+    head, *lines, end = [line.split() for line in out.splitlines()]
     statuses = ["pending", "in_progress", "cancelled", "cancelled", "failed", "completed"]
-    assert [line[1] for line in lines[:-1]] == statuses
-    assert out.splitlines()[-1] == "6 jobs, 6 shown"
-    assert lines[-2][2:] == ["1.5", "s", job_id(0), WORKFLOW_ID]
-    assert lines[0][2:] == ["-", job_id(5), WORKFLOW_ID]
+    assert head == ["SUBMITTED", "STATUS", "TIME", "ID", "WORKFLOW", "PROMPT"]
+    assert [line[2] for line in lines] == statuses
+    assert end == ["6", "jobs,", "6", "shown"]
+    assert lines[-1][3:] == ["1.5", "s", job_id(0), WORKFLOW_ID]
+    assert lines[0][3:] == ["-", job_id(5), WORKFLOW_ID]
+    submitted = (jobs.now + 5000) // 1000
+    assert datetime.fromisoformat(" ".join(lines[0][:2])).timestamp() == submitted
 
 
 @pytest.mark.parametrize(
@@ -150,6 +155,44 @@ async def test_show(jobs: Jobs, end: str, told: list[str]) -> None:
     assert json.loads(out) == json.loads(GRAPH)
     _, out, _ = await jobs.run("show", name, "--json")
     assert json.loads(out)["graph"] == json.loads(GRAPH)
+
+
+async def test_names_of_workflows_and_words_of_prompts(jobs: Jobs) -> None:
+    saved = {"name": "Portrait", "workflow_json": {"nodes": []}}
+    async with jobs.library.client.post("/api/workflows", json=saved) as response:
+        workflow_id = (await response.json())["id"]
+    name = await jobs.add(1)
+    graph = json.dumps(
+        {
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a red fox,\n  in snow " + "and ice " * 50}},
+            "2": {"class_type": "KSampler", "inputs": {"positive": ["1", 0]}},
+        }
+    )
+    async with jobs.library.services.db.transaction() as tx:
+        await tx.execute("UPDATE jobs SET workflow_id = ?, owner = 'default'", (workflow_id,))
+        # As an earlier release has left it.
+        await tx.execute("UPDATE jobs SET prompt = NULL")
+        await tx.execute("UPDATE documents SET body = ?", (zlib.compress(graph.encode()),))
+    (listed,) = json.loads((await jobs.run("list", "--json"))[1])
+    assert listed["workflow_name"] == "Portrait"
+    assert listed["prompt_text"].startswith("a red fox, in snow and ice") and listed["prompt_text"].endswith("…")
+    assert len(listed["prompt_text"]) <= 200
+    _, out, _ = await jobs.run("list")
+    assert "  Portrait  a red fox, in snow and ice" in out
+    assert f"workflow    {workflow_id} (Portrait)" in (await jobs.run("show", name))[1]
+
+
+async def test_show_by_the_first_characters_of_an_id(jobs: Jobs) -> None:
+    one, other = [f"1234{rest}-0000-4000-8000-000000000000" for rest in ("5678", "9999")]
+    for number, name in enumerate((one, other)):
+        await jobs.add(number, name=name)
+    for short in ("12345", "12345678", one[:20].upper()):
+        assert (await jobs.run("show", short))[1].splitlines()[0] == f"id          {one}"
+    status, out, err = await jobs.run("show", "1234")
+    assert (status, out) == (1, "")
+    assert err == f"comfy-assets: 1234 is ambiguous: several jobs have ids that begin with it: {one}, {other}\n"
+    assert await jobs.run("show", "123") == (1, "", "comfy-assets: There is no such job.\n")  # too few characters
+    assert await jobs.run("show", "12346") == (1, "", "comfy-assets: There is no such job.\n")
 
 
 @pytest.mark.parametrize("unknown", [job_id(1), "no id", ""])

@@ -50,6 +50,7 @@ class Fixture:
             pass
         node = {"id": 1, "type": "LoadImage", "widgets_values": [f"{NAME}.png", "image"]}
         self.saved = await self.save({"nodes": [node]}, "plain")
+        (self.kept, *_) = [each["id"] for each in await self.library.assets() if not each["name"].startswith("lost")]
         (asset, *_) = [each for each in await self.library.assets() if each["name"].startswith("lost")]
         async with self.library.client.delete(f"/api/assets/{asset['id']}") as response:
             assert response.status == 204
@@ -109,13 +110,18 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "serve": [(["--extra-model-paths-config", CODES], True)],
     "scan": [([], False), (["--extra-model-paths-config", CODES], True)],
     "status": [([], False)],
+    "assets list": [([], True), (["--kind", CODES], True)],
+    "assets search": [(["type:png"], True), ([CODES], False)],
+    "assets tag": [([CODES, "--add", "x"], True), (["KEPT", "--add", "best"], True)],
     "duplicates": [([], True), (["--link", "--yes"], True), (["--undo", CODES, "--yes"], True)],
     "verify": [([], True)],
     "jobs list": [([], False), (["--status", CODES], True)],
     "jobs show": [([JOB], True), ([CODES], False)],
     "jobs prune": [(["--older-than", CODES], True), (["--keep", "1", "--yes"], False)],
+    "workflows list": [([], False), (["--sort", CODES], True)],
     "workflows deleted": [([], True)],
     "workflows restore": [(["DELETED"], True), ([CODES], True)],
+    "shares list": [([], False)],
     "export": [(["SAVED", "OUT"], False), ([CODES, "OUT"], True), (["SAVED", "HOSTILE_OUT"], True)],
     "import": [(["BUNDLE"], True), ([CODES], True)],
     "trash list": [([], True)],
@@ -133,7 +139,7 @@ async def test_no_control_character_is_printed(prepared: Fixture, command: str, 
     bundle = tmp_path / "hostile.zip"
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.writestr(f"{CODES}/", b"")
-    names = {"DELETED": prepared.deleted, "SAVED": prepared.saved, "ASSET": prepared.asset}
+    names = {"KEPT": prepared.kept, "DELETED": prepared.deleted, "SAVED": prepared.saved, "ASSET": prepared.asset}
     names |= {"OUT": str(tmp_path / "out.zip"), "HOSTILE_OUT": str(tmp_path / f"{CODES}.zip"), "BUNDLE": str(bundle)}
     for arguments, is_named in RUNS[command]:
         _, out = await prepared.run(*command.split(), *(names.get(each, each) for each in arguments))
@@ -143,7 +149,10 @@ async def test_no_control_character_is_printed(prepared: Fixture, command: str, 
             assert "PWNED" in out and "\\x1b]0;" in out, (arguments, out)
 
 
-@pytest.mark.parametrize("command", ["duplicates", "workflows deleted", "trash list", "verify", "jobs list", "status"])
+JSON_COMMANDS = ["duplicates", "assets list", "workflows deleted", "trash list", "verify", "jobs list", "status"]
+
+
+@pytest.mark.parametrize("command", JSON_COMMANDS)
 async def test_programs_get_the_names_as_they_are(prepared: Fixture, command: str) -> None:
     _, out = await prepared.run(*command.split(), "--json")
     told = json.loads(out.splitlines()[-1])
@@ -169,7 +178,7 @@ def test_one_function_and_the_progress_bar_print() -> None:
         for definition in ast.parse(path.read_text(encoding="utf-8")).body:
             if any(map(_prints, ast.walk(definition))):
                 printing.append((path.name, getattr(definition, "name", definition.lineno)))
-    assert printing == [("command.py", "say"), ("command.py", "ProgressBar")]
+    assert printing == [("output.py", "say"), ("output.py", "ProgressBar")]
 
 
 def _prints(node: ast.AST) -> bool:

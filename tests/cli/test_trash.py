@@ -81,8 +81,9 @@ async def test_list(deleting: Deleting) -> None:
     assert second == {"id": uploaded, "name": "ü pload.bin", "size": 2000, "file_in_trash": True}
     assert isinstance(owner, str)
     _, out, _ = await deleting.run("trash", "list")
-    lines = out.splitlines()
-    assert [line.split("  ")[0] for line in lines[:2]] == [scanned, uploaded]
+    head, *lines = out.splitlines()
+    assert head.split() == ["DELETED", "SIZE", "KEPT", "ID", "NAME"]
+    assert lines[0].endswith(f"{scanned}  scanned.bin") and lines[1].endswith(f"{uploaded}  ü pload.bin")
     assert "record only" in lines[0] and "file in the trash" in lines[1]
     assert lines[2] == "2 deleted assets, 2 kB of files in the trash"
     _, out, _ = await deleting.run("status")
@@ -103,6 +104,20 @@ async def test_restore(deleting: Deleting) -> None:
     assert {asset["id"] for asset in await deleting.library.assets()} == {ids[0], ids[2]}
     assert (deleting.library.base / "input" / "2.bin").read_bytes() == b"2"
     assert [entry["id"] for entry in await deleting.listed()] == [ids[1]]
+
+
+@pytest.mark.parametrize("unknown", ["00000000-0000-4000-8000-000000000000", "no id"])
+async def test_restore_of_nothing_but_unknown_ids(deleting: Deleting, unknown: str) -> None:
+    await deleting.delete(await deleting.upload("a.bin", b"a"))
+    assert await deleting.run("trash", "restore", unknown) == (1, "", f"{unknown}: There is no such asset.\n")
+
+
+async def test_restore_by_the_first_characters_of_an_id(deleting: Deleting) -> None:
+    asset_id = await deleting.upload("a.bin", b"a")
+    await deleting.upload("kept.bin", b"kept")  # which its first characters fit as well, but it is not deleted
+    await deleting.delete(asset_id)
+    status, out, _ = await deleting.run("trash", "restore", asset_id[:8])
+    assert status == 0 and out.startswith(asset_id)
 
 
 @pytest.mark.parametrize("unknown", ["00000000-0000-4000-8000-000000000000", "no id"])

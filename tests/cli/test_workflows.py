@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from comfy_assets_node.comfy_assets.cli import main
@@ -58,10 +59,46 @@ async def test_deleted(saving: Saving) -> None:
     assert first == {"id": later, "owner": "default", "latest_version": 1}
     assert second == {"id": older, "name": "Größe", "owner": "default", "latest_version": 1}
     _, out, _ = await saving.run("workflows", "deleted")
-    lines = out.splitlines()
-    assert lines[0].startswith(later) and lines[0].endswith("1 version  (unnamed)")
-    assert lines[1].startswith(older) and lines[1].endswith("  Größe")
+    head, *lines = out.splitlines()
+    assert head.split() == ["DELETED", "VERSIONS", "ID", "NAME"]
+    assert lines[0].endswith(f" 1  {later}  (unnamed)") and lines[1].endswith(f" 1  {older}  Größe")
     assert lines[2:] == ["2 deleted workflows, kept for 30 days"]
+
+
+async def test_list(saving: Saving) -> None:
+    for name in ("b", "a", "folder/c"):
+        path = saving.library.base / f"user/default/workflows/{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    await saving.deleted(name="deleted")
+    listed = {each["name"]: each for each in (await saving.library.get("/api/workflows"))["data"]}
+    status, out, _ = await saving.run("workflows", "list", "--json", "--sort", "name")
+    assert status == 0
+    assert [(each["name"], each["path"], each["id"]) for each in json.loads(out)] == [
+        (name, f"workflows/{path}", listed[name]["id"])
+        for name, path in (("a", "a.json"), ("b", "b.json"), ("c", "folder/c.json"))
+    ]
+    _, out, _ = await saving.run("workflows", "list", "--sort", "name")
+    head, *lines, end = out.splitlines()
+    assert head.split() == ["UPDATED", "VERSIONS", "ID", "NAME"] and end == "3 workflows, 3 shown"
+    assert [line.split()[-1] for line in lines] == ["a", "b", "folder/c"]
+    assert json.loads((await saving.run("workflows", "list", "--json", "--name", "C"))[1])[0]["name"] == "c"
+    assert (await saving.run("workflows", "list", "--limit", "1"))[1].endswith("\n3 workflows, 1 shown\n")
+
+
+async def test_shares(saving: Saving) -> None:
+    assert await saving.run("shares", "list") == (0, "0 shares\n", "")
+    graph = {"nodes": [], "links": []}
+    async with saving.library.client.post("/api/workflows", json={"name": "shown", "workflow_json": graph}) as response:
+        saved = await response.json()
+    path = f"/api/userdata/{quote(saved['path'], safe='')}/publish"
+    async with saving.library.client.post(path, json={"asset_ids": []}) as response:
+        published = await response.json()
+        assert response.status < 300, published
+    status, out, _ = await saving.run("shares", "list", "--json")
+    (share,) = json.loads(out)
+    assert (status, share["name"], share["workflow_id"], share["version"]) == (0, "shown", saved["id"], 1)
+    assert share["share_id"] in (await saving.run("shares", "list"))[1]
 
 
 async def test_restore(saving: Saving) -> None:
@@ -73,6 +110,12 @@ async def test_restore(saving: Saving) -> None:
     assert await saving.ids() == {one, other}
     content = await saving.library.get(f"/api/workflows/{one}/content")
     assert content["workflow_json"] == {}
+
+
+async def test_restore_by_the_first_characters_of_an_id(saving: Saving) -> None:
+    one = await saving.deleted(name="one")
+    status, out, _ = await saving.run("workflows", "restore", one[:9])
+    assert (status, out) == (0, f"{one}  one\n")
 
 
 async def test_a_server_that_starts_removes_what_was_deleted_long_ago(saving: Saving, make_library: Any) -> None:

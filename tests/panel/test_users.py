@@ -110,7 +110,7 @@ def test_progress_is_visible_to_the_owner_only(both: Any) -> None:
         bob.server.request(f"/api/jobs/{job}/progress", user=bob.user)
     bob.root.get_by_text("No jobs yet").wait_for()
     ann.server.request(f"/api/jobs/{job}/cancel", {}, user=ann.user)
-    ann.option("running").wait_for(state="detached")
+    ann.option("in progress").wait_for(state="detached")
 
 
 def test_workflows(both: Any) -> None:

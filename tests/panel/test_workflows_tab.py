@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import Any
 
 import pytest
@@ -87,3 +88,48 @@ def test_rename_and_delete(tab: Any, workflow: Any, server: Any) -> None:
     tab.says("Another name restored")
     tab.root.get_by_label("Search workflows by name").fill("Another")
     tab.option("Another name").wait_for()
+
+
+def test_folders_and_opening_the_file_itself(panel: Any, server: Any) -> None:
+    folder = server.base / "user/default/workflows/video"
+    folder.mkdir(parents=True)
+    (folder / "Wan test.json").write_text(json.dumps(page_graph("in a folder")))
+    panel.tab("Workflows")
+    panel.button("video (1)").click()  # the list was told of the file
+    panel.option("Wan test").click()
+    panel.button("Open workflow").click()
+    panel.canvas_shows("in a folder")
+    opened = panel.page.evaluate(
+        "(({ path, isTemporary }) => [path, isTemporary])(app.extensionManager.workflow.activeWorkflow)"
+    )
+    assert opened == ["workflows/video/Wan test.json", False]
+    panel.button("Back").click()
+    panel.button("All").click()
+    panel.button("video (1)").wait_for()
+
+
+def test_a_list_is_told_of_what_others_save_and_restores_what_was_deleted(panel: Any, server: Any) -> None:
+    panel.tab("Workflows")
+    saved = server.request("/api/workflows", {"name": "From elsewhere", "workflow_json": page_graph("x")})
+    panel.option("From elsewhere").wait_for()
+    server.request(f"/api/workflows/{saved['id']}", method="DELETE")
+    panel.option("From elsewhere").wait_for(state="detached")
+    panel.button("Deleted").click()
+    panel.option("From elsewhere").click()
+    panel.says("From elsewhere restored")
+    panel.button("Deleted").click()
+    panel.option("From elsewhere").wait_for()
+
+
+def test_a_diff_names_widgets_and_marks_words(panel: Any, server: Any) -> None:
+    graph = page_graph("dusk over a calm sea, boats, soft light")
+    made = server.request("/api/workflows", {"name": "Words", "workflow_json": graph})
+    body = {"base_version": 1, "workflow_json": page_graph("dusk over a wild sea, boats, soft light", 40)}
+    server.request(f"/api/workflows/{made['id']}/versions", body)
+    panel.open_workflow("Words")
+    panel.button("Show changes").click()
+    diff = panel.root.locator(".ca-diff")
+    diff.wait_for()
+    assert diff.locator(".ca-diff-text del").inner_text().strip() == "calm"
+    assert diff.locator(".ca-diff-text ins").inner_text().strip() == "wild"
+    assert "width: 20 → 40" in " ".join(diff.inner_text().split())

@@ -110,7 +110,7 @@ class TestCommandLine:
 
     PARSER = cli._parser()
     COMMANDS = dict(commands(PARSER))
-    COMMON = {"--base-directory"}  # every command's, told of above the table
+    COMMON = {"--base-directory", "--verbose"}  # every command's, told of beside the table
     GENERAL = {option for action in PARSER._actions for option in action.option_strings} - {"-h"}
 
     def test_the_table_has_each_command_with_its_options(self) -> None:

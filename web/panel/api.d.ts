@@ -41,6 +41,13 @@ export type PageLink =
 
 export type Graph = PageGraph | Prompt;
 
+/** The type of an input, or its choices, and its options. */
+export type InputDefinition = [kind: unknown, options?: { forceInput?: boolean; image_upload?: boolean }];
+
+export interface NodeDefinition {
+  input?: { required?: Record<string, InputDefinition>; optional?: Record<string, InputDefinition> };
+}
+
 export interface UserMetadata {
   favorite?: boolean;
   /** 1 to 5. */
@@ -181,6 +188,12 @@ export interface Job {
   outputs_count?: number;
   preview_output?: { filename?: string; subfolder?: string; type?: string; mediaType?: string };
   workflow_id?: string;
+  /** If the workflow is saved. */
+  workflow_name?: string;
+  /** The first words of the prompt. */
+  prompt_text?: string;
+  /** Outputs that were deleted from the library. */
+  deleted_outputs_count?: number;
 }
 
 export interface JobDetail extends Job {
@@ -211,8 +224,25 @@ export interface Workflow {
   updated_at: string;
   name?: string;
   description?: string;
-  /** Of its file in the user's folder. */
+  /** Of its file in the user's folder: "workflows/video/test.json". */
   path?: string;
+  /** Of its latest job. */
+  preview_output?: Job["preview_output"];
+  /** Of a deleted one. */
+  deleted_at?: string;
+}
+
+export interface WorkflowFolder {
+  path: string;
+  /** Of the workflows in it and in the folders in it. */
+  count: number;
+}
+
+export interface WorkflowList {
+  data: Workflow[];
+  pagination: { total: number };
+  /** In the requested folder. */
+  folders?: WorkflowFolder[];
 }
 
 export interface WorkflowVersion {
@@ -285,7 +315,8 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `GET /jobs/${string}/assets` ? { assets: Asset[] }
   : Route extends `GET /jobs/${string}/progress` ? JobProgress
   : Route extends `GET /jobs/${string}` ? JobDetail
-  : Route extends "GET /workflows" ? { data: Workflow[]; pagination: { total: number } }
+  : Route extends "POST /prompt" ? { prompt_id: string }
+  : Route extends "GET /workflows" ? WorkflowList
   : Route extends `GET /workflows/${string}/content` ? WorkflowContent
   : Route extends `GET /workflows/${string}/versions/${string}` ? WorkflowContent
   : Route extends `GET /workflows/${string}/versions` ? { data: WorkflowVersion[] }
@@ -295,6 +326,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `${"GET" | "POST"} /userdata/${string}/publish` ? Publication
   : Route extends "GET /models" ? string[]
   : Route extends "GET /features" ? { open_to_network?: boolean }
+  : Route extends `GET /object_info/${string}` ? Record<string, NodeDefinition>
   : Route extends "GET /i18n" ? I18n
   : unknown;
 
@@ -302,6 +334,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
 export interface ServerMessages {
   "assets.changed": unknown;
   "collections.changed": unknown;
+  "workflows.changed": unknown;
   "assets.seed.started": unknown;
   "assets.seed.progress": SeedStatus;
   "assets.seed.completed": ChangesShown | null;

@@ -42,10 +42,33 @@ export function comfyPage(app, api) {
     locale: () => String(manager().setting.get("Comfy.Locale") ?? "en"),
 
     openWorkflow: (graph, name) => app.loadGraphData(graph, true, true, name),
+    openSavedWorkflow: (path) => openFile(app, path),
     openPrompt: (prompt, name) => app.loadApiJson(prompt, name),
     currentGraph: () => app.graphToPrompt(),
     canvas: comfyCanvas(app),
     currentName: () => manager().workflow?.activeWorkflow?.filename,
     clientId: () => api.clientId,
   };
+}
+
+/**
+ * Open a workflow of the user's folder as the file that it is, so that saving it replaces the file. Changes that are not
+ * saved stay. Returns whether the page can do that.
+ *
+ * @param {ComfyApp} app
+ * @param {string} path such as "workflows/video/test.json"
+ */
+async function openFile(app, path) {
+  const workflows = app.extensionManager.workflow;
+  if (!workflows?.getWorkflowByPath) return false;
+  let file = workflows.getWorkflowByPath(path);
+  if (file === null || file === undefined) {
+    await workflows.syncWorkflows?.(); // it may have been saved elsewhere since the page was loaded
+    file = workflows.getWorkflowByPath(path);
+  }
+  if (!file) return false;
+  if (!file.isModified) await file.load({ force: true }); // others may have saved the file since it was read
+  if (file.activeState === null) return false;
+  await app.loadGraphData(file.activeState, true, true, file);
+  return true;
 }

@@ -95,11 +95,29 @@ declare global {
   } | undefined;
 }
 
+/** A workflow in the page: of a file, or one that is not saved yet. */
+export interface ComfyWorkflow {
+  filename?: string;
+  isModified?: boolean;
+  changeTracker?: { checkState?(): void };
+  /** The graph as it is now; null until it is loaded. */
+  activeState: PageGraph | null;
+  load(options?: { force?: boolean }): Promise<unknown>;
+}
+
+/** The page's list of workflows. Older pages have less of it. */
+export interface ComfyWorkflowStore {
+  activeWorkflow?: ComfyWorkflow;
+  getWorkflowByPath?(path: string): ComfyWorkflow | null;
+  /** Read the folder again. */
+  syncWorkflows?(): Promise<unknown>;
+}
+
 export interface ComfyApp {
   canvas: ComfyCanvas;
   clientPosToCanvasPos(position: [x: number, y: number]): [x: number, y: number];
   registerExtension(extension: ComfyExtension): void;
-  loadGraphData(graph: PageGraph, clean: boolean, restoreView: boolean, name: string): unknown;
+  loadGraphData(graph: PageGraph, clean: boolean, restoreView: boolean, workflow: string | ComfyWorkflow): unknown;
   loadApiJson(prompt: Prompt, name: string): unknown;
   graphToPrompt(): Promise<{ workflow: PageGraph; output: Prompt }>;
   extensionManager: {
@@ -107,7 +125,7 @@ export interface ComfyApp {
     sidebarTab: { activeSidebarTabId: string | null; toggleSidebarTab(id: string): void };
     toast: { add(message: { severity: string; summary: string; detail: string; life: number }): void };
     setting: { get(id: string): unknown };
-    workflow?: { activeWorkflow?: { filename?: string; changeTracker?: { checkState?(): void } } };
+    workflow?: ComfyWorkflowStore;
   };
 }
 

@@ -115,7 +115,7 @@ class Panel {
       language,
       notifications: new Notifications(t),
       preferences,
-      openAsset: (id) => tabs.show("library").openById(id),
+      openAsset: (id, back) => tabs.show("library").openById(id, back),
       openJob: (id) => tabs.show("jobs").openById(id),
       openWorkflow: (id) => tabs.show("workflows").openById(id),
       searchLibrary: (text) => tabs.show("library").search(text),

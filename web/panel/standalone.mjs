@@ -63,6 +63,7 @@ const page = {
   setting: () => undefined,
   locale: () => navigator.language.split("-")[0],
   openWorkflow: download,
+  openSavedWorkflow: () => Promise.resolve(false), // there is no canvas
   openPrompt: download,
   currentGraph: null,
   canvas: null,

@@ -49,6 +49,8 @@ export interface HostPage {
   locale(): string;
   /** Open a graph in the form that the page saves, as a new workflow. */
   openWorkflow(graph: PageGraph, name: string): unknown;
+  /** Open a file of the user's workflows by its path. Returns false if the page cannot do that. */
+  openSavedWorkflow(path: string): Promise<boolean>;
   /** Open a graph in the form that is executed. */
   openPrompt(prompt: Prompt, name: string): unknown;
   /** The open graph in both forms; null on a page without a canvas. */
@@ -73,8 +75,8 @@ export interface PanelContext {
   language: string;
   notifications: Notifications;
   preferences: typeof preferences;
-  /** Show an asset in the library tab. */
-  openAsset(id: string): void;
+  /** Show an asset in the library tab; `back` is called when its detail is closed. */
+  openAsset(id: string, back?: () => void): void;
   /** Show a job in the jobs tab. */
   openJob(id: string): void;
   /** Show a workflow in the workflows tab. */

@@ -27,6 +27,17 @@ _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Leng
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n"
 
 
+# Why a port cannot be used, by the number of the error; Windows has numbers of its own for the first three.
+_REASONS = {
+    errno.EADDRINUSE: "another program uses it. Choose another port with --port.",
+    errno.EADDRNOTAVAIL: "this machine has no such address",
+    errno.EACCES: "permission denied; ports below 1024 are for the system",
+    10048: "another program uses it. Choose another port with --port.",
+    10049: "this machine has no such address",
+    10013: "permission denied, or another program uses it. Choose another port with --port.",
+}
+
+
 async def listen(host: str, port: int) -> list[socket.socket]:
     """Bind sockets to every address of the host names, which are separated by commas. Raise OSError with the names.
 
@@ -45,8 +56,8 @@ async def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for each in sockets:
             each.close()
-        reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
-        raise OSError(error.errno, reason) from error
+        why = _REASONS.get(error.errno or 0) or error.strerror or error
+        raise OSError(error.errno, f"cannot listen on {host} port {port}: {why}") from error
     return sockets
 
 

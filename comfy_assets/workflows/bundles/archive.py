@@ -83,7 +83,7 @@ def open_bundle(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle
         try:
             archive = zipfile.ZipFile(stream)
         except (*_DAMAGE, ValueError, UnicodeError) as error:
-            raise BundleError(f"it is no zip archive or a damaged one ({error})") from error
+            raise BundleError(f"it is no zip archive, or a damaged one ({error})") from error
         with archive:
             size = os.fstat(stream.fileno()).st_size
             members = _members(archive, size)
@@ -99,7 +99,7 @@ def _check_end(stream: BinaryIO) -> None:
     stream.seek(max(0, size - _END.size - _LOCATOR.size - _END64.size))
     tail = stream.read()
     if len(tail) < _END.size or not tail[-_END.size :].startswith(b"PK\5\6"):
-        raise BundleError("it is no zip archive, is cut short or has something behind it")
+        raise BundleError("it is no zip archive, or not a complete one")
     directory = _END.unpack(tail[-_END.size :])[5]
     before = tail[: -_END.size]  # the zip64 records, which hold the true size where 32 bits are too few
     if len(before) == _LOCATOR.size + _END64.size and before[-_LOCATOR.size :].startswith(b"PK\6\7"):

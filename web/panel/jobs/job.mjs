@@ -1,11 +1,9 @@
 /** What the panel shows of a job, as pure functions. */
 
 /** @import { ExecutionError, Job, JobDetail, Prompt } from "../api.d.ts" */
-/** @import { HostPage, PanelContext, Translate } from "../types.d.ts" */
+/** @import { PanelContext, Translate } from "../types.d.ts" */
 
 import * as format from "../shared/format.mjs";
-
-const PREVIEW_PX = 128;
 
 /** The API's `status` parameter by filter. */
 export const FILTERS = {
@@ -24,13 +22,13 @@ export function isActive(job) {
 }
 
 /**
- * Return a name for a job: the name of its output file, or a part of its id.
+ * Return a name for a job: that of its workflow, or of its output file, or a part of its id.
  *
  * @param {Job} job
  * @param {Translate} t
  */
 export function jobName(job, t) {
-  return job.preview_output?.filename ?? shortName(job, t);
+  return job.workflow_name ?? job.preview_output?.filename ?? shortName(job, t);
 }
 
 /**
@@ -51,28 +49,18 @@ export function executionTime({ execution_start_time: start, execution_end_time:
 }
 
 /**
- * Return the address of a small image of a job's output, or null.
- *
- * @param {HostPage} page
- * @param {Job} job
- */
-export function previewUrl(page, job) {
-  const { filename, subfolder = "", type = "output", mediaType = "images" } = job.preview_output ?? {};
-  if (!filename || (mediaType !== "images" && mediaType !== "image")) return null;
-  return page.url(`/view?${new URLSearchParams({ filename, subfolder, type, res: String(PREVIEW_PX) })}`);
-}
-
-/**
- * Return one line about a job: when it was queued, how long it took, how many outputs it has.
+ * Return one line about a job: its outputs, those that it lacks by now, how long it took, and when it was queued.
  *
  * @param {Job} job
  * @param {PanelContext} context
  */
 export function summary(job, { t, language }) {
-  const parts = [format.time(job.create_time, language)];
+  const parts = [];
+  if (job.outputs_count) parts.push(t("job.outputs", { count: job.outputs_count }));
+  if (job.deleted_outputs_count) parts.push(t("job.deletedOutputs", { count: job.deleted_outputs_count }));
   const duration = executionTime(job);
   if (duration !== null) parts.push(format.duration(duration));
-  if (job.outputs_count) parts.push(t("job.outputs", { count: job.outputs_count }));
+  parts.push(format.time(job.create_time, language)); // last, as a narrow panel cuts the end
   return parts.join(" · ");
 }
 

@@ -6,6 +6,7 @@
 import { jobGraphs, shortName } from "./job.mjs";
 
 const CANCEL_BATCH = 100; // the most ids that one request takes
+const ENDED = "completed,failed,cancelled";
 const MAX_ACTIVE = 1000; // the longest page of jobs
 
 export class JobActions {
@@ -46,13 +47,31 @@ export class JobActions {
     await this.#try("job.rerunFailed", async () => {
       const detail = await this.#fetch(job);
       const { prompt, pngInfo } = jobGraphs(detail);
-      await client.post("/prompt", {
+      const { prompt_id: id } = await client.post("/prompt", {
         prompt,
         client_id: page.clientId(),
         extra_data: pngInfo ? { extra_pnginfo: pngInfo } : {},
         workflow_id: detail.workflow_id, // left out if undefined
       });
-      notifications.show(t("job.queued"));
+      notifications.show(t("job.queued"), { label: t("job.show"), action: () => this.#context.openJob(id) });
+    });
+  }
+
+  /** Return the number of jobs that have ended; 0 if it cannot be told. */
+  async countEnded() {
+    let count = 0;
+    await this.#try("job.clearFailed", async () => {
+      const query = { status: ENDED, limit: "1" };
+      count = (await this.#context.client.get("/jobs", { query })).pagination.total;
+    });
+    return count;
+  }
+
+  /** Remove the records of all jobs that have ended. Their files stay. Returns whether that succeeded. */
+  clearEnded() {
+    return this.#try("job.clearFailed", async () => {
+      await this.#context.client.post("/history", { clear: true });
+      this.#context.notifications.show(this.#context.t("job.cleared"));
     });
   }
 
@@ -86,8 +105,10 @@ export class JobActions {
     const { notifications, t } = this.#context;
     try {
       await action();
+      return true;
     } catch (error) {
       notifications.error(t(failureKey), error);
+      return false;
     }
   }
 }

@@ -54,8 +54,10 @@ export class JobDetail {
         }),
         button("refresh", t("job.rerun"), () => this.#actions.rerun(job)),
       ),
+      job.workflow_id && job.workflow_name && this.#workflow(job.workflow_id, job.workflow_name),
+      job.prompt_text && h("p", { class: "ca-text" }, job.prompt_text),
       job.execution_error && this.#error(job, job.execution_error),
-      outputs.length > 0 && this.#outputs(outputs),
+      this.#outputs(job, outputs),
       this.#properties(job),
     ];
   }
@@ -80,24 +82,44 @@ export class JobDetail {
     );
   }
 
-  /** @param {Asset[]} outputs */
-  #outputs(outputs) {
+  /**
+   * @param {string} id
+   * @param {string} name
+   */
+  #workflow(id, name) {
+    const { t, openWorkflow } = this.#context;
+    const open = () => openWorkflow(id);
+    const link = h("button", { class: "ca-link", type: "button", title: t("job.showWorkflow"), onclick: open }, name);
+    return h("p", {}, h("span", { class: "ca-muted" }, `${t("workflow.title")}: `), link);
+  }
+
+  /**
+   * @param {JobBody} job
+   * @param {Asset[]} outputs
+   */
+  #outputs(job, outputs) {
     const { t } = this.#context;
+    const deleted = job.deleted_outputs_count ?? 0;
+    if (outputs.length === 0 && deleted === 0) return null;
     return h(
       "section",
       { class: "ca-section" },
-      h("h4", {}, t("job.outputs", { count: outputs.length })),
-      h("ul", { class: "ca-outputs" }, outputs.map((asset) => h("li", {}, this.#output(asset)))),
+      h("h4", {}, t("job.outputs", { count: outputs.length + deleted })),
+      h("ul", { class: "ca-outputs" }, outputs.map((asset) => h("li", {}, this.#output(asset, job.id)))),
+      deleted > 0 && h("p", { class: "ca-muted" }, t("job.outputsInTrash", { count: deleted })),
     );
   }
 
-  /** @param {Asset} asset */
-  #output(asset) {
-    const { page, openAsset } = this.#context;
+  /**
+   * @param {Asset} asset
+   * @param {string} jobId
+   */
+  #output(asset, jobId) {
+    const { page, openAsset, openJob } = this.#context;
     const url = thumbnailUrl(page, asset);
     const content = url === null ? icon(mediaKind(asset)) : h("img", { src: url, alt: "", decoding: "async" });
     const attributes = { class: "ca-output", type: "button", title: asset.name, "aria-label": asset.name };
-    return h("button", { ...attributes, onclick: () => openAsset(asset.id) }, content);
+    return h("button", { ...attributes, onclick: () => openAsset(asset.id, () => openJob(jobId)) }, content);
   }
 
   /** @param {JobBody} job */

@@ -7,7 +7,8 @@
 
 import { h } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
-import { jobName, previewUrl, summary } from "./job.mjs";
+import { outputThumbnail } from "../shared/output_thumbnail.mjs";
+import { isActive, jobName, summary } from "./job.mjs";
 
 /** @type {Record<JobStatus, IconName>} */
 const ICONS = { pending: "history", in_progress: "play", completed: "check", failed: "warning", cancelled: "stop" };
@@ -21,10 +22,24 @@ function createParts() {
     icon: h("span", { class: "ca-row-icon" }),
     preview: h("img", { class: "ca-job-preview", alt: "", decoding: "async", draggable: "false" }),
     name: h("div", { class: "ca-name" }),
-    summary: h("div", { class: "ca-summary" }),
+    prompt: h("div", { class: "ca-summary ca-job-prompt" }),
+    summary: h("div", { class: "ca-summary ca-job-summary" }),
     state: h("span", { class: "ca-badge" }),
+    cancel: rowAction("cancel", "stop"),
+    rerun: rowAction("rerun", "refresh"),
     bar: h("progress", { max: "1", "aria-hidden": "true" }),
   };
+}
+
+/**
+ * Create what does something with a row's job when it is clicked. No button: a row is an option of a list, which has no
+ * controls in it. Keys do the same.
+ *
+ * @param {string} action
+ * @param {IconName} iconName
+ */
+function rowAction(action, iconName) {
+  return h("span", { class: "ca-row-action", dataset: { action }, "aria-hidden": "true" }, icon(iconName));
 }
 
 /**
@@ -37,7 +52,9 @@ export function createRow() {
   const { preview, name, state, bar } = parts;
   preview.addEventListener("error", () => (preview.hidden = true));
   const thumbnail = h("div", { class: "ca-job-thumb" }, parts.icon, preview);
-  const card = h("div", { class: "ca-card ca-job" }, thumbnail, name, state, parts.summary, bar);
+  const actions = h("div", { class: "ca-row-actions" }, parts.cancel, parts.rerun);
+  const texts = h("div", { class: "ca-job-texts" }, parts.prompt, parts.summary);
+  const card = h("div", { class: "ca-card ca-job" }, thumbnail, name, state, texts, bar, actions);
   return Object.assign(h("div", {}, card), { parts });
 }
 
@@ -55,8 +72,16 @@ export function fillRow(row, job, progress, context) {
   row.setAttribute("aria-selected", "false");
   if (job === undefined) {
     row.removeAttribute("aria-label");
-    parts.name.textContent = parts.summary.textContent = parts.state.textContent = "";
-    parts.preview.hidden = parts.bar.hidden = true;
+    parts.name.textContent =
+      parts.prompt.textContent =
+      parts.summary.textContent =
+      parts.state.textContent =
+        "";
+    parts.preview.hidden =
+      parts.bar.hidden =
+      parts.cancel.hidden =
+      parts.rerun.hidden =
+        true;
     return;
   }
   const state = t(`job.state.${job.status}`);
@@ -64,9 +89,17 @@ export function fillRow(row, job, progress, context) {
   parts.name.textContent = jobName(job, t);
   parts.state.textContent = state;
   parts.summary.textContent = job.execution_error?.exception_message?.trim() || progressText(job, progress, context);
+  parts.prompt.textContent = job.prompt_text ?? "";
+  parts.prompt.title = job.prompt_text ?? "";
   parts.icon.replaceChildren(icon(ICONS[job.status]));
-  row.setAttribute("aria-label", `${jobName(job, t)}, ${state}, ${parts.summary.textContent}`);
-  showPreview(parts.preview, previewUrl(page, job));
+  const facts = [jobName(job, t), state, job.prompt_text, parts.summary.textContent];
+  row.setAttribute("aria-label", facts.filter(Boolean).join(", "));
+  row.setAttribute("aria-keyshortcuts", isActive(job) ? "Delete R" : "R");
+  parts.cancel.hidden = !isActive(job);
+  parts.rerun.hidden = false;
+  parts.cancel.title = t("job.cancel");
+  parts.rerun.title = t("job.rerun");
+  outputThumbnail(page, parts.preview, job.preview_output);
   parts.bar.hidden = job.status !== "in_progress";
   if (progress?.max) parts.bar.value = (progress.value ?? 0) / progress.max;
   else parts.bar.removeAttribute("value"); // shows that it runs, but not how far it is
@@ -82,15 +115,4 @@ function progressText(job, progress, context) {
   const { value = 0, max = 0 } = progress;
   const step = max > 1 ? context.t("job.step", { value: Math.round(value), max }) : "";
   return [context.nodeTitle(job, progress.node), step].filter(Boolean).join(" · ");
-}
-
-/**
- * @param {HTMLImageElement} preview
- * @param {string | null} url
- */
-function showPreview(preview, url) {
-  preview.hidden = url === null;
-  if (preview.getAttribute("src") === url) return; // the same image would be decoded again
-  if (url === null) preview.removeAttribute("src");
-  else preview.src = url;
 }

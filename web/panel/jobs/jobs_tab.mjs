@@ -8,6 +8,7 @@
 
 import { debounce, h } from "../shared/dom.mjs";
 import { button, searchBox, setPressed } from "../shared/buttons.mjs";
+import { confirmButton } from "../shared/confirm_button.mjs";
 import { withinUrl } from "../library/query.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
@@ -18,7 +19,7 @@ import { JobDetail } from "./job_detail.mjs";
 import { createRow, fillRow } from "./job_row.mjs";
 import { LiveUpdates } from "./live_updates.mjs";
 
-const ROW_PX = 64;
+const ROW_PX = 76;
 const SEARCH_DELAY_MS = 180;
 const REFRESH_DELAY_MS = 300; // a short job sends several of the events
 const JOB_EVENTS = /** @type {const} */ ([
@@ -59,6 +60,10 @@ export class JobsTab {
     this.detail = new JobDetail(context, this.actions, () => this.grid.element.focus({ preventScroll: true }));
     this.placeholder = h("div", { class: "ca-grid-placeholder" });
     this.cancelAll = button("stop", t("job.cancelAll"), () => this.actions.cancelAll(), { kind: "ca-danger" });
+    this.clearEnded = confirmButton("trash", t("job.clear"), {
+      ask: async () => t("job.reallyClear", { count: await this.actions.countEnded() }),
+      action: () => this.#clear(),
+    });
     const area = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder);
     const pane = h("div", { class: "ca-pane" }, this.#toolbar(), area);
     this.element = h("section", { class: "ca-tab-content", "aria-label": t("tab.jobs") }, pane, this.detail.element);
@@ -95,8 +100,14 @@ export class JobsTab {
     const filters = h("div", { class: "ca-filters", role: "group", "aria-label": t("job.filter") }, [
       ...this.#filterChips.values(),
     ]);
-    this.cancelAll.hidden = true;
-    return h("div", { class: "ca-toolbar" }, search.element, filters, this.cancelAll);
+    this.cancelAll.hidden = this.clearEnded.hidden = true;
+    return h(
+      "div",
+      { class: "ca-toolbar" },
+      search.element,
+      filters,
+      h("div", { class: "ca-filters" }, this.cancelAll, this.clearEnded),
+    );
   }
 
   /** @param {{ filter?: JobFilter, text?: string }} change */
@@ -111,7 +122,7 @@ export class JobsTab {
   /** @param {PageRequest} request */
   async #load({ offset, limit, cursor, signal }) {
     /** @type {Record<string, string>} */
-    const query = { limit: String(limit) };
+    const query = { sort_by: "state", limit: String(limit) };
     if (cursor) query.after = cursor;
     else query.offset = String(offset);
     if (this.#filter !== "all") query.status = FILTERS[this.#filter];
@@ -133,6 +144,7 @@ export class JobsTab {
     showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
     const jobs = this.list.loaded();
     this.cancelAll.hidden = !jobs.some(isActive);
+    this.clearEnded.hidden = !jobs.some((job) => !isActive(job));
     this.liveUpdates.setRunning(jobs.filter((job) => job.status === "in_progress").map((job) => job.id));
   }
 
@@ -144,13 +156,37 @@ export class JobsTab {
       : emptyPlaceholder("history", t("job.none"), t("job.noneHint"));
   }
 
+  async #clear() {
+    if (await this.actions.clearEnded()) this.list.reset();
+  }
+
   #listen() {
     const { element } = this.grid;
-    element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
+    element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     for (const type of JOB_EVENTS) this.#context.page.listen(type, refreshSoon);
     this.liveUpdates.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
+  }
+
+  /** @param {MouseEvent} event */
+  #onClick({ target }) {
+    const index = this.grid.indexOf(target);
+    const action = target instanceof Element ? target.closest("[data-action]") : null;
+    if (action instanceof HTMLElement) this.#act(action.dataset.action, index);
+    else this.#open(index);
+  }
+
+  /**
+   * @param {string | undefined} action
+   * @param {number} index
+   */
+  #act(action, index) {
+    const job = this.list.at(index);
+    if (job === undefined) return;
+    this.grid.activate(index);
+    if (action === "cancel" && isActive(job)) this.actions.cancel(job);
+    else if (action === "rerun") this.actions.rerun(job);
   }
 
   /** @param {number} index */
@@ -165,10 +201,11 @@ export class JobsTab {
   #onKeyDown(event) {
     const { active } = this.grid;
     const target = this.grid.keyTarget(event.key);
-    const job = this.list.at(active);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(active);
-    else if (event.key === "Delete" && job) this.actions.cancel(job);
+    else if (event.key === "Delete") this.#act("cancel", active);
+    else if (event.key === "r") this.#act("rerun", active);
     else return;
     event.preventDefault();
     event.stopPropagation();

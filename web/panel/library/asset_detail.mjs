@@ -39,6 +39,8 @@ export class AssetDetail {
   #isListed = false; // or it was opened from elsewhere
   /** @type {AbortController | null} */
   #request = null;
+  /** @type {(() => void) | null} leads back to where the asset was opened, if not in the list */
+  back = null;
   #title = h("h3");
   #details = h("div"); // the part that needs another request
   #actionRow = h("div");
@@ -73,6 +75,7 @@ export class AssetDetail {
    * @param {number} index in the list, or -1 for an asset from elsewhere
    */
   async open(asset, index) {
+    if (index >= 0) this.back = null;
     this.#asset = asset;
     this.#isListed = index >= 0;
     this.element.hidden = false;
@@ -86,7 +89,10 @@ export class AssetDetail {
     this.#request?.abort();
     this.element.hidden = true;
     this.element.replaceChildren(); // videos stop
-    this.#grid.focus();
+    const { back } = this;
+    this.back = null;
+    if (back) back();
+    else this.#grid.focus();
   }
 
   /** The asset on display, or null. */

@@ -109,6 +109,7 @@ export class LibraryTab {
 
   /** Put the focus into the search box. */
   find() {
+    this.detail.back = null;
     this.detail.close();
     this.toolbar.search.focus();
     this.toolbar.search.select();
@@ -129,11 +130,13 @@ export class LibraryTab {
    * Show an asset by its id, whether or not the list has it.
    *
    * @param {string} id
+   * @param {() => void} [back] called when its detail is closed
    */
-  async openById(id) {
+  async openById(id, back) {
     const { client, notifications, t } = this.#context;
     try {
       this.detail.open(await client.get(`/assets/${id}`), -1);
+      this.detail.back = back ?? null;
     } catch (error) {
       notifications.error(t("asset.openFailed"), error);
     }

@@ -15,6 +15,7 @@ const PATHS = {
   expand: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
   edit: "M4 20l1-4L16 5l3 3L8 19zM14 7l3 3",
   file: "M6 3h8l5 5v13H6zM14 3v5h5",
+  folder: "M3 6h7l2 2.500h9V19H3z",
   forward: "M9 5l7 7-7 7",
   graph: "M3 5h6v5H3zM15 14h6v5h-6zM9 7.5h3.5v9H15",
   heart: "M12 20s-7.5-4.6-7.5-10A4.2 4.2 0 0 1 12 7.2 4.2 4.2 0 0 1 19.500 10c0 5.400-7.500 10-7.500 10Z",

@@ -2,10 +2,12 @@
 
 /** @import { Graph } from "../api.d.ts" */
 /** @import { PanelContext, Translate } from "../types.d.ts" */
-/** @import { NodeName, PropertyChange } from "./graph_diff.mjs" */
+/** @import { NodeName, PropertyChange, WidgetNames } from "./graph_diff.mjs" */
+/** @import { TextPart } from "./word_diff.mjs" */
 
 import { h } from "../shared/dom.mjs";
 import { diffGraphs } from "./graph_diff.mjs";
+import { diffWords } from "./word_diff.mjs";
 
 const MAX_VALUE_LENGTH = 300; // characters
 
@@ -15,9 +17,10 @@ const MAX_VALUE_LENGTH = 300; // characters
  * @param {PanelContext} context
  * @param {Graph} before
  * @param {Graph} after
+ * @param {WidgetNames} widgetNames
  */
-export function diffView({ t }, before, after) {
-  const { added, removed, changed } = diffGraphs(before, after);
+export function diffView({ t }, before, after, widgetNames) {
+  const { added, removed, changed } = diffGraphs(before, after, widgetNames);
   const summary = [
     added.length > 0 && t("diff.added", { count: added.length }),
     removed.length > 0 && t("diff.removed", { count: removed.length }),
@@ -55,10 +58,39 @@ function changeRow(t, { property, before, after }) {
   return h(
     "div",
     { class: "ca-diff-change" },
-    h("span", { class: "ca-muted" }, t("diff.value", { name: property })),
-    before !== undefined && h("del", {}, valueText(before)),
-    after !== undefined && h("ins", {}, valueText(after)),
+    h("span", { class: "ca-muted" }, t("diff.value", { name: propertyName(property) })),
+    ...changedValue(before, after),
   );
+}
+
+/**
+ * Return a property as people call it: without the mark of widgets, unless only their position is known.
+ *
+ * @param {string} property
+ */
+function propertyName(property) {
+  return property.replace(/^widget (?!\d+$)/, "");
+}
+
+/**
+ * @param {unknown} before
+ * @param {unknown} after
+ */
+function changedValue(before, after) {
+  const parts = typeof before === "string" && typeof after === "string" ? diffWords(before, after) : null;
+  if (parts !== null) return [h("span", { class: "ca-diff-text" }, parts.map(textPart))];
+  const isChanged = before !== undefined && after !== undefined;
+  return [
+    before !== undefined && h("del", {}, valueText(before)),
+    isChanged && h("span", { class: "ca-muted", "aria-hidden": "true" }, "→"),
+    after !== undefined && h("ins", {}, valueText(after)),
+  ];
+}
+
+/** @param {TextPart} part */
+function textPart({ kind, text }) {
+  if (kind === "same") return text;
+  return h(kind === "removed" ? "del" : "ins", {}, text);
 }
 
 /** @param {unknown} value */

@@ -2,6 +2,13 @@
 
 /** @import { Graph, PageGraph, PageLink, PageNode, Prompt, Subgraph } from "../api.d.ts" */
 
+/** @import { NodeDefinition } from "../api.d.ts" */
+
+/** Values of the widget that the page adds behind a seed. */
+const SEED_CONTROLS = /** @type {Set<unknown>} */ (new Set(["fixed", "increment", "decrement", "randomize"]));
+/** Types of inputs that are widgets, besides lists of choices. */
+const WIDGETS = /** @type {Set<unknown>} */ (new Set(["INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"]));
+
 /** @typedef {{ id: string, name: string }} NodeName */
 
 /**
@@ -11,16 +18,19 @@
 
 /** @typedef {NodeName & { values: Record<string, unknown> }} NodeValues */
 
+/** The names of the widgets of nodes, in their order, by type of node. @typedef {Map<string, string[]>} WidgetNames */
+
 /**
  * Compare two graphs.
  *
  * @param {Graph} before
  * @param {Graph} after
+ * @param {WidgetNames} [widgetNames] for graphs that do not name them themselves
  * @returns {{ added: NodeName[], removed: NodeName[], changed: (NodeName & { changes: PropertyChange[] })[] }}
  */
-export function diffGraphs(before, after) {
-  const oldNodes = nodesById(before);
-  const newNodes = nodesById(after);
+export function diffGraphs(before, after, widgetNames = new Map()) {
+  const oldNodes = nodesById(before, widgetNames);
+  const newNodes = nodesById(after, widgetNames);
   const added = [...newNodes.values()].filter(({ id }) => !oldNodes.has(id));
   const removed = [...oldNodes.values()].filter(({ id }) => !newNodes.has(id));
   const changed = [];
@@ -36,17 +46,18 @@ export function diffGraphs(before, after) {
  * Return the values of all nodes by id. Positions, sizes and colours are left out: they do not change any output.
  *
  * @param {Graph} graph
+ * @param {WidgetNames} widgetNames
  */
-function nodesById(graph) {
+function nodesById(graph, widgetNames) {
   /** @type {Map<string, NodeValues>} */
   const nodes = new Map();
   if (!isPageGraph(graph)) {
     addPromptNodes(nodes, graph);
     return nodes;
   }
-  addPageNodes(nodes, graph, "");
+  addPageNodes(nodes, graph, "", widgetNames);
   for (const subgraph of graph.definitions?.subgraphs ?? []) {
-    addPageNodes(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`); // ids repeat from subgraph to subgraph
+    addPageNodes(nodes, subgraph, `${subgraph.name ?? subgraph.id}:`, widgetNames); // ids repeat from subgraph to subgraph
   }
   return nodes;
 }
@@ -77,12 +88,13 @@ function addPromptNodes(nodes, prompt) {
  * @param {Map<string, NodeValues>} nodes
  * @param {Subgraph} graph
  * @param {string} prefix of the ids
+ * @param {WidgetNames} widgetNames
  */
-function addPageNodes(nodes, graph, prefix) {
+function addPageNodes(nodes, graph, prefix, widgetNames) {
   const origins = linkOrigins(graph.links ?? []);
   for (const node of graph.nodes ?? []) {
     const id = `${prefix}${node.id}`;
-    nodes.set(id, { id, name: node.title ?? node.type, values: pageValues(node, origins) });
+    nodes.set(id, { id, name: node.title ?? node.type, values: pageValues(node, origins, widgetNames) });
   }
 }
 
@@ -104,27 +116,72 @@ function linkOrigins(links) {
 /**
  * @param {PageNode} node
  * @param {Map<number, string>} origins
+ * @param {WidgetNames} widgetNames
  */
-function pageValues(node, origins) {
+function pageValues(node, origins, widgetNames) {
   /** @type {Record<string, unknown>} */
   const values = { type: node.type, title: node.title ?? node.type, mode: node.mode ?? 0 };
   for (const { name, link } of node.inputs ?? []) {
     if (link !== null && link !== undefined) values[name] = origins.get(link) ?? "←";
   }
-  return { ...values, ...widgetValues(node) };
+  return { ...values, ...widgetValues(node, widgetNames) };
 }
 
 /**
- * Return the values of a node's widgets. Graphs list them without names. Newer pages also write an input for each
- * widget, which names them if all are there; otherwise the position is the name.
+ * Return the values of a node's widgets. Graphs list them without names: these come from the inputs that newer pages write
+ * for each widget, or from the definition of the node. Without either, the position is the name.
  *
  * @param {PageNode} node
+ * @param {WidgetNames} widgetNames
  */
-function widgetValues({ inputs = [], widgets_values: values = [] }) {
+function widgetValues({ type, inputs = [], widgets_values: values = [] }, widgetNames) {
   if (!Array.isArray(values)) return values; // some nodes save names themselves
-  const names = inputs.flatMap(({ widget }) => (widget ? [widget.name] : []));
-  const isNamed = names.length === values.length;
-  return Object.fromEntries(values.map((value, index) => [`widget ${isNamed ? names[index] : index + 1}`, value]));
+  const own = withSeedControl(inputs.flatMap(({ widget }) => (widget ? [widget.name] : [])), values);
+  const defined = withSeedControl(widgetNames.get(type) ?? [], values);
+  const names = own.length === values.length ? own : defined.length === values.length ? defined : [];
+  return Object.fromEntries(values.map((value, index) => [`widget ${names[index] ?? index + 1}`, value]));
+}
+
+/**
+ * Return names with those of the widgets that the page adds behind seeds, if the values have one there.
+ *
+ * @param {string[]} names
+ * @param {unknown[]} values
+ */
+function withSeedControl(names, values) {
+  /** @type {string[]} */
+  const all = [];
+  for (const name of names) {
+    all.push(name);
+    if (/^(noise_)?seed$/.test(name) && SEED_CONTROLS.has(values[all.length])) all.push("control_after_generate");
+  }
+  return all;
+}
+
+/**
+ * Return the types of nodes in a graph whose widgets need the names of their definitions.
+ *
+ * @param {Graph} graph
+ */
+export function typesWithUnnamedWidgets(graph) {
+  if (!isPageGraph(graph)) return [];
+  const nodes = [graph, ...(graph.definitions?.subgraphs ?? [])].flatMap((each) => each.nodes ?? []);
+  const unnamed = nodes.filter((node) =>
+    Object.keys(widgetValues(node, new Map())).some((name) => /^widget \d+$/.test(name))
+  );
+  return [...new Set(unnamed.map((node) => node.type))];
+}
+
+/**
+ * Return the names of a node's widgets in their order, from its definition by the server: of the inputs that have a value.
+ *
+ * @param {NodeDefinition | undefined} definition
+ */
+export function widgetsOf(definition) {
+  const { required = {}, optional = {} } = definition?.input ?? {};
+  return Object.entries({ ...required, ...optional })
+    .filter(([, [kind, options]]) => (Array.isArray(kind) || WIDGETS.has(kind)) && !options?.forceInput)
+    .flatMap(([name, [, options]]) => (options?.image_upload ? [name, "upload"] : [name]));
 }
 
 /**

@@ -28,6 +28,8 @@ export class PublishSection {
     // The API publishes files, as ComfyUI's page does, so a workflow without one has no path to publish.
     this.#path = workflow.path ? `/userdata/${encodeURIComponent(workflow.path)}/publish` : null;
     this.element = h("section", { class: "ca-section", hidden: true });
+    /** Holds the link of a published workflow, to be shown where it is seen at once. */
+    this.linkElement = h("div");
   }
 
   /**
@@ -80,6 +82,7 @@ export class PublishSection {
     const intro = assets.length === 0
       ? h("p", { class: "ca-muted" }, t("publish.noDependencies"))
       : h("p", {}, t("publish.dependencies"));
+    setChildren(this.linkElement, publication?.share_id ? this.#link(publication.share_id, assets) : null);
     setChildren(
       this.element,
       h("h4", {}, t("publish.title")),
@@ -88,7 +91,6 @@ export class PublishSection {
       publication === null
         ? h("p", { class: "ca-muted" }, t("publish.needsFile"))
         : button("share", t(publication.share_id ? "publish.again" : "publish.publish"), () => this.#publish(assets)),
-      publication?.share_id ? this.#link(publication.share_id, assets) : null,
     );
   }
 
@@ -117,6 +119,7 @@ export class PublishSection {
    */
   #link(shareId, assets) {
     const { t } = this.#context;
+    // The address by which this browser reaches the server: others may reach it by that, too.
     const url = new URL(`?share=${encodeURIComponent(shareId)}`, location.href);
     const copy = () => copyText(this.#context, url.href, t("publish.copied"));
     const unpublish = button("stop", t("publish.unpublish"), () => this.#unpublish(assets), { kind: "ca-danger" });

@@ -73,19 +73,42 @@ export class WorkflowActions {
   }
 
   /**
-   * Open a version in the page.
+   * Open a workflow in the page: its file if it has one, so that saving it saves a version of it.
+   *
+   * @param {Workflow} workflow
+   * @param {Graph} graph its latest version
+   */
+  open(workflow, graph) {
+    return this.#try("workflow.openFailed", async ({ page }) => {
+      // The page saves another form than the one that is executed: of that it can only open a copy.
+      if (workflow.path && isPageGraph(graph) && await page.openSavedWorkflow(workflow.path)) return workflow;
+      return this.#openCopy(workflow, workflow.latest_version, this.#nameOf(workflow));
+    });
+  }
+
+  /**
+   * Open an older version in the page, as a workflow that is not saved yet.
    *
    * @param {Workflow} workflow
    * @param {number} number
    */
-  open(workflow, number) {
-    return this.#try("workflow.openFailed", async ({ page }) => {
-      const content = await this.#fetchVersion(workflow, number);
-      const { workflow_json: graph } = content;
-      const name = this.#nameOf(workflow);
-      await (isPageGraph(graph) ? page.openWorkflow(graph, name) : page.openPrompt(graph, name));
-      return content;
-    });
+  openVersion(workflow, number) {
+    const { t } = this.#context;
+    const name = t("workflow.versionName", { name: this.#nameOf(workflow), number });
+    return this.#try("workflow.openFailed", () => this.#openCopy(workflow, number, name));
+  }
+
+  /**
+   * @param {Workflow} workflow
+   * @param {number} number
+   * @param {string} name
+   */
+  async #openCopy(workflow, number, name) {
+    const { page } = this.#context;
+    const content = await this.#fetchVersion(workflow, number);
+    const { workflow_json: graph } = content;
+    await (isPageGraph(graph) ? page.openWorkflow(graph, name) : page.openPrompt(graph, name));
+    return content;
   }
 
   /**

@@ -1,20 +1,23 @@
 /** One workflow in detail: its versions, their differences, and publishing. */
 
-/** @import { Workflow, WorkflowContent, WorkflowVersion } from "../api.d.ts" */
+/** @import { Graph, Workflow, WorkflowContent, WorkflowVersion } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { WorkflowActions } from "./workflow_actions.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
+import { confirmButton } from "../shared/confirm_button.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import { editInPlace } from "../shared/edit_in_place.mjs";
 import * as format from "../shared/format.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "../shared/placeholders.mjs";
 import { diffView } from "./diff_view.mjs";
-import { isPageGraph } from "./graph_diff.mjs";
+import { isPageGraph, typesWithUnnamedWidgets, widgetsOf } from "./graph_diff.mjs";
 import { PublishSection } from "./publish_section.mjs";
+import { folderOf } from "./workflow_folders.mjs";
 
 const MAX_VERSIONS = 100;
+const MAX_TYPES = 50; // of nodes, each of which is a request
 
 export class WorkflowDetail {
   #context;
@@ -54,11 +57,11 @@ export class WorkflowDetail {
     publishSection.show(content.dependency_asset_ids ?? []);
     const { workflow_json: graph } = content;
     const count = isPageGraph(graph) ? graph.nodes.length : Object.keys(graph).length;
-    const open = () => this.#actions.open(workflow, workflow.latest_version);
+    const open = () => this.#actions.open(workflow, graph);
     const saveVersion = () => this.#refreshAfter(this.#actions.saveVersion(workflow));
     return [
       this.#title(workflow),
-      h("p", { class: "ca-muted" }, t("workflow.nodes", { count })),
+      h("p", { class: "ca-muted" }, [folderOf(workflow), t("workflow.nodes", { count })].filter(Boolean).join(" · ")),
       workflow.description && h("p", { class: "ca-text" }, workflow.description),
       h(
         "div",
@@ -67,7 +70,13 @@ export class WorkflowDetail {
         page.currentGraph !== null && button("upload", t("workflow.saveVersion"), saveVersion),
         this.#deleteButton(workflow),
       ),
-      h("section", { class: "ca-section" }, h("h4", {}, t("workflow.versions")), this.#versions(workflow, versions)),
+      publishSection.linkElement,
+      h(
+        "section",
+        { class: "ca-section" },
+        h("h4", {}, t("workflow.versions")),
+        this.#versions(workflow, versions, graph),
+      ),
       publishSection.element,
     ];
   }
@@ -96,28 +105,21 @@ export class WorkflowDetail {
    */
   #deleteButton(workflow) {
     const { t } = this.#context;
-    const kind = "ca-danger";
     const remove = async () => {
       if (await this.#actions.remove(workflow)) this.drawer.close();
     };
-    const ask = () => {
-      const confirm = button("trash", t("workflow.reallyDelete"), remove, { kind });
-      first.replaceWith(confirm);
-      confirm.focus();
-      confirm.addEventListener("blur", () => confirm.replaceWith(first));
-    };
-    const first = button("trash", t("asset.delete"), ask, { kind });
-    return first;
+    return confirmButton("trash", t("asset.delete"), { ask: () => t("workflow.reallyDelete"), action: remove });
   }
 
   /**
    * @param {Workflow} workflow
    * @param {WorkflowVersion[]} versions
+   * @param {Graph} graph the latest version
    */
-  #versions(workflow, versions) {
+  #versions(workflow, versions, graph) {
     if (versions.length === 0) return h("p", { class: "ca-muted" }, this.#context.t("workflow.noVersions"));
     const items = versions.map((version, index) =>
-      h("li", { class: "ca-version" }, this.#version(workflow, version, versions[index + 1]))
+      h("li", { class: "ca-version" }, this.#version(workflow, version, versions[index + 1], graph))
     );
     return h("ol", { class: "ca-versions" }, items);
   }
@@ -126,11 +128,12 @@ export class WorkflowDetail {
    * @param {Workflow} workflow
    * @param {WorkflowVersion} version
    * @param {WorkflowVersion | undefined} previous
+   * @param {Graph} graph the latest version
    */
-  #version(workflow, { version: number, created_at: created }, previous) {
+  #version(workflow, { version: number, created_at: created }, previous, graph) {
     const { t, language } = this.#context;
     const isLatest = number === workflow.latest_version;
-    const open = () => this.#actions.open(workflow, number);
+    const open = () => isLatest ? this.#actions.open(workflow, graph) : this.#actions.openVersion(workflow, number);
     const fork = () => this.#actions.fork(workflow, number);
     const restore = () => this.#refreshAfter(this.#actions.restore(workflow, number));
     const diff = h("div");
@@ -186,11 +189,28 @@ export class WorkflowDetail {
     try {
       const versions = [client.get(`${path}/${before}`), client.get(`${path}/${after}`)];
       const [{ workflow_json: old }, { workflow_json: current }] = await Promise.all(versions);
-      setChildren(container, diffView(this.#context, old, current));
+      const names = await this.#fetchWidgetNames([old, current]);
+      setChildren(container, diffView(this.#context, old, current, names));
     } catch (error) {
       const retry = () => this.#showDiff(workflow, before, after, container);
       setChildren(container, errorPlaceholder(t, error, retry));
     }
+  }
+
+  /**
+   * Return the names of the widgets of nodes whose graphs do not name them. Nodes that are not installed have none.
+   *
+   * @param {Graph[]} graphs
+   */
+  async #fetchWidgetNames(graphs) {
+    const types = [...new Set(graphs.flatMap(typesWithUnnamedWidgets))].slice(0, MAX_TYPES);
+    const found = await Promise.allSettled(
+      types.map((type) => this.#context.client.get(`/object_info/${encodeURIComponent(type)}`)),
+    );
+    return new Map(found.map((result, index) => {
+      const type = types[index];
+      return [type, result.status === "fulfilled" ? widgetsOf(result.value?.[type]) : []];
+    }));
   }
 
   /**

@@ -1,0 +1,230 @@
+"""``comfy-assets assets``: list, search and tag the files of the library."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ..assets.fields import folder_path, normalize_tags
+from ..assets.service import AssetService
+from ..background.throttle import Throttle
+from ..errors import ApiError
+from ..ids import hash_text
+from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest
+from ..search.index import SearchIndex
+from ..search.query import parse_query
+from .base_directory import existing_base
+from .command import (
+    PROBLEMS,
+    CommandError,
+    Commands,
+    Library,
+    add_command,
+    add_group,
+    add_json,
+    add_limit,
+    open_library,
+)
+from .output import Column, complain, counted, local_time, print_table, say, written_size, written_time
+from .short_ids import full_id
+
+_KINDS = ("models", "input", "output", "temp")
+# The sort keys of the API by the words of the option, each with its usual order.
+_SORTS: dict[str, tuple[AssetSort, Order]] = {
+    "created": ("created_at", "desc"),
+    "updated": ("updated_at", "desc"),
+    "name": ("name", "asc"),
+    "size": ("size", "desc"),
+}
+_COLUMNS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
+_PAGE = 500  # assets read at once
+_SEARCH_MORE = (
+    "The words and fields are those of the panel's search field, such as model:juggernaut, -blurry or rating:4.."
+)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands."""
+    actions = add_group(
+        commands,
+        "assets",
+        "list, search and tag the files of the library",
+        ("assets list --kind output", "assets search red fox", "assets tag 018f4a1c --add best"),
+    )
+    list_ = add_command(
+        actions,
+        "list",
+        _list,
+        "list assets, the latest first",
+        ("assets list", "assets list --kind models --folder models/loras --sort size", "assets list --tag best --json"),
+    )
+    list_.set_defaults(query=[])
+    search = add_command(
+        actions,
+        "search",
+        _list,
+        "search assets by their names, prompts, models and tags",
+        (
+            "assets search red fox",
+            "assets search model:juggernaut seed:42 --limit 100",
+            """assets search '"golden hour" -blurry' --json""",
+        ),
+        more=_SEARCH_MORE,
+    )
+    search.add_argument("query", nargs="+", metavar="WORD", help="what to look for; quote a search with a minus")
+    for parser in (list_, search):
+        _add_filters(parser)
+        add_json(parser)
+    tag = add_command(
+        actions,
+        "tag",
+        _tag,
+        "add and remove tags",
+        ("assets tag 018f4a1c --add best", "assets tag 018f4a1c 018f4b2d --add final --remove draft"),
+    )
+    tag.set_defaults(refuse=tag.error)  # argparse cannot require one of two options that may also be combined
+    tag.add_argument("ids", nargs="+", metavar="ID", help="an id from assets list, or its first characters")
+    tag.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag to add (can be repeated)")
+    tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="a tag to remove (can be repeated)")
+    _add_user(tag)
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--kind", choices=_KINDS, help="only files in this folder of ComfyUI")
+    parser.add_argument("--folder", metavar="PATH", help="only files in a folder, such as output/2026 or models/loras")
+    parser.add_argument(
+        "--tag", action="append", default=[], metavar="TAG", help="only with this tag (can be repeated)"
+    )
+    parser.add_argument("--missing", action="store_true", help="only files that are gone")
+    parser.add_argument("--sort", choices=_SORTS, default="created", help="(default: %(default)s)")
+    add_limit(parser, "assets")
+    _add_user(parser)
+
+
+def _add_user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--user", default="default", metavar="ID", help="the user, on servers with several")
+
+
+def _list(options: argparse.Namespace) -> int:
+    page = asyncio.run(_found(existing_base(options), _filter(options), options))
+    if options.json:
+        say(json.dumps([_as_json(asset) for asset in page.items]))
+        return 0
+    print_table(_COLUMNS, map(_cells, page.items))
+    say(f"{counted(page.total, 'asset')}, {len(page.items):,} shown")
+    return 0
+
+
+def _filter(options: argparse.Namespace) -> AssetFilter:
+    """Return the filter of the options. Raises ApiError."""
+    search = parse_query(" ".join(options.query))
+    tags = [*([options.kind] if options.kind else []), *([MISSING_TAG] if options.missing else []), *options.tag]
+    return AssetFilter(
+        owner=options.user,
+        tags_all=normalize_tags(tags),
+        words=search.words,
+        excluded=search.excluded,
+        ratings=search.ratings,
+        folder=FolderTerm(folder_path(options.folder, "--folder")) if options.folder else None,
+    )
+
+
+async def _found(base: Path, wanted: AssetFilter, options: argparse.Namespace) -> Page[Asset]:
+    sort, order = _SORTS[options.sort]
+    async with open_library(base) as library:
+        search = _search_index(library)
+        if wanted.words or wanted.excluded:
+            library.db.require_search()
+            await search.catch_up()  # however long it takes, while a request would be refused
+        service = AssetService(library.db, library.host, search)
+        request = PageRequest(sort, order, min(options.limit, _PAGE))
+        page = await service.list(wanted, request)
+        items = page.items
+        while page.has_more and len(items) < options.limit:
+            request = replace(request, limit=min(options.limit - len(items), _PAGE), after=page.next_key)
+            page = await service.list(wanted, request)
+            items += page.items
+        return Page(items, page.total, page.has_more)
+
+
+def _search_index(library: Library) -> SearchIndex:
+    return SearchIndex(library.db, library.tasks, Throttle(lambda: False))
+
+
+def _path(asset: Asset) -> str:
+    """Return where the file of an asset lies: below its kind of folder, as in ``output/2026/fox.png``."""
+    location = asset.location
+    return f"{location.logical}/{location.name}" if location is not None else asset.name
+
+
+def _cells(asset: Asset) -> tuple[str, ...]:
+    path = _path(asset)
+    notes = [] if path.rpartition("/")[2] == asset.name else [asset.name]
+    notes += [] if asset.is_present else [MISSING_TAG]
+    file = f"{path} ({', '.join(notes)})" if notes else path
+    return local_time(asset.created_at), written_size(asset.size), asset.id, file
+
+
+def _as_json(asset: Asset) -> dict[str, Any]:
+    """Return what is known of an asset, with the names of the API, and the path of its file."""
+    location = asset.location
+    members = {
+        "id": asset.id,
+        "name": asset.name,
+        "file_path": None if location is None else _path(asset),
+        "path": None if location is None else str(Path(location.folder, location.name)),
+        "size": asset.size,
+        "mime_type": asset.mime_type,
+        "hash": None if asset.hash is None else hash_text(asset.hash),
+        "tags": msgspec.json.decode(asset.tags),
+        "user_metadata": None if asset.user_metadata is None else json.loads(asset.user_metadata),
+        "job_id": asset.job_id,
+        "created_at": written_time(asset.created_at),
+        "updated_at": written_time(asset.updated_at),
+    }
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _tag(options: argparse.Namespace) -> int:
+    if not options.add and not options.remove:
+        options.refuse("--add, --remove or both are required")
+    add, remove = normalize_tags(options.add, "--add"), normalize_tags(options.remove, "--remove")
+    return asyncio.run(_tag_all(existing_base(options), options.ids, add, remove, options.user))
+
+
+async def _tag_all(base: Path, ids: Sequence[str], add: tuple[str, ...], remove: tuple[str, ...], user: str) -> int:
+    done = 0
+    async with open_library(base) as library:
+        service = AssetService(library.db, library.host, _search_index(library))
+        for text in ids:
+            try:
+                say(await _tag_one(library, service, text, add, remove, user))
+                done += 1
+            except (ApiError, CommandError) as error:
+                complain(f"{text}: {error}")
+    if done == len(ids):
+        return 0
+    return PROBLEMS if done else CommandError.status
+
+
+async def _tag_one(
+    library: Library, service: AssetService, text: str, add: tuple[str, ...], remove: tuple[str, ...], user: str
+) -> str:
+    asset_id = await full_id(library.db, "asset", text)
+    if remove:
+        await service.remove_tags(asset_id, remove, user)
+    if add:
+        await service.add_tags(asset_id, add, user)
+    asset = await service.get(asset_id, user)
+    return f"{asset.id}  {asset.name}  {_listed(msgspec.json.decode(asset.tags, type=list[str]))}"
+
+
+def _listed(tags: Iterable[str]) -> str:
+    return ", ".join(tags)
