@@ -315,6 +315,21 @@ def test_keys_in_the_grid(panel: Any, server: Any) -> None:
     assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes  # the page's own undo did nothing
 
 
+def test_the_menu_and_the_information_of_the_viewer(panel: Any, server: Any) -> None:
+    viewer = view(panel, "picture_02.png")
+    viewer.image.wait_for()
+    viewer.dialog.locator(".ca-viewer-stage").click(button="right")
+    panel.page.get_by_role("menuitem", name="Delete").click()
+    viewer.is_at("picture_03.png")
+    viewer.press("Control+z")
+    viewer.dialog.get_by_text("picture_02.png restored").wait_for()
+    viewer.dialog.get_by_role("button", name="Copy prompt").click()
+    viewer.dialog.get_by_text("Prompt copied").wait_for()
+    viewer.dialog.get_by_role("button", name="ink_world").click()
+    viewer.dialog.wait_for(state="detached")
+    panel.count_is(server.request("/api/assets?q=model:ink_world&exclude_tags=missing")["total"])
+
+
 def test_delete_in_the_details_goes_on_to_the_next(panel: Any, server: Any) -> None:
     panel.option("picture_10.png").click()
     panel.root.locator(".ca-detail h3", has_text="picture_10.png").wait_for()

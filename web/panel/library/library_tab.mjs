@@ -189,6 +189,7 @@ export class LibraryTab {
       if (index >= 0 && next !== undefined) this.detail.open(next, this.grid.indexOf(next));
       else this.detail.close();
     }
+    this.#viewer?.goOn(assets);
     const removed = await this.actions.remove(assets);
     for (const asset of removed) this.selection.remove(asset.id);
     if (this.detail.shown === null && !this.#viewer?.isOpen) this.grid.focus();

@@ -7,7 +7,7 @@ import { isAborted } from "../shared/client.mjs";
 import { h, setChildren } from "../shared/dom.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
 import { visibleTags } from "../library/asset.mjs";
-import { GENERATION_ROWS, generationLabel, generationTexts } from "../library/generation.mjs";
+import { generationCard } from "../library/generation_card.mjs";
 import { properties } from "../library/properties.mjs";
 
 const DELAY_MS = 120; // while the user steps through many, only the last is asked for
@@ -62,29 +62,9 @@ export class InfoPanel {
     const tags = visibleTags(asset);
     setChildren(
       this.element,
-      this.#generation(asset),
+      ...generationCard(this.#context, asset),
       properties(this.#context, asset),
       tags.length > 0 && h("ul", { class: "ca-tags" }, tags.map((tag) => h("li", { class: "ca-tag" }, tag))),
-    );
-  }
-
-  /** @param {Asset} asset */
-  #generation(asset) {
-    const { t } = this.#context;
-    const texts = generationTexts(asset);
-    const rows = GENERATION_ROWS.filter((row) => texts[row] !== undefined);
-    if (rows.length === 0) return null;
-    return h(
-      "section",
-      { class: "ca-section" },
-      h("h4", {}, t("generation.title")),
-      h(
-        "dl",
-        {},
-        rows.map((row) =>
-          h("div", { class: "ca-property" }, h("dt", {}, generationLabel(t, row)), h("dd", {}, texts[row]))
-        ),
-      ),
     );
   }
 }

@@ -45,6 +45,12 @@ export class Stage {
     return this.#media?.player;
   }
 
+  /** Play a video or a sound, or pause it. */
+  togglePlayer() {
+    if (this.player?.paused) this.player.play();
+    else this.player?.pause();
+  }
+
   /**
    * Show an asset.
    *

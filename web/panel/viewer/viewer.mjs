@@ -7,9 +7,11 @@
 /** @import { CullingKeys } from "../library/culling_keys.mjs" */
 
 import { iconButton } from "../shared/buttons.mjs";
+import { onMenu } from "../shared/context_menu.mjs";
 import { createDialog, hostNotifications, takesText } from "../shared/dialog.mjs";
 import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
+import { AssetCommands } from "../library/asset_commands.mjs";
 import { Filmstrip } from "./filmstrip.mjs";
 import { InfoPanel } from "./info_panel.mjs";
 import { Stage } from "./stage.mjs";
@@ -56,7 +58,19 @@ export class Viewer {
     this.#callbacks = callbacks;
     this.#stage = new Stage(context, { onZoom: () => this.#onZoom(), onSwipe: (by) => this.#step(by) });
     this.#strip = new Filmstrip(context, grid, (index) => this.#goTo(index));
-    this.#info = new InfoPanel(context);
+    /** @type {PanelContext} */
+    const leaving = { // what leads to another part of the panel closes the viewer
+      ...context,
+      openJob: (id) => this.#leave(() => context.openJob(id)),
+      searchLibrary: (text) => this.#leave(() => context.searchLibrary(text)),
+    };
+    this.#info = new InfoPanel(leaving);
+    const { remove } = callbacks;
+    const commands = new AssetCommands(leaving, actions, { details: () => {}, view: () => {}, remove });
+    onMenu(this.#stage.element, (_target, at) => {
+      commands.showMenu([this.#current()], at ?? { x: innerWidth / 2, y: innerHeight / 2 });
+      return true;
+    });
     const { t } = context;
     this.#bar = new ViewerBar(context, actions, {
       zoom: () => this.#stage.pane.toggleActualSize(),
@@ -207,14 +221,27 @@ export class Viewer {
     if (asset !== undefined && this.isOpen && this.#asset === from) this.#show(asset, index);
   }
 
-  /** Delete the asset, and go on to the next one. */
-  async #remove() {
-    const asset = this.#current();
+  /**
+   * Go on to the next asset if the one on display is among those that are deleted.
+   *
+   * @param {Asset[]} deleted
+   */
+  goOn(deleted) {
+    if (!this.isOpen || !deleted.some(({ id }) => id === this.#asset?.id)) return;
     const index = this.#index();
     const next = this.#grid.list.at(index + 1) ?? this.#grid.list.at(index - 1);
     if (index < 0 || next === undefined) this.#dialog?.close();
     else this.#show(next, this.#grid.indexOf(next));
-    await this.#callbacks.remove([asset]);
+  }
+
+  #remove() {
+    return this.#callbacks.remove([this.#current()]);
+  }
+
+  /** @param {() => unknown} action */
+  #leave(action) {
+    this.#dialog?.addEventListener("close", action, { once: true }); // the focus has returned by then
+    this.#dialog?.close();
   }
 
   #toggleInfo() {
@@ -263,15 +290,9 @@ export class Viewer {
       i: () => this.#toggleInfo(),
     };
     const isOnButton = target instanceof Element && target.matches("button, video, audio, pre");
-    if (!isOnButton) actions[" "] = () => player === undefined ? this.#dialog?.close() : toggle(player);
+    if (!isOnButton) actions[" "] = () => player === undefined ? this.#dialog?.close() : this.#stage.togglePlayer();
     const action = actions[key.length === 1 ? key.toLowerCase() : key];
     action?.();
     return action !== undefined;
   }
-}
-
-/** @param {HTMLMediaElement} player */
-function toggle(player) {
-  if (player.paused) player.play();
-  else player.pause();
 }
