@@ -432,7 +432,7 @@ def test_the_view_stays_while_pictures_arrive(panel: Any, server: Any) -> None:
     panel.button("4 new").click()
     panel.option("added_03.png").wait_for()
     assert grid.evaluate("grid => grid.scrollTop") == 0
-    assert panel.root.locator(".ca-new-items").is_hidden()
+    panel.root.locator(".ca-new-items").wait_for(state="hidden")
 
 
 def test_no_serious_violations(panel: Any, screenshots: Path | None) -> None:

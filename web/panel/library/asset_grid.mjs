@@ -166,6 +166,7 @@ export class AssetGrid extends EventTarget {
 
   #showNew() {
     this.grid.scrollToTop();
+    this.#countNew(0);
     this.focus();
   }
 
