@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, Asyn
 from typing import Any, Generic, TypeVar
 
 from . import store_guard
+from .assets.batch.service import BatchService
 from .assets.collections import CollectionService
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import EXPORT, AssetExports
@@ -24,10 +25,12 @@ from .assets.media.thumbnail_service import ThumbnailService
 from .assets.page_refresh import PageRefresh
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver
+from .assets.rename import FileRenamer
 from .assets.saved_searches import SavedSearchService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
 from .assets.uploads import ReferenceService, UploadService
+from .assets.uses import AssetUses
 from .background.tasks import Task, TaskRunner, TaskService, TaskStore
 from .background.throttle import Throttle
 from .config import Config
@@ -101,6 +104,9 @@ class Services:
     trash = StoreService[AssetTrash]()
     collections = StoreService[CollectionService]()
     saved_searches = StoreService[SavedSearchService]()
+    asset_uses = StoreService[AssetUses]()
+    renamer = StoreService[FileRenamer]()
+    batches = StoreService[BatchService]()
     aliases = StoreService[AssetAliases]()
     reference_resolver = StoreService[ReferenceResolver]()
     thumbnails = StoreService[ThumbnailService]()
@@ -235,7 +241,9 @@ class Services:
         )
         self.host_uploads = HostUploads(db, host)
         self.references = ReferenceService(db, host)
-        self.trash = AssetTrash(db, host)
+        self.trash = AssetTrash(db, host, self.tasks, self._recorder.write)
+        self.asset_uses = AssetUses(db, self._recorder.write)
+        self.renamer = FileRenamer(db, host, self._recorder.write)
         self.reference_resolver = ReferenceResolver(db, host)
         cache = ThumbnailCache(host.data_directory() / _THUMBNAILS, config.thumbnail_cache_size)
         self.thumbnails = ThumbnailService(db, host, cache)
@@ -251,6 +259,7 @@ class Services:
         self.aliases = AssetAliases(db, host, self._outputs_recorded)
         self.saved_searches = SavedSearchService(db)
         self.collections = CollectionService(db, host, self.aliases)
+        self.batches = BatchService(db, host, self.tasks, self.assets, self.trash, self.aliases)
         collector = ExportCollector(db, host, self.aliases, self._outputs_recorded)
         self.exports = AssetExports(db, host, self.tasks, collector)
         self.jobs = JobService(

@@ -126,6 +126,68 @@ class AssetInUseError(ApiError):
     code = "ASSET_IN_USE"
 
 
+class FileNameTakenError(ApiError):
+    """The folder has another file of this name, ``details.name``."""
+
+    status = 409
+    code = "FILE_NAME_TAKEN"
+
+
+class ChangedSinceError(ApiError):
+    """The asset has other values by now than the batch had given it."""
+
+    status = 409
+    code = "CHANGED_SINCE"
+
+
+class SelectionTooLargeError(ApiError):
+    """More assets match than can be changed at once; see ``details.count`` and ``details.max``."""
+
+    code = "SELECTION_TOO_LARGE"
+
+
+class TooManyBatchesError(ApiError):
+    """The user has too many batches that run."""
+
+    status = 429
+    code = "TOO_MANY_BATCHES"
+
+
+class BatchNotFoundError(ApiError):
+    """The batch does not exist, is another user's, or is too old to be undone."""
+
+    status = 404
+    code = "BATCH_NOT_FOUND"
+
+
+class BatchRunningError(ApiError):
+    """The batch is still running."""
+
+    status = 409
+    code = "BATCH_RUNNING"
+
+
+class UndoBlockedError(ApiError):
+    """Later batches have changed the same of the same assets; ``details.later`` names them."""
+
+    status = 409
+    code = "UNDO_BLOCKED"
+
+
+class UndoImpossibleError(ApiError):
+    """The assets of the batch have been removed for good."""
+
+    status = 409
+    code = "UNDO_IMPOSSIBLE"
+
+
+class TrashForbiddenError(ApiError):
+    """The deleted asset belongs to all users: no user can remove it for good."""
+
+    status = 403
+    code = "TRASH_FORBIDDEN"
+
+
 class StorageError(ApiError):
     """A file could not be written, moved or read."""
 

@@ -73,6 +73,12 @@ def links(names: Mapping[int, str]) -> list[SidecarLink]:
     ]
 
 
+def model_stem(name: str) -> str | None:
+    """Return the part of a model's name that its sidecars begin with, or None if it is not the name of a model."""
+    stem = _stem(name.lower(), MODEL_SUFFIXES)
+    return None if stem is None else name[: len(stem)]
+
+
 def _stem(name: str, suffixes: tuple[str, ...]) -> str | None:
     if not name.endswith(suffixes):
         return None

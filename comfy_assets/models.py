@@ -276,6 +276,24 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     next_key: CursorKey | None = None
 
 
+DeletionKind = Literal["trashed", "removed", "left_out"]
+
+
+class TrashFilter(msgspec.Struct, frozen=True):
+    """The filter of a list of deleted assets: those of ``owner`` and public ones, or of all users if it is None.
+
+    ``only_own`` leaves out the public ones. The file of a "trashed" one is in the trash; those of "removed" ones stayed
+    in their places, and of "left_out" ones nothing but a note remains. ``name`` is a part of the name, in any case.
+    ``before`` (ms) selects those that were deleted earlier.
+    """
+
+    owner: str | None
+    kinds: tuple[DeletionKind, ...] = ("trashed", "removed")
+    name: str = ""
+    before: int | None = None
+    only_own: bool = False
+
+
 class TagRequest(msgspec.Struct, frozen=True):
     """The filter and page of a list of tags; ``prefix`` is literal text."""
 

@@ -8,6 +8,7 @@ from ..comfy_assets.app import Services
 from . import (
     asset_counts,
     assets,
+    batches,
     collections,
     downloads,
     exports,
@@ -26,6 +27,7 @@ from . import (
     server,
     shares,
     tasks,
+    trash,
     uploads,
     userdata,
     users,
@@ -35,9 +37,11 @@ from .interceptors import Interceptor, with_plain_paths
 from .operations import HostOperation, Route
 
 ROUTES: list[Route] = [
-    *folders.ROUTES,  # before assets, one of which could have the id "folders"
+    *folders.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
     *asset_counts.ROUTES,
+    *batches.ROUTES,
     *assets.ROUTES,
+    *trash.ROUTES,
     *collections.ROUTES,
     *saved_searches.ROUTES,
     *uploads.ROUTES,

@@ -17,6 +17,7 @@ from ..comfy_assets.errors import (
     AssetInUseError,
     AssetNotFoundError,
     CollectionNotFoundError,
+    FileNameTakenError,
     InvalidBodyError,
     InvalidCursorError,
     InvalidHashError,
@@ -252,12 +253,19 @@ def _next_cursor(page: Page[Asset], query: ListAssets) -> str | None:
 class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Body of updateAsset: the members to change, at least one."""
 
-    name: Annotated[Text | UnsetType, doc("A new name. The file keeps its own.")] = UNSET
+    name: Annotated[Text | UnsetType, doc("A new name. The file keeps its own, unless `rename_file` is true.")] = UNSET
     mime_type: Annotated[Text | UnsetType, doc("Media type of the content, such as `image/png`.")] = UNSET
     preview_id: Annotated[Text | UnsetType, doc("The asset to use as the preview.", format="uuid")] = UNSET
     user_metadata: Annotated[
         Members | UnsetType, doc("Replaces the metadata of the user: up to 64 KiB, 32 levels deep.")
     ] = UNSET
+    rename_file: Annotated[
+        bool,
+        doc(
+            "Whether the file, and the sidecars of a model, are renamed as well; with `name` alone. The file keeps its "
+            "suffix. An extension."
+        ),
+    ] = False
 
 
 @endpoint()
@@ -265,6 +273,8 @@ class UpdateAssetRequest(msgspec.Struct, frozen=True, kw_only=True):
 async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Change an asset's name, type, preview or metadata; return the whole asset (updateAsset)."""
     body = await parse_body(UpdateAssetRequest, call.request)
+    if body.rename_file:
+        return await _rename_file(call, body)
     change = AssetEdit(
         name=normalize_name(body.name) if body.name is not UNSET else None,
         mime_type=check_mime(body.mime_type) if body.mime_type is not UNSET else None,
@@ -277,19 +287,12 @@ async def update_asset(call: RequestContext[NoQuery]) -> AssetBody:
     return asset_body(await call.services.assets.update(call.path["id"], change, call.user))
 
 
-@endpoint()
-@by_any_id
-async def delete_asset(call: RequestContext[NoQuery]) -> web.Response:
-    """Move an asset to the trash (deleteAsset)."""
-    await call.services.trash.delete(call.path["id"], call.user)
-    return web.Response(status=204)
-
-
-@endpoint()
-@by_any_id
-async def restore_asset(call: RequestContext[NoQuery]) -> AssetBody:
-    """Restore a deleted asset and return it (restoreAsset, an extension)."""
-    return asset_body(await call.services.trash.restore(call.path["id"], call.user))
+async def _rename_file(call: RequestContext[NoQuery], body: UpdateAssetRequest) -> AssetBody:
+    others = (body.mime_type, body.preview_id, body.user_metadata)
+    if body.name is UNSET or any(member is not UNSET for member in others):
+        raise InvalidBodyError("rename_file needs name, and no other member.", details={"field": "rename_file"})
+    name = normalize_name(body.name)
+    return asset_body(await call.services.renamer.rename(call.path["id"], name, call.user))
 
 
 class ListTags(msgspec.Struct, frozen=True, kw_only=True):
@@ -379,7 +382,7 @@ _TAG_CHANGE = Record(
     optional=("added", "already_present", "removed", "not_present"),
 )
 _FILTER_ERRORS = (CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
-_ASSET_ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
+ASSET_ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
 
 ROUTES = [
     Route(
@@ -428,7 +431,7 @@ ROUTES = [
             "Assets",
             "Get an asset",
             {200: Response("The asset, with all metadata.", AssetBody)},
-            parameters=_ASSET_ID,
+            parameters=ASSET_ID,
             errors=(AssetNotFoundError,),
         ),
         shared=(UnknownAssetIdError,),
@@ -453,7 +456,7 @@ ROUTES = [
                 412: Response("A condition of the request is not met."),
                 416: Response("The requested range does not exist."),
             },
-            parameters=_ASSET_ID,
+            parameters=ASSET_ID,
             errors=(AssetNotFoundError, AssetContentMissingError),
         ),
         shared=(UnknownAssetIdError,),
@@ -467,37 +470,17 @@ ROUTES = [
             "Assets",
             "Change an asset's name, type, preview or metadata",
             {200: Response("The changed asset.", AssetBody)},
-            parameters=_ASSET_ID,
+            parameters=ASSET_ID,
             body=RequestBody(UpdateAssetRequest, example={"name": "Portrait, second try.png"}),
-            errors=(InvalidNameError, InvalidPreviewError, AssetNotFoundError),
-        ),
-    ),
-    Route(
-        "DELETE",
-        "/api/assets/{id}",
-        delete_asset,
-        Operation(
-            "deleteAsset",
-            "Assets",
-            "Delete an asset",
-            {204: Response("It is in the trash and can be restored.")},
-            "The file is moved to the trash with the last asset that uses it.",
-            parameters=_ASSET_ID,
-            errors=(AssetNotFoundError, AssetInUseError, StorageError),
-        ),
-    ),
-    Route(
-        "POST",
-        "/api/assets/{id}/restore",
-        restore_asset,
-        Operation(
-            "restoreAsset",
-            "Assets",
-            "Restore a deleted asset",
-            {200: Response("The changed asset.", AssetBody)},
-            "Its file returns to its path, or to a new name if the path is taken.",
-            parameters=_ASSET_ID,
-            errors=(AssetNotFoundError, StorageError),
+            errors=(
+                InvalidNameError,
+                InvalidPreviewError,
+                AssetNotFoundError,
+                AssetContentMissingError,
+                AssetInUseError,
+                FileNameTakenError,
+                StorageError,
+            ),
         ),
     ),
     Route(
@@ -509,7 +492,7 @@ ROUTES = [
             "Assets",
             "Add tags to an asset",
             {200: Response("The result.", _TAG_CHANGE)},
-            parameters=_ASSET_ID,
+            parameters=ASSET_ID,
             body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
             errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
         ),
@@ -523,7 +506,7 @@ ROUTES = [
             "Assets",
             "Remove tags from an asset",
             {200: Response("The result.", _TAG_CHANGE)},
-            parameters=_ASSET_ID,
+            parameters=ASSET_ID,
             body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
             errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.assets.media import view_path
 from ..comfy_assets.assets.media.mime import guess_mime
-from ..comfy_assets.assets.media.thumbnail_service import ThumbnailRequest
+from ..comfy_assets.assets.media.thumbnail_service import Thumbnail, ThumbnailRequest
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.errors import (
     ApiError,
@@ -109,7 +110,16 @@ async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
 
 async def thumbnail_response(call: RequestContext[Any], wanted: ThumbnailRequest, owner: str) -> web.Response:
     """Return the thumbnail of a file that the owner can see, or 304 if the client has it."""
-    thumbnail = await call.services.thumbnails.get(wanted, owner, lambda key: is_held(call.request, _etag(key)))
+    return thumbnail_body(await call.services.thumbnails.get(wanted, owner, held_by(call.request)))
+
+
+def held_by(request: web.Request) -> Callable[[str], bool]:
+    """Return a function that tells whether the client has the thumbnail of a key."""
+    return lambda key: is_held(request, _etag(key))
+
+
+def thumbnail_body(thumbnail: Thumbnail) -> web.Response:
+    """Make the response of a thumbnail, or 304 if the client has it."""
     headers = {
         "ETag": _etag(thumbnail.key),
         "Cache-Control": "private, no-cache",

@@ -16,7 +16,7 @@ from ..db import assets, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
 from ..db.listing import counts, facets, tree
-from ..db.listing.filters import is_search
+from ..db.listing.filters import ids_of, is_search, select
 from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
 from ..fs.paths import extended
 from ..host.base import Host
@@ -120,6 +120,14 @@ class AssetService:
         await self._prepare(query)
         with heavy(_is_expensive(query)):
             return await facets.days(self._db, self._include_public(query), request)
+
+    async def row_ids(self, query: AssetFilter) -> Sequence[int]:
+        """Return the rows of all matching assets. Raises SearchUnavailableError, SearchNotReadyError."""
+        await self._prepare(query)
+        with heavy():
+            selection = await select(self._db, self._include_public(query))
+            found = await ids_of(self._db, selection)
+        return await asyncio.to_thread(lambda: found.ids.tolist())
 
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed.

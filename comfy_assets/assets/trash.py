@@ -1,4 +1,7 @@
-"""Deletion of assets: the trash keeps the files of deleted uploads until they are restored or the trash is emptied.
+"""Deletion of assets: the trash, restoring from it, and emptying it.
+
+There are two actions: *remove* hides the record and keeps the file in its place, *trash* moves the file into the trash
+folder. Both keep everything that the asset had, so that it can be restored.
 
 Files change volumes by a copy. It is made before the transaction begins, so that no other write waits for it; inside
 the transaction the file is only renamed.
@@ -10,105 +13,84 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from ..db import assets, contents, files, sidecars, tags, trash
-from ..db.assets import AssetFile, AssetUse
+from ..background.tasks import Task, TaskRunner
+from ..db import assets, contents, files, moves, sidecars, tags, trash
+from ..db.asset_uses import OF_FILE, OF_RECORD
+from ..db.assets import AssetFile
 from ..db.connection import Database, Transaction
-from ..db.trash import DeletedAsset, TrashedFile
-from ..errors import ApiError, AssetInUseError, AssetNotFoundError, StorageError
-from ..fs import atomic
+from ..db.trash import DeletedAsset, TrashTotals
+from ..errors import ApiError, AssetNotFoundError, StorageError, TrashForbiddenError
 from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
-from ..fs.paths import file_stat
+from ..fs.paths import extended_path, file_stat
 from ..host.base import Host
 from ..ids import now_ms
-from ..models import UPLOADED, Asset
+from ..models import UPLOADED, Asset, CursorKey, Page, TrashFilter
 from ..names import split_suffix
 from .index.insert import folder_row
-from .roots import Roots, current_roots
+from .roots import Roots, absolute, current_roots
 from .service import not_found, parse_id, require_asset
+from .trash_files import RestoreMove, TrashFolders, TrashMove, is_copy_of, put_back, remove, restore_folder
+from .uses import refuse_if_used
 
 log = logging.getLogger("comfy_assets.library")
 
 T = TypeVar("T")
+# "default" is what clients of the contract mean: the file of an upload goes to the trash, any other stays.
+DeletionAction = Literal["default", "remove", "trash"]
+# Runs in the transaction that deletes or restores an asset.
+Note = Callable[[Transaction, Asset], Awaitable[None]]
 
-FOLDER = "trash"
-
-
-class TrashMove:
-    """A file on its way into the trash. Blocks: for worker threads."""
-
-    def __init__(self, file: AssetFile, trash: Path) -> None:
-        """Copy the file to the volume of the trash folder if it lies on another. Raises OSError."""
-        self._file = file
-        self._trash = trash
-        self._source = Path(file.folder) / file.name
-        self._stat = file_stat(self._source.stat())
-        self._staged = atomic.stage(self._source, trash)
-        self._is_copy = self._staged != self._source
-        self._is_moved = False
-
-    def run(self, asset_id: str, file: AssetFile) -> TrashedFile:
-        """Move the file into the trash. Raises OSError, and StorageError if it has changed since the start."""
-        # The copy may have taken long: deleting a file that changed since would lose the new content.
-        if file != self._file or file_stat(self._source.stat()) != self._stat:
-            raise StorageError("The file has just been changed or moved.")
-        target = self._trash / asset_id / file.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if self._is_copy:
-            self._source.unlink()
-            self._is_moved = True
-        atomic.move_no_replace(self._staged, target)
-        self._staged, self._is_moved = target, True
-        return TrashedFile(f"{asset_id}/{file.name}", file.folder, file.name)
-
-    def undo(self) -> None:
-        """Put the file back, and remove any copy of it from the trash."""
-        if self._is_moved:
-            _restore_file(self._staged, self._source)
-        elif self._is_copy:
-            self._staged.unlink(missing_ok=True)
+EMPTY_TRASH = "empty_trash"  # name of the tasks
+_ATTEMPTS = 5  # at a path that other programs take meanwhile
+_PAGE = 200  # deleted assets read at a time
 
 
-class RestoreMove:
-    """A file on its way out of the trash. Blocks: for worker threads."""
+@dataclass(frozen=True)
+class RestoredAsset:
+    """A restored asset. ``former`` is the path that its file had, ``path`` the one it has; both None without a file."""
 
-    def __init__(self, stored: Path, folder: Path) -> None:
-        """Copy the file to the volume of the folder if it lies on another; create the folder. Raises OSError."""
-        self._stored = stored
-        self._staged = atomic.stage(stored, folder)
-        self._is_copy = self._staged != stored
-        self._folder = folder
+    asset: Asset
+    former: Path | None = None
+    path: Path | None = None
 
-    def place(self, name: str, taken: Iterable[str]) -> Path:
-        """Move the file into the folder under this name, or a numbered one; return its path. Raises OSError."""
-        self._staged = atomic.move_to_free_name(self._staged, self._folder, name, taken)
-        return self._staged
+    @property
+    def is_renamed(self) -> bool:
+        """True if the former path was taken, or is no longer part of the library."""
+        return self.former != self.path
 
-    def undo(self) -> None:
-        """Leave the file in the trash, and remove any copy of it elsewhere. Raises OSError."""
-        if self._is_copy:
-            self._staged.unlink(missing_ok=True)
-        elif self._staged != self._stored:
-            atomic.move_no_replace(self._staged, self._stored)
 
-    def finish(self) -> None:
-        """Remove the file from the trash after it was copied."""
-        if self._is_copy:
-            self._stored.unlink(missing_ok=True)
-        atomic.remove_if_empty(self._stored.parent)
+@dataclass(frozen=True)
+class TrashEntry:
+    """A deleted asset in a list. ``file_path`` is the place of its file, relative to the kind of its folder."""
+
+    deleted: DeletedAsset
+    file_path: str | None
 
 
 class AssetTrash:
     """Deletes assets, lists and restores deleted ones, and empties the trash."""
 
-    def __init__(self, db: Database, host: Host) -> None:
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        tasks: TaskRunner | None = None,
+        jobs_recorded: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``jobs_recorded`` waits until all submitted jobs are in the store. ``tasks`` runs what takes long."""
         self._db = db
         self._host = host
-        self._folder = host.data_directory() / FOLDER
+        self._tasks = tasks
+        self._jobs_recorded = jobs_recorded
+
+    async def _folders(self) -> TrashFolders:
+        return TrashFolders(self._host.data_directory(), await current_roots(self._host))
 
     async def delete_all(self, asset_ids: Sequence[str], owner: str) -> None:
         """Delete assets as ``delete`` does, or none of them if one is in use. Unknown ones are skipped.
@@ -118,39 +100,55 @@ class AssetTrash:
         for asset_id in asset_ids:
             asset = await assets.get(self._db, asset_id, owner)
             if asset is not None:
-                await _refuse_if_used(self._db, asset, owner)
+                await refuse_if_used(self._db, asset, owner, OF_RECORD)
         for asset_id in asset_ids:
             with contextlib.suppress(AssetNotFoundError):
                 await self.delete(asset_id, owner)
 
-    async def delete(self, asset_id: str, owner: str) -> None:
+    async def delete(
+        self,
+        asset_id: str,
+        owner: str,
+        action: DeletionAction = "default",
+        *,
+        force: bool = False,
+        note: Note | None = None,
+        emit: bool = True,
+        is_operator: bool = False,
+    ) -> None:
         """Delete an asset so that it can be restored (deleteAsset).
 
-        The file of an upload moves to the trash unless references need its content, with the sidecars of a model. Any
-        other file stays where it is. Raises AssetNotFoundError, AssetInUseError, StorageError.
-        """
-        await self._delete(asset_id, owner, takes_file=False)
+        By default the file of an upload moves to the trash unless references need its content, with the sidecars of a
+        model; any other file stays where it is. "remove" keeps every file, "trash" moves every file. With ``force``
+        an asset is deleted that the user's own workflows, shares or jobs use. ``note`` runs in the transaction.
+        ``emit``: tell pages. For an operator of the server, all workflows, shares and jobs count as their own.
 
-    async def _delete(self, asset_id: str, owner: str, *, takes_file: bool) -> None:
-        """Delete an asset; with ``takes_file`` its file moves to the trash even if it was not uploaded."""
+        Raises AssetNotFoundError, AssetInUseError, StorageError.
+        """
+        if action == "trash" and self._jobs_recorded is not None:
+            await self._jobs_recorded()
         async with self._db.transaction() as tx:
-            _, file = await _deletable(tx, asset_id, owner, takes_file=takes_file)
+            _, file = await _deletable(tx, asset_id, owner, action, force=force, is_operator=is_operator)
         # A copy to another volume may take long, so the checks are repeated afterwards.
         async with self._moving(file) as move, self._db.transaction() as tx:
-            asset, file = await _deletable(tx, asset_id, owner, takes_file=takes_file)
+            asset, file = await _deletable(tx, asset_id, owner, action, force=force, is_operator=is_operator)
             taken = None
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
             preview = await trash.own_preview(tx, asset.row_id)
             own_sidecars = await sidecars.only_of(tx, asset.row_id)
-            await trash.hide(tx, asset.row_id, now_ms(), taken)
+            await trash.hide(tx, asset.row_id, now_ms(), taken, "" if is_operator else owner)
             await contents.update_missing_references(tx, await contents.of_assets(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
-        self._host.emit("assets.changed", {"deleted": 1})
+            if note is not None:
+                await note(tx, asset)
+        if emit:
+            self._host.emit("assets.changed", {"deleted": 1})
         if preview is not None:
-            await self._follow(self.delete(preview, owner), preview)
+            await self._follow(self.delete(preview, owner, action, emit=emit, is_operator=is_operator), preview)
+        of_model: DeletionAction = "trash" if taken is not None else action
         for sidecar in own_sidecars:
-            await self._follow(self._delete(sidecar, owner, takes_file=taken is not None), sidecar)
+            await self._follow(self.delete(sidecar, owner, of_model, emit=emit, is_operator=is_operator), sidecar)
 
     async def _follow(self, change: Awaitable[object], follower: str) -> None:
         """Delete or restore what belongs to an asset after it: its preview, the sidecars of a model.
@@ -168,7 +166,10 @@ class AssetTrash:
 
         Yields None without a file, and if the file is gone already. Raises StorageError.
         """
-        move = None if file is None else await run_blocking(lambda: _if_present(lambda: TrashMove(file, self._folder)))
+        move = None
+        if file is not None:
+            folders = await self._folders()
+            move = await run_blocking(lambda: _if_present(lambda: TrashMove(file, folders)))
         if move is None:
             yield None
             return
@@ -178,51 +179,149 @@ class AssetTrash:
             await asyncio.shield(asyncio.to_thread(move.undo))
             raise
 
-    async def entries(self) -> list[DeletedAsset]:
+    async def entries(self) -> Sequence[DeletedAsset]:
         """Return every deleted asset, the latest first."""
         return await trash.entries(self._db)
 
-    async def restore(self, asset_id: str, owner: str | None = None) -> Asset:
-        """Restore a deleted asset and its file, under a numbered name if the former one is taken.
-
-        With an ``owner`` the asset must be theirs or public. Raises AssetNotFoundError if there is no such deleted
-        asset, StorageError.
-        """
+    async def list(
+        self, wanted: TrashFilter, limit: int, after: CursorKey | None = None
+    ) -> tuple[Page[TrashEntry], TrashTotals]:
+        """Return a page of deleted assets, the latest first (listTrash), with the totals of the whole list."""
+        totals = await trash.totals(self._db, wanted)
+        found = await trash.list_page(self._db, wanted, limit + 1, after)
         roots = await current_roots(self._host)
+        items = [TrashEntry(each, _file_path(each, roots)) for each in found[:limit]]
+        has_more = len(found) > limit
+        key = CursorKey(found[limit - 1].deleted_at, found[limit - 1].row_id) if has_more else None
+        return Page(items, totals.assets, has_more, key), totals
+
+    async def find(self, asset_id: str, owner: str | None) -> DeletedAsset:
+        """Return a deleted asset; with an ``owner``, one of theirs or a public one. Raises AssetNotFoundError."""
         deleted = await trash.find(self._db, parse_id(asset_id))
         if deleted is None or (owner is not None and deleted.owner not in ("", owner)):
             raise not_found(asset_id)
-        async with self._restoring(deleted, roots) as move, self._db.transaction() as tx:
-            if await trash.find(tx, deleted.id) != deleted:
-                raise not_found(asset_id)  # another request restored it in between
-            await trash.reveal(tx, deleted.row_id)
-            if deleted.stored is not None:
-                if move is None:
-                    raise StorageError("The file is no longer in the trash.")
-                await self._place(tx, deleted, roots, move)
-            await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
-            await tags.drop_unused_sets(tx)
-            preview = await trash.deleted_preview(tx, deleted.row_id)
-            own_sidecars = await sidecars.deleted_of(tx, deleted.row_id, deleted.deleted_at)
-        for follower in (*([preview] if preview is not None else []), *own_sidecars):
-            await self._follow(self.restore(follower, owner), follower)
-        asset = await assets.get(self._db, deleted.id, deleted.owner)
+        return deleted
+
+    async def file(self, asset_id: str, owner: str) -> tuple[DeletedAsset, Path]:
+        """Return a deleted asset and the path of its file, in the trash or in its place.
+
+        Raises AssetNotFoundError, also if there is no file.
+        """
+        deleted = await self.find(asset_id, owner)
+        if deleted.stored is not None:
+            folders, stored = await self._folders(), deleted.stored
+            return deleted, await asyncio.to_thread(lambda: folders.path(stored))
+        roots = await current_roots(self._host)
+        if deleted.folder is None or deleted.file_name is None or roots.place(absolute(Path(deleted.folder))) is None:
+            raise not_found(asset_id)
+        return deleted, extended_path(deleted.folder, deleted.file_name)
+
+    async def restore(
+        self, asset_id: str, owner: str | None = None, *, note: Note | None = None, emit: bool = True
+    ) -> RestoredAsset:
+        """Restore a deleted asset and its file, under a numbered name if the former one is taken.
+
+        With an ``owner`` the asset must be theirs or public. ``note`` runs in the transaction. ``emit``: tell pages.
+        Raises AssetNotFoundError if there is no such deleted asset, StorageError.
+        """
+        deleted = await self.find(asset_id, owner)
+        path = None
+        if deleted.stored is None:
+            async with self._db.transaction() as tx:
+                await self._reveal(tx, deleted)
+                followers = await self._complete(tx, deleted, note)
+        else:
+            path, followers = await self._restore_file(deleted, note)
+        for follower in followers:
+            await self._follow(self.restore(follower, owner, emit=emit), follower)
+        asset = (await assets.get_many(self._db, [deleted.id])).get(deleted.id)
         if asset is None:
-            raise LookupError("a restored asset is not there")
-        self._host.emit("assets.changed", {"returned": 1})
-        return asset
+            raise not_found(asset_id)  # another request has deleted it for good
+        if emit:
+            self._host.emit("assets.changed", {"returned": 1})
+        if path is None:
+            return RestoredAsset(asset)
+        return RestoredAsset(asset, Path(str(deleted.folder), str(deleted.file_name)), path)
+
+    async def _reveal(self, tx: Transaction, deleted: DeletedAsset) -> None:
+        """Restore the record, before its file: sidecars are linked with files that are not deleted."""
+        if await trash.find(tx, deleted.id) != deleted:
+            raise not_found(deleted.id)  # another request restored it in between
+        await trash.reveal(tx, deleted.row_id)
+
+    async def _complete(self, tx: Transaction, deleted: DeletedAsset, note: Note | None = None) -> Sequence[str]:
+        """Update what depends on a restored asset; return the ids of what was deleted with it."""
+        await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
+        await tags.drop_unused_sets(tx)
+        preview = await trash.deleted_preview(tx, deleted.row_id)
+        own_sidecars = await sidecars.deleted_of(tx, deleted.row_id, deleted.deleted_at)
+        if note is not None:
+            await note(tx, (await assets.get_many(tx, [deleted.id]))[deleted.id])
+        return [*([preview] if preview is not None else []), *own_sidecars]
+
+    async def _restore_file(self, deleted: DeletedAsset, note: Note | None) -> tuple[Path, Sequence[str]]:
+        """Restore the record and the file; return its path, and the ids of what was deleted with it.
+
+        The path is stored before the move, so that the next start of a server can complete what a killed one began.
+        """
+        roots = await current_roots(self._host)
+        async with self._restoring(deleted, roots) as move:
+            for attempt in range(_ATTEMPTS):
+                intent, target = await self._announce(deleted, roots, move)
+                try:
+                    async with self._db.transaction() as tx:
+                        await self._reveal(tx, intent)
+                        await _move_to_free(move)
+                        await self._record_restored(tx, intent, roots, target)
+                        return target, await self._complete(tx, intent, note)
+                except FileExistsError as error:
+                    if attempt == _ATTEMPTS - 1:
+                        raise StorageError("The name of the file is taken again and again.") from error
+        raise AssertionError("unreachable")
+
+    async def _announce(self, deleted: DeletedAsset, roots: Roots, move: RestoreMove) -> tuple[DeletedAsset, Path]:
+        """Choose a path and store it; return the row as it is then."""
+        folder = restore_folder(deleted, roots)
+        async with self._db.transaction() as tx:
+            current = await trash.find(tx, deleted.id)
+            if current is None or (current.stored, current.deleted_at) != (deleted.stored, deleted.deleted_at):
+                raise not_found(deleted.id)
+            taken = await files.names_like(tx, str(folder), split_suffix(str(deleted.file_name))[0])
+            target = await run_blocking(partial(move.choose, taken))
+            await trash.set_restoring(tx, deleted.row_id, str(target))
+            intent = await trash.find(tx, deleted.id)
+        if intent is None:
+            raise not_found(deleted.id)
+        return intent, target
+
+    async def _record_restored(self, tx: Transaction, deleted: DeletedAsset, roots: Roots, path: Path) -> None:
+        """Store the row of a file that was restored, and the tags of its place."""
+        stat = file_stat(await run_blocking(lambda: extended_path(path).stat()))
+        place = roots.place(path.parent)
+        if place is None:
+            raise StorageError("The folder of the file is no longer part of the library.")
+        former = await files.categories_of(tx, deleted.folder or str(path.parent))
+        folder = folder_row(path.parent, place)
+        listed = (await files.by_position(tx, [(str(path.parent), path.name)])).get((str(path.parent), path.name))
+        # No file has a name with a slash in it; the row gets the name of the one that a scan has added meanwhile.
+        name = path.name if listed is None else f"/{deleted.row_id}"
+        await assets.put_file(tx, deleted.row_id, folder, name, stat)
+        if listed is not None:
+            await moves.adopt_files(tx, {listed.id: deleted.row_id})
+        await tags.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
 
     @contextlib.asynccontextmanager
-    async def _restoring(self, deleted: DeletedAsset, roots: Roots) -> AsyncIterator[RestoreMove | None]:
-        """Prepare the move of a restored asset's file; undo it if the block fails. Yields None without a file."""
-        if deleted.stored is None:
-            yield None
-            return
-        stored, folder = self._folder / deleted.stored, _restore_folder(deleted, roots)
-        move = await run_blocking(lambda: _if_present(lambda: RestoreMove(stored, folder)))
+    async def _restoring(self, deleted: DeletedAsset, roots: Roots) -> AsyncIterator[RestoreMove]:
+        """Prepare the move of a restored asset's file; undo it if the block fails. Raises StorageError."""
+        folders, folder = await self._folders(), restore_folder(deleted, roots)
+
+        def begin() -> RestoreMove:
+            stored = folders.path(str(deleted.stored))
+            return RestoreMove(stored, folder, deleted.file_name or folders.file_name(stored))
+
+        move = await run_blocking(lambda: _if_present(begin))
         if move is None:
-            yield None
-            return
+            raise StorageError("The file is no longer in the trash.")
         try:
             yield move
         except BaseException:
@@ -230,53 +329,146 @@ class AssetTrash:
             raise
         await asyncio.to_thread(move.finish)
 
-    async def _place(self, tx: Transaction, deleted: DeletedAsset, roots: Roots, move: RestoreMove) -> None:
-        folder = _restore_folder(deleted, roots)
-        name = deleted.file_name or Path(str(deleted.stored)).name
-        taken = await files.names_like(tx, str(folder), split_suffix(name)[0])
-        path = await run_blocking(partial(move.place, name, taken))
-        place = roots.place(folder)
-        if place is None:
-            raise StorageError("The former folder of the file is not part of the library.")
-        stat = file_stat(await run_blocking(path.stat))
-        former = await files.categories_of(tx, deleted.folder or str(folder))
-        await assets.put_file(tx, deleted.row_id, folder_row(folder, place), path.name, stat)
-        await tags.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
+    # Removal for good
 
-    async def empty(self, before: int | None = None) -> tuple[int, int]:
-        """Remove deleted assets and their files permanently; return the numbers of assets and bytes.
+    async def purge(self, asset_id: str, owner: str | None = None) -> int:
+        """Remove a deleted asset for good, with what was deleted with it; return the freed bytes (deleteTrashEntry).
 
-        ``before`` (ms) limits this to assets deleted earlier. The row of a deleted asset whose file was not moved is
-        kept, because it prevents the next scan from listing the file again.
+        A file that stayed in its place stays there, and stays out of the library: a note of it remains. Raises
+        AssetNotFoundError, TrashForbiddenError, StorageError.
         """
-        count = size = 0
-        for deleted in await trash.forgettable(self._db):
-            if before is not None and deleted.deleted_at >= before:
-                continue
-            if deleted.stored is not None:
+        deleted = await self.find(asset_id, owner)
+        if owner is not None and self._host.is_multi_user() and deleted.owner != owner:
+            raise TrashForbiddenError(
+                "The asset belongs to all users; only the command line removes it for good.", details={"id": asset_id}
+            )
+        return await self._purge(deleted)
+
+    async def _purge(self, deleted: DeletedAsset) -> int:
+        size = 0
+        folders = await self._folders()
+        for each in (*await trash.followers(self._db, deleted.row_id), deleted):
+            if each.stored is not None:
                 # The file goes first: after a crash in between, the row can still be removed.
-                await run_blocking(partial(_remove, self._folder / deleted.stored))
-                size += deleted.size
+                await run_blocking(partial(_remove_stored, folders, each.stored))
+                size += each.size
             async with self._db.transaction() as tx:
-                await trash.forget(tx, deleted.row_id)
-            count += 1
+                await trash.forget(tx, each.row_id)
+                await tags.drop_unused_sets(tx)
+        return size
+
+    async def empty(
+        self, before: int | None = None, *, wanted: TrashFilter | None = None, task: Task | None = None
+    ) -> tuple[int, int]:
+        """Remove deleted assets and their files for good; return the numbers of assets and bytes.
+
+        ``before`` (ms) limits this to assets deleted earlier. Of files that stayed in their places notes remain, see
+        ``purge``; the notes of files that are gone are removed. ``task`` is told of the progress, and cancels.
+        """
+        wanted = wanted or TrashFilter(None, before=before)
+        count = size = 0
+        total = (await trash.totals(self._db, wanted)).assets
+        after: CursorKey | None = None
+        failed: list[dict[str, str]] = []
+        while found := await trash.list_page(self._db, wanted, _PAGE, after):
+            for deleted in found:
+                if task is not None:
+                    task.token.check()
+                try:
+                    size += await self._purge(deleted)
+                    count += 1
+                except StorageError as error:  # a file that another program holds open
+                    failed.append({"id": deleted.id, "code": error.code, "message": error.message})
+                if task is not None:
+                    task.result = {"total": total, "done": count, "freed": size, "failed": failed[:_PAGE]}
+            after = CursorKey(found[-1].deleted_at, found[-1].row_id)
         async with self._db.transaction() as tx:
+            await trash.forget_notes_of_missing(tx)
             await tags.drop_unused_sets(tx)
         return count, size
 
+    async def start_emptying(self, wanted: TrashFilter) -> Task:
+        """Start to remove the deleted assets that pass a filter for good (emptyTrash), as a task.
+
+        On a server with several users these are the user's own. Returns the running task of the same filter, if any.
+        """
+        if self._tasks is None:
+            raise LookupError("the trash has no task runner")
+        owner = wanted.owner or ""
+        if self._host.is_multi_user():
+            wanted = TrashFilter(owner, wanted.kinds, wanted.name, wanted.before, only_own=True)
+        payload = {"kinds": list(wanted.kinds), **({} if wanted.before is None else {"before": wanted.before})}
+        task = Task(EMPTY_TRASH, payload, owner, key=f"{EMPTY_TRASH}:{owner}:{wanted.kinds}:{wanted.before}")
+
+        async def work(running: Task) -> None:
+            running.result = {"total": 0, "done": 0, "freed": 0, "failed": []}
+            await self.empty(wanted=wanted, task=running)
+
+        return await self._tasks.spawn(task, work)
+
+    # After a crash
+
     async def recover(self) -> None:
-        """Put back files that a killed server had moved without recording the deletion."""
-        await asyncio.to_thread(remove_leftovers, [self._folder], time.time() - LEFTOVER_AGE_S)
-        known = {deleted.stored for deleted in await trash.entries(self._db)}
-        for stored in await asyncio.to_thread(lambda: list(self._folder.glob("*/*"))):
-            if f"{stored.parent.name}/{stored.name}" in known:
+        """Complete or undo the moves that a killed server had begun."""
+        folders = await self._folders()
+        before = time.time() - LEFTOVER_AGE_S
+        await asyncio.to_thread(lambda: remove_leftovers(list(folders.all()), before))
+        for deleted in await trash.restoring(self._db):
+            await self._recover_restore(deleted, folders)
+        known = await trash.stored_names(self._db)
+        for stored, name in await asyncio.to_thread(lambda: list(folders.files())):
+            if name in known:
                 continue
             # The folder is named by the asset's id; see TrashMove.run.
             async with self._db.transaction() as tx:
                 holder = await assets.holder_of(tx, stored.parent.name)
                 file = await assets.file_of(tx, holder.row_id) if holder is not None else None
-            if file is not None and file.name == stored.name:
-                await asyncio.to_thread(_restore_file, stored, Path(file.folder) / file.name)
+            if file is not None and file.name == folders.file_name(stored):
+                await asyncio.to_thread(put_back, stored, extended_path(file.folder, file.name))
+
+    async def _recover_restore(self, deleted: DeletedAsset, folders: TrashFolders) -> None:
+        """Record a restored file whose move was completed; otherwise leave it in the trash."""
+        roots = await current_roots(self._host)
+        target = Path(str(deleted.restoring))
+        stored = await asyncio.to_thread(folders.path, str(deleted.stored))
+        async with self._db.transaction() as tx:
+            if await trash.find(tx, deleted.id) != deleted:
+                return  # another server has completed it
+            if not await run_blocking(lambda: _is_restored(stored, target)) or roots.place(target.parent) is None:
+                await trash.set_restoring(tx, deleted.row_id, None)
+                return
+            await self._reveal(tx, deleted)
+            await self._record_restored(tx, deleted, roots, target)
+            followers = await self._complete(tx, deleted)
+        await asyncio.to_thread(remove, stored)
+        for follower in followers:
+            await self._follow(self.restore(follower), follower)
+
+
+async def _move_to_free(move: RestoreMove) -> None:
+    """Move the file; unlike ``run_blocking`` with FileExistsError if the path was taken. Raises StorageError."""
+
+    def place() -> FileExistsError | None:
+        try:
+            move.place()
+        except FileExistsError as error:
+            return error
+        return None
+
+    taken = await run_blocking(place)
+    if taken is not None:
+        raise taken
+
+
+def _remove_stored(folders: TrashFolders, stored: str) -> None:
+    remove(folders.path(stored))
+
+
+def _is_restored(stored: Path, target: Path) -> bool:
+    """Return whether the file has come to its target. Blocks."""
+    if not extended_path(target).exists():
+        return False
+    return not stored.exists() or is_copy_of(stored, extended_path(target))
 
 
 def _if_present(begin: Callable[[], T]) -> T | None:
@@ -287,67 +479,35 @@ def _if_present(begin: Callable[[], T]) -> T | None:
         return None
 
 
-def _restore_folder(deleted: DeletedAsset, roots: Roots) -> Path:
-    """Return the former folder of a file, or the input folder if it is no longer part of the library."""
-    former = Path(deleted.folder or "")
-    if deleted.folder is not None and roots.place(former) is not None:
-        return former
-    return roots.destination("input") or former
+def _file_path(deleted: DeletedAsset, roots: Roots) -> str | None:
+    """Return the place of a deleted asset's file, relative to the kind of its folder; None if it had none."""
+    if deleted.folder is None:
+        return None
+    place = roots.place(absolute(Path(deleted.folder)))
+    return f"{place.logical}/{deleted.file_name}" if place is not None else None
 
 
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    atomic.remove_if_empty(path.parent)
-
-
-def _restore_file(stored: Path, place: Path) -> None:
-    """Move a file out of the trash. On failure the file stays there, and the log names it."""
-    try:
-        atomic.move_across_volumes(stored, place)
-    except OSError as error:
-        log.error("%s could not be restored; it is kept in the trash folder as %s (%s)", place.name, stored, error)
-    else:
-        atomic.remove_if_empty(stored.parent)
-
-
-async def _deletable(tx: Transaction, asset_id: str, owner: str, *, takes_file: bool) -> tuple[Asset, AssetFile | None]:
+async def _deletable(
+    tx: Transaction, asset_id: str, owner: str, action: DeletionAction, *, force: bool, is_operator: bool
+) -> tuple[Asset, AssetFile | None]:
     """Return an asset that may be deleted, and its file if it has to move to the trash.
 
     Raises AssetNotFoundError, AssetInUseError.
     """
     asset = await require_asset(tx, asset_id, owner)
-    await _refuse_if_used(tx, asset, owner)
-    return asset, await _file_to_move(tx, asset, takes_file=takes_file)
+    kinds = OF_FILE if action == "trash" and asset.is_present else OF_RECORD
+    await refuse_if_used(tx, asset, None if is_operator else owner, kinds, force=force)
+    return asset, await _file_to_move(tx, asset, action)
 
 
-async def _refuse_if_used(tx: Database | Transaction, asset: Asset, owner: str) -> None:
-    used_by = [_describe_use(use, owner) for use in await assets.uses_of(tx, asset.row_id)]
-    if used_by:
-        raise AssetInUseError(
-            "The asset cannot be deleted: " + ", ".join(_use_text(use) for use in used_by) + " refers to it.",
-            details={"id": asset.id, "used_by": used_by},
-        )
+async def _file_to_move(tx: Transaction, asset: Asset, action: DeletionAction) -> AssetFile | None:
+    """Return the file that moves to the trash, if it is there.
 
-
-def _describe_use(use: AssetUse, owner: str) -> dict[str, str]:
-    """Describe a use to the owner, without the id if it is another user's: a share's id grants access to it."""
-    if use.owner is not None and use.owner != owner:
-        return {"kind": use.kind, "owner": use.owner}
-    return {"kind": use.kind, "id": use.id, **({"name": use.name} if use.name is not None else {})}
-
-
-def _use_text(use: dict[str, str]) -> str:
-    return f"{use['kind']} {use['id']}" if "id" in use else f"a {use['kind']} of {use['owner']}"
-
-
-async def _file_to_move(tx: Transaction, asset: Asset, *, takes_file: bool) -> AssetFile | None:
-    """Return the file of an upload (``takes_file``: of any asset), if it is there and no reference needs it.
-
-    References need the only file that their content is in.
+    By default it is that of an upload, unless references need the only file that their content is in.
     """
     file = await assets.file_of(tx, asset.row_id)
-    if (asset.origin != UPLOADED and not takes_file) or file is None or file.missing:
+    if file is None or file.missing or action == "remove" or (action == "default" and asset.origin != UPLOADED):
         return None
-    if file.content_id is not None and await contents.references_need_file(tx, file.content_id, asset.row_id):
-        return None
-    return file
+    if action == "trash" or file.content_id is None:
+        return file
+    return None if await contents.references_need_file(tx, file.content_id, asset.row_id) else file

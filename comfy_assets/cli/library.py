@@ -22,6 +22,7 @@ from ..db import assets, files, trash
 from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from ..ids import hash_text
+from ..models import TrashFilter
 from .base_directory import existing_base
 from .command import (
     PROBLEMS,
@@ -161,7 +162,7 @@ def _summary(answer: dict[str, Any]) -> str:
 async def _read_status(base: Path) -> dict[str, Any]:
     async with open_library(base) as library:
         count, unread = await files.pending_totals(library.db)
-        deleted = await trash.entries(library.db)
+        deleted = await trash.totals(library.db, TrashFilter(None))
         return {
             "store": str(library.host.data_directory() / STORE_NAME),
             "assets": await assets.count(library.db),
@@ -169,8 +170,8 @@ async def _read_status(base: Path) -> dict[str, Any]:
             "missing": await files.missing_count(library.db),
             "pending": count,
             "pending_bytes": unread,
-            "deleted": len(deleted),
-            "trash_bytes": sum(entry.size for entry in deleted if entry.stored is not None),
+            "deleted": deleted.assets,
+            "trash_bytes": deleted.size,
             "versions": _versions(),
             "warnings": advisories.warnings(),
         }

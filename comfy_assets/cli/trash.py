@@ -74,13 +74,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _cells(entry: DeletedAsset) -> tuple[str, ...]:
-    kept = "file in the trash" if entry.stored is not None else "record only"
+    kept = "file in the trash" if entry.stored is not None else "file in its place"
     return local_time(entry.deleted_at), written_size(entry.size), kept, entry.id, entry.name
 
 
 async def _entries(base: Path) -> list[DeletedAsset]:
     async with open_library(base) as library:
-        return await AssetTrash(library.db, library.host).entries()
+        entries = await AssetTrash(library.db, library.host).entries()
+    return [entry for entry in entries if entry.kind != "left_out"]
 
 
 def _kept_bytes(entries: Sequence[DeletedAsset]) -> int:
@@ -108,9 +109,9 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
         bin_ = AssetTrash(library.db, library.host)
 
         async def restore(asset_id: str) -> str:
-            asset = await bin_.restore(await full_id(library.db, "deleted asset", asset_id))
-            path = asset.location and Path(asset.location.folder, asset.location.name)
-            return f"{asset.id}  {path or asset.name}"
+            restored = await bin_.restore(await full_id(library.db, "deleted asset", asset_id))
+            taken = "  (its former name is taken)" if restored.is_renamed else ""
+            return f"{restored.asset.id}  {restored.path or restored.asset.name}{taken}"
 
         return await restore_each(ids, restore)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from msgspec.structs import asdict, replace
@@ -30,10 +31,6 @@ from .listing.pages import ordering, page_of, sort_key
 from .listing.stacks import stacked
 from .sidecars import Sidecar
 from .sql import Columns, Row, insert_into, json_array
-
-# Kinds of asset_uses. An asset that a version or a share uses cannot be deleted; those of deleted workflows keep none.
-WORKFLOW_USE, DELETED_WORKFLOW_USE = "workflow_version", "deleted_workflow_version"
-SHARE_USE, DELETED_SHARE_USE = "share", "deleted_share"
 
 # The column of each field of ``Asset``. Tags are made of three, and the locations of several; these follow.
 _FIELDS = {
@@ -470,26 +467,45 @@ async def touch(tx: Transaction, row_id: int, now: int) -> None:
     await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
 
 
+SHORT_ID = 8  # characters of an id that stand for it, as people read and type them
+
+
 @dataclass(frozen=True)
-class AssetUse:
-    """A workflow version or share that keeps an asset from being deleted; for a share with its owner and name."""
+class NamedAsset:
+    """An asset that a text means, of any owner. ``path`` is the place of its file below the kind of its folder."""
 
-    kind: str
     id: str
-    owner: str | None = None
-    name: str | None = None
+    owner: str
+    name: str
+    path: str | None
 
 
-async def uses_of(tx: Database | Transaction, row_id: int) -> list[AssetUse]:
-    """Return the uses that keep an asset from being deleted."""
-    rows = await tx.fetch_all(
-        "SELECT u.kind, u.used_by, w.owner, s.name FROM asset_uses u"
-        f" LEFT JOIN shares s ON s.share_id = u.used_by AND u.kind = '{SHARE_USE}'"
-        " LEFT JOIN workflows w ON w.id = s.workflow_id"
-        f" WHERE u.asset_id = ? AND u.kind NOT IN ('{DELETED_WORKFLOW_USE}', '{DELETED_SHARE_USE}') ORDER BY 1, 2",
-        (row_id,),
-    )
-    return [AssetUse(*row) for row in rows]
+_NAMED = f"""
+    SELECT a.uuid, s.owner, a.name, d.logical || '/' || f.name FROM assets a
+    JOIN tag_sets s ON s.id = a.tag_set_id AND NOT s.hidden & {tags.DELETED}
+    LEFT JOIN files f ON f.id = a.id LEFT JOIN folders d ON d.id = f.folder_id
+"""
+
+
+async def named(db: Database, text: str, path: str) -> list[NamedAsset]:
+    """Return the assets that are meant by an id, a place such as "output/a.png", a path, a name, or part of an id.
+
+    The first of these by which some are found decides.
+    """
+    place, name = text.replace("\\", "/").rpartition("/")[::2]
+    folder, file = str(PurePath(path).parent), PurePath(path).name
+    tests: list[tuple[str, tuple[str, ...]]] = [
+        ("a.uuid = ?", (text.lower(),)),
+        ("d.logical = ? AND f.name = ?", (place, name)),
+        ("d.path = ? AND f.name = ?", (folder, file)),
+        ("a.name_key = ? AND a.name = ?", (text.casefold(), text)),
+    ]
+    if len(text) >= SHORT_ID and set(text.lower()) <= set("0123456789abcdef-"):
+        tests.append(("a.uuid BETWEEN ? AND ?", (text.lower(), text.lower() + "g")))
+    for condition, parameters in tests:
+        if rows := await db.fetch_all(f"{_NAMED} WHERE {condition} ORDER BY a.id", parameters):
+            return [NamedAsset(*row) for row in rows]
+    return []
 
 
 @dataclass(frozen=True)

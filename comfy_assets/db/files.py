@@ -330,6 +330,24 @@ async def names_like(tx: Transaction, folder: str, stem: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+async def named_alike(tx: Transaction, folder: str, names: Iterable[str]) -> list[str]:
+    """Return the names of known files in a folder that differ from one of these in the case of ASCII letters alone.
+
+    Missing files are included.
+    """
+    rows = await tx.fetch_all(
+        "SELECT f.name FROM folders d JOIN files f ON f.folder_id = d.id WHERE d.path = ?"
+        " AND lower(f.name) IN (SELECT lower(value) FROM json_each(?))",
+        (folder, json_array(names)),
+    )
+    return [row[0] for row in rows]
+
+
+async def rename(tx: Transaction, names: Sequence[tuple[int, str]]) -> None:
+    """Give files, by id, new names in their folders. No file may have the new name of another."""
+    await tx.execute_many("UPDATE files SET name = ?2 WHERE id = ?1", names)
+
+
 Position = tuple[str, str]  # a folder's path and a file's name
 
 

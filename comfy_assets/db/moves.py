@@ -274,7 +274,14 @@ _ADOPT = (
     # Where the old asset has the same use already, the row stays with the new asset and is deleted with it.
     *(
         f"UPDATE OR IGNORE {table} SET asset_id = {_OLD_OF.format('asset_id')} WHERE {_IS_NEW.format('asset_id')}"
-        for table in ("asset_uses", "job_inputs", "job_outputs", "asset_aliases", "collection_members")
+        for table in (
+            "asset_uses",
+            "job_inputs",
+            "job_outputs",
+            "asset_aliases",
+            "collection_members",
+            "asset_batch_items",
+        )
     ),
     f"UPDATE collections SET cover_id = {_OLD_OF.format('cover_id')} WHERE {_IS_NEW.format('cover_id')}",
     f"UPDATE assets SET preview_id = {_OLD_OF.format('preview_id')} WHERE {_IS_NEW.format('preview_id')}",

@@ -8,7 +8,7 @@ import msgspec
 
 from ..models import PublishedWorkflow, SharedAsset
 from . import contents
-from .assets import DELETED_SHARE_USE, SHARE_USE
+from .asset_uses import DELETED_SHARE_USE, SHARE_USE
 from .connection import Database, Transaction
 from .sql import json_array
 

@@ -54,6 +54,13 @@ async def link_folder(tx: Transaction, folder_id: int) -> None:
     await _link(tx, json_array([folder_id]))
 
 
+async def link_folder_at(tx: Transaction, path: str) -> None:
+    """Link the sidecars in the folder at a path, in which files were renamed, if it is one of models."""
+    rows = await tx.fetch_all("SELECT id FROM folders WHERE path = ? AND kind = 'models'", (path,))
+    for (folder_id,) in rows:
+        await _link(tx, json_array([folder_id]))
+
+
 async def _link(tx: Transaction, folders: str) -> None:
     """Link the sidecars in folders (a JSON array of ids) to the models beside them; replace former links."""
     rows = await tx.fetch_all(

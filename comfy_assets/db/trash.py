@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..models import CursorKey, DeletionKind, TrashFilter
 from . import tags
 from .connection import Database, Transaction
+from .sql import Row, after_key, order_by
 
 
 @dataclass(frozen=True)
 class DeletedAsset:
-    """A deleted asset. ``stored`` is its file in the trash, from ``folder`` and ``name``; None for no file."""
+    """A deleted asset.
+
+    ``stored`` is its file in the trash: a path below the trash folder, or an absolute one on another volume. The file
+    came from ``folder`` and ``file_name``. Without one in the trash these are the position of the file that stayed in
+    its place, None if there is none; ``is_missing``: it is gone from there. ``restoring`` is the path to which the file
+    is being restored. ``is_note``: nothing is kept but that the file is left out. ``mime_type``, ``hash`` and
+    ``facts`` (a JSON object, of the content) are those of the asset.
+    """
 
     row_id: int
     id: str
@@ -18,9 +28,23 @@ class DeletedAsset:
     name: str
     size: int
     deleted_at: int
+    deleted_by: str
     stored: str | None
     folder: str | None
     file_name: str | None
+    is_missing: bool
+    restoring: str | None
+    is_note: bool
+    mime_type: str
+    hash: bytes | None
+    facts: str | None
+
+    @property
+    def kind(self) -> DeletionKind:
+        """Where the file is: in the trash, or in its place, with all of the record or a note of it."""
+        if self.stored is not None:
+            return "trashed"
+        return "left_out" if self.is_note else "removed"
 
 
 @dataclass(frozen=True)
@@ -32,14 +56,14 @@ class TrashedFile:
     name: str
 
 
-async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None) -> None:
+async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None, user: str = "") -> None:
     """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted."""
     await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden | tags.DELETED))
     # With the content at this time: a file that has another one later is not what the user has deleted.
     await tx.execute(
-        "INSERT INTO trash (asset_id, deleted_at, content_id, stored, folder, name)"
-        " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5)",
-        (row_id, now, *((taken.stored, taken.folder, taken.name) if taken else (None, None, None))),
+        "INSERT INTO trash (asset_id, deleted_at, content_id, deleted_by, stored, folder, name)"
+        " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5, ?6)",
+        (row_id, now, user, *((taken.stored, taken.folder, taken.name) if taken else (None, None, None))),
     )
     if taken:
         await tx.execute("DELETE FROM files WHERE id = ?", (row_id,))
@@ -49,6 +73,23 @@ async def reveal(tx: Transaction, row_id: int) -> None:
     """Restore a deleted asset."""
     await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden & ~tags.DELETED))
     await tx.execute("DELETE FROM trash WHERE asset_id = ?", (row_id,))
+
+
+async def set_deletion(
+    tx: Transaction,
+    row_id: int,
+    deleted_at: int,
+    deleted_by: str,
+    place: tuple[str | None, str | None],
+    *,
+    is_note: bool,
+) -> None:
+    """Give an asset that was just deleted the time (ms), user and former place of an earlier deletion."""
+    await tx.execute(
+        "UPDATE trash SET deleted_at = ?2, deleted_by = ?3, is_note = ?4, folder = iif(stored IS NULL, NULL, ?5),"
+        " name = iif(stored IS NULL, NULL, ?6) WHERE asset_id = ?1",
+        (row_id, deleted_at, deleted_by, is_note, *place),
+    )
 
 
 async def own_preview(tx: Transaction, row_id: int) -> str | None:
@@ -103,23 +144,98 @@ async def reveal_rewritten(tx: Transaction, ids: str) -> None:
 
 
 _SELECT = """
-    SELECT t.asset_id, a.uuid, s.owner, a.name, a.size, t.deleted_at, t.stored, t.folder, t.name
+    SELECT t.asset_id, a.uuid, s.owner, a.name, a.size, t.deleted_at, t.deleted_by, t.stored,
+        coalesce(t.folder, d.path), coalesce(t.name, f.name), coalesce(f.missing, 0), t.restoring, t.is_note,
+        a.mime_type, c.hash, c.metadata
     FROM trash t JOIN assets a ON a.id = t.asset_id JOIN tag_sets s ON s.id = a.tag_set_id
+    LEFT JOIN contents c ON c.id = a.content_id LEFT JOIN files f ON f.id = a.id
+    LEFT JOIN folders d ON d.id = f.folder_id
 """
+# What was deleted with another asset, and returns with it, is no entry of its own: its preview, sidecars of a model.
+_IS_FOLLOWER = f"""
+    (s.hidden & {tags.PREVIEW} AND EXISTS (
+        SELECT 1 FROM assets o JOIN trash x ON x.asset_id = o.id WHERE o.preview_id = a.id AND o.id <> a.id))
+    OR (s.hidden & {tags.SIDECAR} AND EXISTS (
+        SELECT 1 FROM sidecars l JOIN trash x ON x.asset_id = l.model_id WHERE l.asset_id = a.id))
+"""
+_IS_MISSING, _IS_NOTE = 10, 12  # columns with flags
+_OF_KIND: dict[DeletionKind, str] = {
+    "trashed": "t.stored IS NOT NULL",
+    "removed": "(t.stored IS NULL AND t.is_note = 0)",
+    "left_out": "t.is_note = 1",
+}
+
+
+def _deleted(row: Row) -> DeletedAsset:
+    values = [*row]
+    for flag in (_IS_MISSING, _IS_NOTE):
+        values[flag] = bool(values[flag])
+    return DeletedAsset(*values)
 
 
 async def entries(db: Database | Transaction) -> list[DeletedAsset]:
-    """Return all deleted assets, the latest first."""
+    """Return all deleted assets of all owners, the latest first."""
     rows = await db.fetch_all(f"{_SELECT} ORDER BY t.deleted_at DESC, t.asset_id DESC")
-    return [DeletedAsset(*row) for row in rows]
+    return [_deleted(row) for row in rows]
 
 
-async def forgettable(db: Database | Transaction) -> list[DeletedAsset]:
-    """Return the deleted assets that have no file in the library any more."""
+def _where(wanted: TrashFilter) -> tuple[str, list[str | int]]:
+    """Return the condition of a filter, and its parameters."""
+    conditions = [f"({' OR '.join(_OF_KIND[kind] for kind in wanted.kinds)})", f"NOT ({_IS_FOLLOWER})"]
+    parameters: list[str | int] = []
+    if wanted.owner is not None:
+        conditions.append("s.owner = ?" if wanted.only_own else "s.owner IN ('', ?)")
+        parameters.append(wanted.owner)
+    if wanted.name:
+        conditions.append("instr(a.name_key, ?) > 0")
+        parameters.append(wanted.name.casefold())
+    if wanted.before is not None:
+        conditions.append("t.deleted_at < ?")
+        parameters.append(wanted.before)
+    return " AND ".join(conditions), parameters
+
+
+class TrashTotals(NamedTuple):
+    """The number of deleted assets, and the bytes of their files in the trash."""
+
+    assets: int
+    size: int
+
+
+async def totals(db: Database | Transaction, wanted: TrashFilter) -> TrashTotals:
+    """Return the totals of the deleted assets that pass the filter."""
+    where, parameters = _where(wanted)
     rows = await db.fetch_all(
-        f"{_SELECT} WHERE NOT EXISTS (SELECT 1 FROM files f WHERE f.id = t.asset_id) ORDER BY t.deleted_at, t.asset_id"
+        "SELECT count(*), coalesce(sum(CASE WHEN t.stored IS NULL THEN 0 ELSE a.size END), 0)"
+        f" FROM trash t JOIN assets a ON a.id = t.asset_id JOIN tag_sets s ON s.id = a.tag_set_id WHERE {where}",
+        parameters,
     )
-    return [DeletedAsset(*row) for row in rows]
+    return TrashTotals(*rows[0])
+
+
+async def list_page(
+    db: Database | Transaction, wanted: TrashFilter, limit: int, after: CursorKey | None = None
+) -> list[DeletedAsset]:
+    """Return deleted assets after a cursor (the time of deletion in ms), the latest first."""
+    where, parameters = _where(wanted)
+    start, bound = after_key("t.deleted_at", "t.asset_id", "desc", after)
+    rows = await db.fetch_all(
+        f"{_SELECT} WHERE {where}{start} {order_by('t.deleted_at', 't.asset_id', 'desc')} LIMIT ?",
+        [*parameters, *bound, limit],
+    )
+    return [_deleted(row) for row in rows]
+
+
+async def followers(db: Database | Transaction, row_id: int) -> list[DeletedAsset]:
+    """Return what was deleted with an asset and belongs to no other: its preview, and the sidecars of a model."""
+    rows = await db.fetch_all(
+        f"{_SELECT} WHERE t.asset_id IN (SELECT preview_id FROM assets WHERE id = ?1 AND preview_id <> id"
+        f" UNION SELECT asset_id FROM sidecars WHERE model_id = ?1) AND ({_IS_FOLLOWER})"
+        " AND NOT EXISTS (SELECT 1 FROM assets o WHERE o.preview_id = a.id AND o.id NOT IN (?1, a.id))"
+        " AND NOT EXISTS (SELECT 1 FROM sidecars l WHERE l.asset_id = a.id AND l.model_id <> ?1)",
+        (row_id,),
+    )
+    return [_deleted(row) for row in rows]
 
 
 async def find(db: Database | Transaction, uuid: str) -> DeletedAsset | None:
@@ -129,10 +245,65 @@ async def find(db: Database | Transaction, uuid: str) -> DeletedAsset | None:
         " ORDER BY a.uuid = ?1 DESC",
         (uuid,),
     )
-    return DeletedAsset(*rows[0]) if rows else None
+    return _deleted(rows[0]) if rows else None
+
+
+async def set_restoring(tx: Transaction, row_id: int, path: str | None) -> None:
+    """Store the path to which a file is about to be restored; None: nothing is under way."""
+    await tx.execute("UPDATE trash SET restoring = ? WHERE asset_id = ?", (path, row_id))
+
+
+async def restoring(db: Database) -> list[DeletedAsset]:
+    """Return the deleted assets whose files were being restored."""
+    rows = await db.fetch_all(f"{_SELECT} WHERE t.restoring IS NOT NULL ORDER BY t.asset_id")
+    return [_deleted(row) for row in rows]
+
+
+async def stored_names(db: Database) -> set[str]:
+    """Return ``stored`` of all files in the trash."""
+    return {row[0] for row in await db.fetch_all("SELECT stored FROM trash WHERE stored IS NOT NULL")}
 
 
 async def forget(tx: Transaction, row_id: int) -> None:
-    """Delete a deleted asset for good."""
+    """Delete a deleted asset for good. Of a file that is in its place, a note remains that it is left out."""
+    # A file without any row would be found by the next scan, as a new asset.
+    noted = await tx.execute(
+        "UPDATE trash SET is_note = 1, deleted_by = '' WHERE asset_id = ?1"
+        " AND EXISTS (SELECT 1 FROM files WHERE id = ?1 AND missing = 0)",
+        (row_id,),
+    )
+    if noted:
+        await _strip(tx, row_id)
+        return
     # The second condition spares an asset that was restored meanwhile.
     await tx.execute("DELETE FROM assets WHERE id = ? AND id IN (SELECT asset_id FROM trash)", (row_id,))
+
+
+async def _strip(tx: Transaction, row_id: int) -> None:
+    """Remove everything that users gave to an asset, and what refers to it."""
+    for table in (
+        "asset_tags",
+        "asset_uses",
+        "asset_aliases",
+        "job_outputs",
+        "job_inputs",
+        "asset_batch_items",
+        "collection_members",
+    ):
+        await tx.execute(f"DELETE FROM {table} WHERE asset_id = ?", (row_id,))
+    await tx.execute("UPDATE assets SET preview_id = NULL WHERE ? IN (id, preview_id)", (row_id,))
+    await tx.execute("UPDATE collections SET cover_id = NULL WHERE cover_id = ?", (row_id,))
+    name = await tx.fetch_value("SELECT name FROM files WHERE id = ?", (row_id,))
+    await tx.execute(
+        "UPDATE assets SET name = ?2, name_key = ?3, user_metadata = NULL, job_id = NULL, last_access_at = NULL"
+        " WHERE id = ?1",
+        (row_id, name, name.casefold()),
+    )
+
+
+async def forget_notes_of_missing(tx: Transaction) -> None:
+    """Delete the notes of files that are gone."""
+    await tx.execute(
+        "DELETE FROM assets WHERE id IN (SELECT t.asset_id FROM trash t JOIN files f ON f.id = t.asset_id"
+        " WHERE t.is_note = 1 AND f.missing = 1)"
+    )

@@ -20,7 +20,7 @@ from ..models import (
     WorkflowView,
 )
 from . import contents, shares, tags
-from .assets import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW_USE
+from .asset_uses import DELETED_SHARE_USE, DELETED_WORKFLOW_USE, SHARE_USE, WORKFLOW_USE
 from .connection import Database, Transaction
 from .contents import Document
 from .job_links import PLACES, place

@@ -113,6 +113,17 @@ def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[s
     raise NoFreeNameError(errno.EEXIST, "there are too many files of this name", wanted)
 
 
+def free_name(folder: Path, wanted: str, taken: Iterable[str] = ()) -> str:
+    """Return the name wanted, or a numbered one, that no file of a folder has in any case. Raises OSError.
+
+    ``taken`` as in ``move_to_free_name``. Another program may take the name at any time.
+    """
+    used = {name.casefold() for name in taken} | _names_like(folder, wanted)
+    if wanted.casefold() not in used:
+        return wanted
+    return numbered(wanted, _next_number(wanted, 0, used))
+
+
 def _names_like(folder: Path, wanted: str) -> set[str]:
     stem = split_suffix(wanted)[0][:32].casefold()  # numbering shortens the stems of long names
     with os.scandir(extended(str(folder))) as entries:
@@ -163,8 +174,8 @@ def _rename_on_windows(old: Path, new: Path) -> None:
 
 
 def is_same_volume(source: Path, folder: Path) -> bool:
-    """Return whether a file can be moved into a folder without being copied."""
-    return source.stat().st_dev == folder.stat().st_dev
+    """Return whether a file can be moved into a folder without being copied. A link is moved itself."""
+    return source.lstat().st_dev == folder.stat().st_dev
 
 
 def move_across_volumes(source: Path, target: Path) -> None:

@@ -43,6 +43,7 @@ several users; keys and tokens of the hosted service are accepted and ignored.
 
 _TAGS = {
     "Assets": "The files of the library, with names, tags and metadata.",
+    "Trash": "Deleted assets: restore them, or remove them for good.",
     "Tags": "Labels of assets.",
     "Collections": "Lists of assets that a user puts together, in an order of their own.",
     "Saved searches": "Filters and orders of lists under names.",
@@ -239,7 +240,7 @@ def _reads_its_own(errors: Iterable[type[ApiError]]) -> bool:
 
 def _of_parameter(schema: Schema) -> Schema:
     """Return a parameter's schema, without null and empty defaults: a parameter is omitted instead."""
-    rest = {key: value for key, value in schema.items() if key != "default" or value not in (None, "", ())}
+    rest = {key: value for key, value in schema.items() if key != "default" or value not in (None, "", [])}
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del rest["anyOf"]
@@ -340,7 +341,7 @@ def _cleaned(schema: Schema, names: dict[str, str]) -> Schema:
 
 
 def _renamed(node: Any, names: dict[str, str]) -> Any:
-    if isinstance(node, list):
+    if isinstance(node, list | tuple):  # defaults of lists are tuples
         return [_renamed(item, names) for item in node]
     if not isinstance(node, dict):
         return node

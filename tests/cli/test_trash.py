@@ -84,7 +84,7 @@ async def test_list(deleting: Deleting) -> None:
     head, *lines = out.splitlines()
     assert head.split() == ["DELETED", "SIZE", "KEPT", "ID", "NAME"]
     assert lines[0].endswith(f"{scanned}  scanned.bin") and lines[1].endswith(f"{uploaded}  ü pload.bin")
-    assert "record only" in lines[0] and "file in the trash" in lines[1]
+    assert "file in its place" in lines[0] and "file in the trash" in lines[1]
     assert lines[2] == "2 deleted assets, 2 kB of files in the trash"
     _, out, _ = await deleting.run("status")
     assert out.splitlines()[-1] == "2 deleted assets can be restored, with 2 kB of files in the trash"
@@ -153,14 +153,16 @@ async def test_empty(deleting: Deleting, arguments: tuple[str, ...], left: list[
     assert [asset["id"] for asset in await deleting.library.assets()] == [kept]
 
 
-async def test_empty_keeps_records_of_files_in_their_places(deleting: Deleting) -> None:
+async def test_empty_leaves_files_in_their_places(deleting: Deleting) -> None:
     deleting.library.write("output/scanned.bin", b"s")
     await deleting.library.scan()
     await deleting.delete((await deleting.library.asset("scanned.bin"))["id"])
     _, out, _ = await deleting.run("trash", "empty", "--yes")
-    assert out == "0 deleted assets removed for good, 0 B freed\n"
+    assert out == "1 deleted asset removed for good, 0 B freed\n"
     assert (deleting.library.base / "output/scanned.bin").exists()
-    assert len(await deleting.listed()) == 1
+    assert await deleting.listed() == []
+    await deleting.library.scan()
+    assert await deleting.library.assets() == []
 
 
 @pytest.mark.parametrize(

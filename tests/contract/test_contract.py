@@ -31,6 +31,8 @@ EXTENSIONS |= {f"{verb}Collection" for verb in ("create", "get", "update", "dele
 EXTENSIONS |= {"listCollections", *(f"{verb}CollectionAssets" for verb in ("add", "remove", "move"))}
 EXTENSIONS |= {"listSavedSearches", *(f"{verb}SavedSearch" for verb in ("create", "get", "replace", "delete"))}
 EXTENSIONS |= {"listAssetFolders", "listAssetFacets", "listAssetDays"}
+EXTENSIONS |= {"listAssetUses", "listTrash", "getTrashThumbnail", "restoreTrashEntry", "deleteTrashEntry", "emptyTrash"}
+EXTENSIONS |= {"batchAssets", "listBatches", "undoBatch"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 
 

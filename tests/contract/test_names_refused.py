@@ -153,6 +153,14 @@ TAKERS = [
     Taker("getAssetContent", "GET", ONE + "/content", 404, NOT_THERE),
     Taker("deleteAsset", "DELETE", ONE, 404, NOT_THERE),
     Taker("restoreAsset", "POST", ONE + "/restore", 404, NOT_THERE),
+    Taker(
+        "undoBatch", "POST", "/api/assets/batch/{name}/undo", 404, frozenset({"BATCH_NOT_FOUND"}),
+        lambda n, a: {"json": {}},
+    ),
+    Taker("listAssetUses", "GET", ONE + "/uses", 404, NOT_THERE),
+    Taker("restoreTrashEntry", "POST", "/api/trash/{name}/restore", 404, NOT_THERE),
+    Taker("deleteTrashEntry", "DELETE", "/api/trash/{name}", 404, NOT_THERE),
+    Taker("getTrashThumbnail", "GET", "/api/trash/{name}/thumbnail", 404, NOT_THERE),
     Taker("addAssetTags", "POST", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker("removeAssetTags", "DELETE", ONE + "/tags", 404, NOT_THERE, lambda n, a: {"json": {"tags": ["x"]}}),
     Taker(
@@ -250,6 +258,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow", "listAssetFolders",
         "listAssetFacets", "listAssetDays",
+        "listTrash", "emptyTrash", "batchAssets", "listBatches",
     }  # fmt: skip
     others |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}
     # Names of collections and saved searches are texts that no file has.

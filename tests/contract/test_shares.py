@@ -307,7 +307,8 @@ async def test_a_shared_asset_cannot_be_deleted(desk: Desk) -> None:
     url = f"/api/assets/{(await desk.named('ink.safetensors'))['id']}"
     error = (await desk.api.send("DELETE", url, 409)).json
     assert error["code"] == "ASSET_IN_USE"
-    assert error["details"]["used_by"] == [{"kind": "share", "id": share["share_id"], "name": "portrait"}]
+    (use,) = error["details"]["used_by"]
+    assert (use["kind"], use["id"], use["name"]) == ("share", share["share_id"], "portrait")
     await desk.api.send("DELETE", desk.file, 204)
     await desk.api.send("DELETE", url, 204)
 

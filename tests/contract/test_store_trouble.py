@@ -102,6 +102,8 @@ async def names(library: Any, api: Any, prompts: Any) -> dict[str, str]:
     gone = (await api.send("POST", "/api/workflows", 201, json={"workflow_json": WORKFLOW, "name": "two"})).json
     await api.send("DELETE", f"/api/workflows/{gone['id']}", 204)
     await api.send("DELETE", f"/api/assets/{assets['doomed.png']['id']}", 204)
+    rated = {"action": "rate", "rating": 2, "ids": [assets["other.png"]["id"]]}
+    batch = (await api.send("POST", "/api/assets/batch", json=rated)).json["batch_id"]
     over = prompts.run()
     await api.get("/api/jobs")
     return {
@@ -111,6 +113,7 @@ async def names(library: Any, api: Any, prompts: Any) -> dict[str, str]:
         "workflow": workflow["id"],
         "gone": gone["id"],
         "job": over,
+        "batch": batch,
     }
 
 
@@ -126,6 +129,11 @@ WRITES: dict[str, Case] = {
     "updateAsset": ("PUT", "/api/assets/{asset}", {"json": {"name": "renamed.png"}}),
     "deleteAsset": ("DELETE", "/api/assets/{asset}", {}),
     "restoreAsset": ("POST", "/api/assets/{doomed}/restore", {}),
+    "restoreTrashEntry": ("POST", "/api/trash/{doomed}/restore", {}),
+    "deleteTrashEntry": ("DELETE", "/api/trash/{doomed}", {}),
+    "emptyTrash": ("POST", "/api/trash/empty", {"json": {}}),
+    "batchAssets": ("POST", "/api/assets/batch", {"json": {"action": "rate", "rating": 1, "ids": ["{asset}"]}}),
+    "undoBatch": ("POST", "/api/assets/batch/{batch}/undo", {"json": {}}),
     "addAssetTags": ("POST", "/api/assets/{asset}/tags", {"json": {"tags": ["new"]}}),
     "removeAssetTags": ("DELETE", "/api/assets/{asset}/tags", {"json": {"tags": ["new"]}}),
     "manageHistory": ("POST", "/api/history", {"json": {"delete": ["{job}"], "clear": True}}),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from blake3 import blake3
+from comfy_assets_node.comfy_assets.assets import trash_files
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents
 from comfy_assets_node.comfy_assets.db import trash as trash_rows
@@ -297,11 +298,11 @@ async def test_emptying_the_trash(library: Any) -> None:
     spared = [entry for entry in deleted if entry.id == uploads[2]["id"]]
     async with library.services.db.transaction() as tx:
         await tx.execute("UPDATE trash SET deleted_at = 10 WHERE asset_id <> ?", (spared[0].row_id,))
-    assert await library.services.trash.empty(11) == (3, 20)
+    assert await library.services.trash.empty(11) == (4, 20)
     assert stored(library) == [b"2" * 10]
     assert await library.services.trash.empty() == (1, 10)
     assert stored(library) == []
-    assert [entry.id for entry in await library.services.trash.entries()] == [kept["id"]]
+    assert [(entry.id, entry.kind) for entry in await library.services.trash.entries()] == [(kept["id"], "left_out")]
     await library.scan()
     assert await library.assets() == []
     with pytest.raises(AssetNotFoundError):
@@ -354,7 +355,11 @@ async def test_an_upload_whose_file_is_gone_can_be_deleted(library: Any) -> None
 
 @pytest.fixture
 async def two_volumes(library: Any, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """With the trash on another volume, record the copies, and whether the database could be written meanwhile."""
+    """With the trash on another volume, record the copies, and whether the database could be written meanwhile.
+
+    The volume of the library itself takes no trash folder.
+    """
+    monkeypatch.setattr(trash_files, "LIBRARY_FOLDER", "not there/trash")
     copies: list[bool] = []
     copy = atomic.copy_to_volume
     loop = asyncio.get_running_loop()

@@ -300,5 +300,5 @@ async def test_what_was_deleted_here_is_not_seen_again_under_its_name(library: A
     await library.scan()
     [fresh] = await library.assets()
     assert (fresh["hash"], fresh["tags"]) == (digest(b"fresh"), ["output"]) and fresh["id"] != old["id"]
-    assert (await library.services.trash.restore(old["id"])).id == old["id"]
+    assert (await library.services.trash.restore(old["id"])).asset.id == old["id"]
     assert "missing" in next(a for a in await library.assets() if a["id"] == old["id"])["tags"]

@@ -168,6 +168,114 @@ export interface SavedSearch {
   updated_at: string;
 }
 
+/** How an asset is deleted: its record alone, or with its file, which goes to the trash. */
+export type DeletionAction = "remove" | "trash";
+
+/** A use of an asset: of another user's nothing but the kind and the user. */
+export interface AssetUse {
+  kind: "workflow_version" | "share" | "job" | "reference" | "preview";
+  id?: string;
+  owner?: string;
+  /** Of the workflow, share or asset. */
+  name?: string;
+  workflow_id?: string;
+  version?: number;
+  is_latest?: boolean;
+  is_running?: boolean;
+}
+
+export interface AssetUses {
+  uses: AssetUse[];
+  has_more: boolean;
+}
+
+/** The `details` of the error ASSET_IN_USE. */
+export interface AssetInUse {
+  id: string;
+  name: string;
+  used_by: AssetUse[];
+  /** Whether `force=true` deletes it anyway. */
+  can_force: boolean;
+  only_old_versions: boolean;
+}
+
+export interface TrashEntry {
+  id: string;
+  name: string;
+  kind: "trashed" | "removed" | "left_out";
+  mime_type: string;
+  size: number;
+  deleted_at: string;
+  deleted_by?: string;
+  /** The place of its file, or the one that it had. */
+  file_path?: string;
+  is_missing: boolean;
+  hash?: string;
+  thumbnail_url?: string;
+  /** Whether this user can remove it for good. */
+  can_delete: boolean;
+}
+
+export interface TrashPage {
+  entries: TrashEntry[];
+  total: number;
+  /** Bytes of their files in the trash. */
+  size: number;
+  has_more: boolean;
+  next_cursor?: string;
+}
+
+export interface RestoredAsset {
+  asset: Asset;
+  /** Whether its file has another path than before. */
+  is_renamed: boolean;
+}
+
+/** The body of `POST /assets/batch`: either `ids` or `filter`. */
+export interface BatchRequest {
+  action: "tag" | "untag" | "rate" | "favourite" | "remove" | "trash" | "restore";
+  ids?: string[];
+  /** The filters of the list of assets, with arrays instead of commas. */
+  filter?: Record<string, unknown>;
+  tags?: string[];
+  rating?: number;
+  favourite?: boolean;
+  force?: boolean;
+  /** Seconds to wait for the end: 0 to 10, 2 by default. */
+  wait?: number;
+}
+
+export interface BatchResult {
+  batch_id: string;
+  action: string;
+  total: number;
+  done: number;
+  changed: number;
+  failed: number;
+  failures: { id: string; code: string; message: string }[];
+  /** Once it has ended. */
+  can_undo?: boolean;
+}
+
+/** The response of a batch and of its undoing, which have `result` while they run as well. */
+export interface BatchResponse {
+  batch_id: string;
+  task_id?: string;
+  status: "created" | "running" | "completed" | "failed" | "cancelled";
+  result?: BatchResult;
+  error_message?: string;
+}
+
+/** A batch in `GET /assets/batches`, the latest first. */
+export interface BatchEntry {
+  id: string;
+  action: string;
+  parameters: { tags?: string[]; rating?: number; favourite?: boolean; force?: boolean };
+  changed: number;
+  created_at: string;
+  is_undone: boolean;
+}
+
 export type JobStatus = "pending" | "in_progress" | "completed" | "failed" | "cancelled";
 
 export interface ExecutionError {

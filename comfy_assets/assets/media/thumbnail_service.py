@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from ...db import assets, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError, StoreUnavailableError
-from ...fs.paths import ChangedWhileReading
+from ...fs.paths import ChangedWhileReading, file_stat
 from ...host.base import Host
 from ...models import FileStat, Plane
 from ...names import FileType
@@ -108,7 +108,29 @@ class ThumbnailService:
         Raises InvalidNameError, FileMissingError, NoThumbnailError, ImageTooLargeError, ImageUnreadableError. Closing
         the service cancels the call, because the database and the threads are gone afterwards.
         """
-        task = asyncio.create_task(self._get(request, owner, is_held), name="comfy-assets thumbnail request")
+        return await self._tracked(lambda: self._find(request, owner), is_held)
+
+    async def of_file(
+        self, path: Path, content: bytes | None, request: ThumbnailRequest, is_held: Callable[[str], bool]
+    ) -> Thumbnail:
+        """Return the thumbnail of a file that has been found already, such as one in the trash; otherwise like ``get``.
+
+        ``content`` is the digest of the file, or None. The file is named as the request says.
+        """
+
+        async def find() -> ThumbnailSource:
+            try:
+                stat = file_stat(await asyncio.to_thread(path.stat))
+            except OSError as error:
+                raise _missing() from error
+            return ThumbnailSource(path, stat, content, _key(request, path, stat, content), request)
+
+        return await self._tracked(find, is_held)
+
+    async def _tracked(
+        self, find: Callable[[], Awaitable[ThumbnailSource]], is_held: Callable[[str], bool]
+    ) -> Thumbnail:
+        task = asyncio.create_task(self._get(find, is_held), name="comfy-assets thumbnail request")
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
         if self._token.is_cancelled:
@@ -133,9 +155,9 @@ class ThumbnailService:
             except ChangedWhileReading as error:
                 raise ImageUnreadableError("The file is being written.") from error
 
-    async def _get(self, request: ThumbnailRequest, owner: str, is_held: Callable[[str], bool]) -> Thumbnail:
+    async def _get(self, find: Callable[[], Awaitable[ThumbnailSource]], is_held: Callable[[str], bool]) -> Thumbnail:
         for _ in range(2):  # a file that changed meanwhile has another key
-            source = await self._find(request, owner)
+            source = await find()
             if is_held(source.key):
                 return Thumbnail(source.key, source.path.name, None)
             try:
