@@ -69,11 +69,13 @@ class _WordList:
         self.found: dict[str, None] = {}
         self._most = most
         self._room = characters
+        self._added: set[tuple[str, tuple[Field, ...]]] = set()  # repeats, of which graphs are full, take no room
 
     def add(self, text: str, *fields: Field) -> None:
         """Add the words of a text, and those of its fields, while there is room."""
-        if self._room <= 0 or len(self.found) >= self._most:
+        if self._room <= 0 or len(self.found) >= self._most or (text, fields) in self._added:
             return
+        self._added.add((text, fields))
         words = words_of(prose(text)[: self._room])
         self._room -= min(len(text), self._room)
         if not fields:

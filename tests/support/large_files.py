@@ -68,7 +68,7 @@ def _saved_node(number: int) -> dict[str, object]:
     return {
         "id": number, "type": "KSampler", "pos": [863.25, 186.5], "size": [315, 262], "flags": {}, "order": number,
         "mode": 0, "inputs": sockets, "outputs": [output], "properties": {"Node name for S&R": "KSampler"},
-        "widgets_values": [156680208700286 + number, "randomize", 20, 8, "euler", "normal", 1],
+        "widgets_values": [156680208700286, "randomize", 20, 8, "euler", "normal", 1],
     }  # fmt: skip
 
 
