@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import struct
+import zlib
 from collections.abc import Callable
 from itertools import count
 
@@ -91,6 +92,7 @@ def _text(kind: str) -> bytes:
 
 
 KINDS = ("words", "escapes", "quotes", "emoji")
+REPAIRED = ("halves", "numbers", "lists", "depth", "nodes", "nested", "latin", "surrogates", "not JSON")
 
 
 def _png(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -183,8 +185,9 @@ def _many(part: bytes, size: int) -> bytes:
 
 def _of_texts() -> dict[str, Make]:
     found: dict[str, Make] = {}
-    for kind in KINDS:
+    for kind in (*KINDS, *REPAIRED):
         found[f"png {kind}"] = lambda kind=kind: ("x.png", _png((b"tEXt", b"prompt\0" + _text(kind))))  # type: ignore[misc]
+    for kind in KINDS:
         found[f"json {kind}"] = lambda kind=kind: ("x.json", _text(kind))  # type: ignore[misc]
         found[f"webp {kind}"] = lambda kind=kind: ("x.webp", _webp(b"EXIF", _exif(_text(kind))))  # type: ignore[misc]
     return found
@@ -192,6 +195,43 @@ def _of_texts() -> dict[str, Make]:
 
 LARGE: dict[str, Make] = {
     **_of_texts(),
+    "png zTXt": lambda: ("x.png", _png((b"zTXt", b"prompt\0\0" + zlib.compress(_text("nodes"), 1)))),
+    "png zTXt stored": lambda: ("x.png", _png((b"zTXt", b"prompt\0\0" + zlib.compress(_text("nodes"), 0)))),
+    "png iTXt": lambda: ("x.png", _png((b"iTXt", b"prompt\0\0\0\0\0" + _text("emoji")))),
+    "png iTXt deflated": lambda: ("x.png", _png((b"iTXt", b"prompt\0\1\0\0\0" + zlib.compress(_text("emoji"), 1)))),
+    "png bomb": lambda: ("x.png", _png((b"zTXt", b"prompt\0\0" + zlib.compress(bytes(500 * MIB), 1)))),
+    "png parameters": lambda: ("x.png", _png((b"tEXt", b"parameters\0" + b"\1" * (2 * MIB - 9)))),
+    "png parameters emoji": lambda: ("x.png", _png((b"tEXt", b"parameters\0" + _many("🎨 ".encode(), 2 * MIB - 9)))),
+    "png fields": lambda: ("x.png", _png((b"tEXt", b"Dream\0" + b'"' + b"\\n" * (128 * 1024 - 9)))),
+    "png xmp": lambda: ("x.png", _png((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _xmp("a 🎨")))),
+    "png xmp words": lambda: ("x.png", _png((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + _xmp("a &amp; ")))),
+    "jpeg comment": lambda: ("x.jpg", _jpeg(_utf16(prompt_of("a word ", 3 * MIB + 900_000)))),
+    "jpeg comment cjk": lambda: ("x.jpg", _jpeg(_utf16(prompt_of("日本", 5 * MIB)))),
+    "webp comment emoji": lambda: ("x.webp", _webp(b"EXIF", _utf16(prompt_of("🎨", 7 * MIB)))),
+    "webp xmp": lambda: ("x.webp", _webp(b"XMP ", _xmp("a 🎨"))),
+    "avif": lambda: ("x.avif", picture_files.heif(exif=_exif(_text("nodes")))),
+    "avif comment": lambda: ("x.avif", picture_files.heif(exif=_utf16(prompt_of("日本", 5 * MIB)))),
+    "jxl": lambda: (
+        "x.jxl",
+        picture_files.jpeg_xl(
+            picture_files.jpeg_xl_codestream((64, 64)), picture_files.jpeg_xl_exif(_exif(_text("nodes")))
+        ),
+    ),
+    "jp2": lambda: (
+        "x.jp2",
+        picture_files.jpeg_2000((3, 2), picture_files.box(b"uuid", b"JpgTiffExif->JP2", _exif(_text("nodes")))),
+    ),
+    "tiff": lambda: ("x.tif", picture_files.tiff((3, 2), {_MODEL: b"prompt:" + _text("nodes")})),
+    "tiff comment": lambda: (
+        "x.tif",
+        picture_files.tiff((3, 2), {}, b"UNICODE\0" + prompt_of("日本", 5 * MIB).decode().encode("utf-16-le")),
+    ),
+    "exr": lambda: ("x.exr", picture_files.exr({"prompt": _text("nodes")})),
+    "svg": lambda: ("x.svg", picture_files.svg(_text("nodes").decode())),
+    "svg escaped": lambda: (
+        "x.svg",
+        b'<svg width="3" height="2"><metadata>' + b"&lt;" * (2 * MIB // 4 - 9) + b"</metadata></svg>",
+    ),
     "sidecar": lambda: (
         "x.civitai.info",
         b'{"trainedWords":["a"],"baseModel":"Pony","x":"' + b"y" * (4 * MIB - 200) + b'"}',

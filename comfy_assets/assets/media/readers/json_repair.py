@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -22,6 +23,7 @@ from .recoding import unquoted
 _MAX_REPAIRED = 4 << 20  # bytes; each NaN or escape costs about a microsecond
 _MAX_ENCODINGS = 3
 _STEP = 1 << 20
+_SEARCHED, _LONGEST = 64 << 10, 16  # bytes
 _MIN_REMEMBERED, _MAX_REMEMBERED = 1 << 10, 64 << 10  # bytes: shorter texts are checked faster than they are looked up
 _MAX_DEPTH = 10_000
 _BOM = b"\xef\xbb\xbf"
@@ -58,8 +60,11 @@ def utf8_text(text: bytes) -> bytes:
 
 def _with_whole_characters(text: bytes) -> bytes:
     """Join half characters: pairs become whole again, the others the replacement character."""
-    result, end = io.BytesIO(), 0
-    for halves in _HALVES.finditer(text):
+    result, end, at = io.BytesIO(), 0, -1
+    while (at := text.find(b"\xed", max(at + 1, end))) >= 0:
+        halves = _HALVES.match(text, at)
+        if halves is None:
+            continue
         result.write(text[end : halves.start()])
         utf16 = halves[0].decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
         result.write(utf16.decode("utf-16", "replace").encode())
@@ -187,12 +192,24 @@ def _is_string(text: bytes) -> bool:
     return True
 
 
+def _found(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield what a pattern of at most 16 bytes finds. One search through megabytes would hold the interpreter lock."""
+    at = 0
+    while at < len(text):
+        match = pattern.search(text, at, at + _SEARCHED + _LONGEST)
+        if match is None or match.start() >= at + _SEARCHED:  # one behind may be cut by the end of the search
+            at += _SEARCHED
+        else:
+            at = match.end()
+            yield match
+
+
 def _without_halves(text: bytes) -> bytes:
     """Replace escaped halves of characters, as a node leaves that cuts a text in the middle of an emoji."""
     if not _HALF.search(text):
         return text
     result, end = io.BytesIO(), 0
-    for escape in _ESCAPE.finditer(text):
+    for escape in _found(_ESCAPE, text):
         if escape.end() - escape.start() == _LENGTH_OF_HALF:
             result.write(text[end : escape.start()])
             result.write(rb"\ufffd")
@@ -204,7 +221,7 @@ def _without_halves(text: bytes) -> bytes:
 def _without_nan(text: bytes) -> bytes:
     """Replace each NaN and infinity outside strings by null: Python's json module writes them, but they are no JSON."""
     result, end, in_string = io.BytesIO(), 0, False
-    for mark in _MARK.finditer(text):
+    for mark in _found(_MARK, text):
         if mark[0] == b'"':
             in_string = not in_string
         elif not in_string and mark[0][:1] != b"\\":

@@ -37,6 +37,7 @@ _COMMAND = "dream"
 KEYWORDS = frozenset(_NAMES) | {_COMMAND}
 
 MAX_FIELD = 256 << 10  # bytes of a text
+_MAX_COMMAND = 64 << 10  # bytes of a command line: a pattern takes a hundred bytes of memory for each character
 
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
 _TEXT_SETTINGS = frozenset({"prompt", "negative_prompt"})
@@ -57,7 +58,7 @@ def generation(fields: Mapping[str, bytes]) -> dict[str, Any]:
             name = _NAMES[keyword]
             found.setdefault(name, value if name in _TEXT_SETTINGS else _value(value))
     if not found and _COMMAND in fields:
-        return _command(fields[_COMMAND].decode("utf-8", "replace"))
+        return _command(fields[_COMMAND][:_MAX_COMMAND].decode("utf-8", "replace"))
     return found
 
 
