@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.db.listing import pages
 from support.files import picture, safetensors
 
 GRAPH = {"3": {"class_type": "KSampler", "inputs": {"seed": 42}}}
@@ -239,3 +240,26 @@ async def test_users_apart(make_library: Any, api_of: Any, hand_of: Any) -> None
     api = api_of(library).as_user("ann")
     for query in ({"kind": "image"}, {"rating": "none"}, {"used": "false"}, {"favorite": "false"}):
         assert stems(await api.get("/api/assets", **query)) == {"ann", "all"}, query
+
+
+async def test_walks_start_where_values_begin(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of assets from a range, in the order of its values, is looked for in the range alone."""
+    monkeypatch.setattr(pages, "_LEAST_WALK", 0)
+    for bounds in (
+        {"created_from": "2026-01-02"},
+        {"created_to": "2026-01-09"},
+        {"created_to": "2026-01-10", "size_min": "1"},
+    ):
+        for order in ("asc", "desc"):
+            query = {"sort": "created_at", "order": order, **bounds}
+            wanted = [asset["name"] for asset in (await api.get("/api/assets", **query))["assets"]]
+            assert len(wanted) > 5
+            found: list[str] = []
+            after: dict[str, str] = {}
+            while len(found) < len(wanted):
+                page = await api.get("/api/assets", limit="1", **query, **after)
+                found += [asset["name"] for asset in page["assets"]]
+                after = {"after": page.get("next_cursor", "")}
+            assert found == wanted, query
+            skipped = await api.get("/api/assets", limit="1", offset="2", **query)
+            assert [asset["name"] for asset in skipped["assets"]] == wanted[2:3], query

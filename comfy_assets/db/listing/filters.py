@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ...models import AssetFilter
+from ...models import AssetFilter, Span
 from .. import contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
@@ -61,12 +61,16 @@ class RowSelection:
 
 @dataclass(frozen=True)
 class IdSelection:
-    """The ``total`` assets in a set of ids, all with one of these tag sets. ``library`` is the number of all assets."""
+    """The ``total`` assets in a set of ids, all with one of these tag sets. ``library`` is the number of all assets.
+
+    ``spans`` are ranges that the values of all of them lie in, in which a walk in the order of such values can start.
+    """
 
     ids: IdSet
     total: int
     sets: list[FilteredSet]
     library: int
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -288,7 +292,7 @@ async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequenc
         ids &= IdSet.of(await fulltext.fetch_ids(db, sql, _at_path(wanted.file)))
     if wanted.metadata:
         ids &= await _with_metadata(db, wanted, ids, count_assets(sets))
-    return IdSelection(ids, len(ids), passing, count_assets(sets))
+    return IdSelection(ids, len(ids), passing, count_assets(sets), wanted.spans)
 
 
 async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet, library: int) -> IdSet:

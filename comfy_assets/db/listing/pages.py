@@ -31,6 +31,7 @@ SORT_KEYS = {
 _BY_COLUMN = ("rating", "kind", "collection")  # sorted by values in memory
 _LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
 _PATIENCE = 20_000  # assets read before another way is tried
+_LAST = (1 << 63) - 1  # of SQLite's integers
 _LEAST_WALK = 1000  # fewer found assets are always gathered
 # Of folders that have one asset in so many, a page is looked for among this many assets first.
 _LARGE_SHARE, _FIRST_LOOK = 4, 2000
@@ -173,7 +174,7 @@ async def _walk(db: Database, found: IdSelection, page: PageRequest) -> list[int
     skipped = reach - page.limit - 1
     if skipped >= found.total:
         return []
-    after, passing = page.after, list[int]()
+    after, passing = page.after or _start(found, page), list[int]()
     looked = 0
     look = max(_LEAST_LOOK, min(3 * reach * found.library // (2 * found.total), _MOST_LOOK))
     while len(passing) < reach:
@@ -194,6 +195,16 @@ async def _walk(db: Database, found: IdSelection, page: PageRequest) -> list[int
         if looked > _PATIENCE and page.sort == "name" and (ordered := await _by_name(db, found, page)) is not None:
             return ordered
     return passing[skipped:reach]
+
+
+def _start(found: IdSelection, page: PageRequest) -> CursorKey | None:
+    """Return a key before all found assets: where their values are known to lie in a range, the walk starts there."""
+    spans = [span for span in found.spans if span.column == page.sort]
+    if page.order == "desc":
+        most = min((span.most for span in spans), default=_LAST)
+        return CursorKey(most + 1, 0) if most < _LAST else None
+    least = max((span.least for span in spans), default=-_LAST)
+    return CursorKey(least - 1, _LAST) if least > -_LAST else None
 
 
 async def _by_column(db: Database, selection: Selection, page: PageRequest) -> list[int]:

@@ -35,7 +35,8 @@ async def stacked(db: Database, selection: Selection) -> tuple[IdSelection, Stac
     ids = (await ids_of(db, selection)).ids
     jobs = (await columns.load(db, ["job"]))["job"]
     found, stacks = await asyncio.to_thread(_first_of_jobs, ids, columns.values_of(jobs, ids))
-    return IdSelection(found, len(found), selection.sets, jobs.size), stacks
+    spans = selection.spans if isinstance(selection, IdSelection) else ()
+    return IdSelection(found, len(found), selection.sets, jobs.size, spans), stacks
 
 
 def _first_of_jobs(ids: Ids, jobs: Ids) -> tuple[IdSet, Stacks]:
