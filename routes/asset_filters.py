@@ -65,7 +65,7 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     include_public: Annotated[bool, doc("Whether to include assets that belong to no user.")] = True
     # Extensions.
-    kind: Annotated[tuple[Kind, ...], doc("Only these kinds of media.")] = ()
+    kind: Annotated[tuple[Kind, ...], msgspec.Meta(max_length=20), doc("Only these kinds of media.")] = ()
     rating: Annotated[
         Text, doc("Stars of the user: `4`, `4..` for four or more, `3..5`, `..2`, or `none` for assets without stars.")
     ] = ""

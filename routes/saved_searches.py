@@ -32,7 +32,7 @@ _MAX_QUERY_BYTES = 64 << 10
 _MAX_VALUES = 1000  # of one parameter
 _EXAMPLE = {"name": "Best portraits", "query": {"q": "portrait", "rating": "4..", "sort": "rating"}}
 
-_Scalar = str | bool | int
+_Scalar = Text | bool | int
 _Values = Annotated[list[Text], msgspec.Meta(max_length=_MAX_VALUES)]
 _Query = Annotated[dict[Text, _Scalar | _Values], msgspec.Meta(max_length=100)]
 _QUERY = doc(

@@ -39,7 +39,8 @@ async def _host_answer(request: web.Request) -> web.Response:
 
 NOT_OURS = [
     ("GET", "/"),
-    ("GET", "/assets"),
+    ("GET", "/assets/"),
+    ("GET", "/assets/index.js"),
     ("GET", "/tags"),
     ("GET", "/api"),
     ("GET", "/api/health"),
@@ -92,6 +93,7 @@ OURS = [
     ("/api/assets/tags/refine", 200),
     ("/api/assets/seed/status", 200),
     ("/health", 200),
+    ("/assets", 200),
     ("/api/assets/x", 404),
     ("/api/assets/x/content", 404),
     ("/api/assets?limit=0", 400),

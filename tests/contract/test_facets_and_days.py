@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -39,7 +40,11 @@ async def shelf(library: Any, hand: Any) -> Any:
     for name in ("e", "f"):
         await hand.metadata(f"{name}.safetensors", {"base_model": "Pony"})
     await hand.user_metadata("e.safetensors", {"base_model": ["Mine", "Pony"]})
-    return library
+    for _ in range(1000):  # a facet of words, which are indexed in the background
+        if "has_workflow" in await library.get("/api/assets/facets"):
+            return library
+        await asyncio.sleep(0.02)
+    raise AssertionError("not indexed in time")
 
 
 async def test_facets(shelf: Any, api: Any) -> None:

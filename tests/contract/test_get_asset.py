@@ -130,5 +130,5 @@ async def test_texts_that_a_small_picture_packs_are_not_all_unpacked(library: An
     (listed,) = (await api.get("/api/assets"))["assets"]
     answer = await api.send("GET", f"/api/assets/{listed['id']}")
     metadata = answer.json["metadata"]
-    assert (metadata["prompt"], metadata["left_out"]) == (PROMPT, ["workflow"])
+    assert (metadata["prompt"], metadata["omitted"]) == (PROMPT, ["workflow"])
     assert len(buffer.getvalue()) < 64 << 10 and len(answer.body) < 1 << 20

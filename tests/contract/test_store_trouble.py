@@ -104,6 +104,11 @@ async def names(library: Any, api: Any, prompts: Any) -> dict[str, str]:
     await api.send("DELETE", f"/api/assets/{assets['doomed.png']['id']}", 204)
     rated = {"action": "rate", "rating": 2, "ids": [assets["other.png"]["id"]]}
     batch = (await api.send("POST", "/api/assets/batch", json=rated)).json["batch_id"]
+    ones = {"name": "ones", "asset_ids": [assets["held.png"]["id"]]}
+    collection = (await api.send("POST", "/api/collections", 201, json=ones)).json["id"]
+    past = (await api.send("POST", "/api/collections", 201, json={"name": "past"})).json["id"]
+    await api.send("DELETE", f"/api/collections/{past}", 204)
+    search = (await api.send("POST", "/api/saved-searches", 201, json=SEARCH)).json["id"]
     over = prompts.run()
     await api.get("/api/jobs")
     return {
@@ -114,9 +119,13 @@ async def names(library: Any, api: Any, prompts: Any) -> dict[str, str]:
         "gone": gone["id"],
         "job": over,
         "batch": batch,
+        "collection": collection,
+        "past": past,
+        "search": search,
     }
 
 
+SEARCH = {"name": "all", "query": {"q": "held"}}
 Case = tuple[str, str, dict[str, Any]]
 WRITES: dict[str, Case] = {
     "pruneAssets": ("POST", "/api/assets/prune", {}),
@@ -147,6 +156,16 @@ WRITES: dict[str, Case] = {
     ),
     "postUserdataFilePublish": ("POST", "/api/userdata/workflows%2Fone.json/publish", {"json": {"asset_ids": []}}),
     "deleteUserdataFilePublish": ("DELETE", "/api/userdata/workflows%2Fone.json/publish", {}),
+    "createCollection": ("POST", "/api/collections", {"json": {"name": "new"}}),
+    "updateCollection": ("PATCH", "/api/collections/{collection}", {"json": {"name": "renamed"}}),
+    "deleteCollection": ("DELETE", "/api/collections/{collection}", {}),
+    "restoreCollection": ("POST", "/api/collections/{past}/restore", {}),
+    "addCollectionAssets": ("POST", "/api/collections/{collection}/assets", {"json": {"asset_ids": ["{asset}"]}}),
+    "removeCollectionAssets": ("DELETE", "/api/collections/{collection}/assets", {"json": {"asset_ids": ["{asset}"]}}),
+    "moveCollectionAssets": ("POST", "/api/collections/{collection}/order", {"json": {"asset_ids": ["{asset}"]}}),
+    "createSavedSearch": ("POST", "/api/saved-searches", {"json": {"name": "new", "query": {"q": "new"}}}),
+    "replaceSavedSearch": ("PUT", "/api/saved-searches/{search}", {"json": {"name": "renamed", "query": {}}}),
+    "deleteSavedSearch": ("DELETE", "/api/saved-searches/{search}", {}),
     "importPublishedAssets": ("POST", "/api/assets/import", {"json": {"published_asset_ids": [NONE]}}),
 }  # fmt: skip
 READ_FIRST = {"deleteUserdataFilePublish", "importPublishedAssets", "removeAssetTags"}  # may find nothing to write
@@ -167,7 +186,10 @@ def test_every_operation_that_writes_is_in_the_table() -> None:
 
 
 async def everything(api: Any, names: dict[str, str]) -> list[Any]:
-    paths = ("/api/assets?sort=name", "/api/tags", "/api/workflows", "/api/jobs", f"/api/workflows/{names['workflow']}")
+    paths = (
+        *("/api/assets?sort=name", "/api/tags", "/api/workflows", "/api/jobs", f"/api/workflows/{names['workflow']}"),
+        *("/api/collections", f"/api/assets?collection={names['collection']}", "/api/saved-searches"),
+    )
     return [await api.get(path) for path in paths]
 
 
