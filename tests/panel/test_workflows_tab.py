@@ -113,7 +113,7 @@ def test_a_list_is_told_of_what_others_save_and_restores_what_was_deleted(panel:
     saved = server.request("/api/workflows", {"name": "From elsewhere", "workflow_json": page_graph("x")})
     panel.option("From elsewhere").wait_for()
     server.request(f"/api/workflows/{saved['id']}", method="DELETE")
-    panel.option("From elsewhere").wait_for(state="detached")
+    panel.option("From elsewhere").wait_for(state="hidden")
     panel.button("Deleted").click()
     panel.option("From elsewhere").click()
     panel.says("From elsewhere restored")
