@@ -32,6 +32,7 @@ from .command import (
     add_limit,
     open_library,
 )
+from .deletion import add_actions
 from .output import Column, complain, counted, local_time, print_table, say, written_size, written_time
 from .short_ids import full_id
 
@@ -55,7 +56,7 @@ def add_to(commands: Commands) -> None:
     actions = add_group(
         commands,
         "assets",
-        "list, search and tag the files of the library",
+        "list, search, tag and delete the files of the library",
         ("assets list --kind output", "assets search red fox", "assets tag 018f4a1c --add best"),
     )
     list_ = add_command(
@@ -94,6 +95,7 @@ def add_to(commands: Commands) -> None:
     tag.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag to add (can be repeated)")
     tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="a tag to remove (can be repeated)")
     _add_user(tag)
+    add_actions(actions)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -465,6 +465,56 @@ async def test_a_server_killed_between_file_and_store_puts_the_file_back(make_li
     assert [found["tags"] for found in await library.assets()] == [["input"]]
 
 
+class KilledError(Exception):
+    """Stands for the end of the process: nothing is cleaned up after it."""
+
+
+@pytest.mark.parametrize("moved", ["not", "half", "whole"])
+async def test_a_server_killed_while_it_restores_completes_that(
+    make_library: Any, monkeypatch: pytest.MonkeyPatch, moved: str
+) -> None:
+    library = await make_library()
+    asset = await upload(library, user_metadata='{"stars": 5}', tags='["input", "mine"]')
+    place = library.base / asset["file_path"]
+    await delete(library, asset)
+    place_in_trash = trash_files.RestoreMove.place
+
+    def place_and_die(self: trash_files.RestoreMove) -> None:
+        if moved != "not":
+            place_in_trash(self)
+        if moved == "half":  # the file has both names for a moment
+            self._stored.hardlink_to(place)
+        raise KilledError
+
+    with monkeypatch.context() as killed, pytest.raises(KilledError):
+        killed.setattr(trash_files.RestoreMove, "place", place_and_die)
+        killed.setattr(trash_files.RestoreMove, "undo", lambda self: None)
+        await library.services.trash.restore(asset["id"])
+    await library.services.stop()
+    library = await make_library()
+    if moved == "not":
+        assert stored(library) == [UPLOADED] and not place.exists()
+        await library.services.trash.restore(asset["id"])
+    assert place.read_bytes() == UPLOADED and stored(library) == []
+    await library.scan()
+    (back,) = await library.assets()
+    assert (back["id"], back["tags"], back["user_metadata"]) == (asset["id"], ["input", "mine"], {"stars": 5})
+    assert await library.services.trash.entries() == []
+
+
+async def test_a_file_with_both_names_is_put_back(make_library: Any) -> None:
+    """The move into the trash is a second name, and then the end of the first: a server was killed between them."""
+    library = await make_library()
+    asset = await upload(library)
+    place = library.base / asset["file_path"]
+    held = library.host.data_directory() / "trash" / asset["id"] / place.name
+    held.parent.mkdir(parents=True)
+    held.hardlink_to(place)
+    await library.services.stop()
+    library = await make_library()
+    assert place.read_bytes() == UPLOADED and stored(library) == []
+
+
 @pytest.mark.parametrize("is_seen", [True, False])
 async def test_the_file_of_an_upload_that_was_lost_is_taken_up_again(library: Any, is_seen: bool) -> None:
     """The uploaded file is kept even if the loss of the existing file was not noticed yet."""
