@@ -249,7 +249,8 @@ export class LibraryTab {
    * @param {number} index
    */
   #onViewerClose(asset, index) {
-    if (index >= 0) this.grid.grid.activate(index);
+    const { grid } = this.grid;
+    grid.activate(grid.active); // the viewer has made it the active one; meanwhile a key may have moved on
     if (this.detail.shown !== null) this.detail.open(asset, index);
     else this.grid.focus();
   }
