@@ -75,9 +75,9 @@ export class Viewer {
     this.#bar = new ViewerBar(context, actions, {
       zoom: () => this.#stage.pane.toggleActualSize(),
       info: () => this.#toggleInfo(),
-      remove: () => this.#remove(),
+      remove: () => callbacks.remove([this.#current()]),
       help: () => culling.showHelp(),
-      close: () => this.#dialog?.close(),
+      close: () => this.#close(),
       focus: () => this.#dialog?.focus(),
     });
     this.#previous = iconButton("back", t("detail.previous"), () => this.#step(-1));
@@ -124,14 +124,17 @@ export class Viewer {
     dialog.tabIndex = -1;
     dialog.addEventListener("keydown", (event) => this.#onKeyDown(event));
     hostNotifications(dialog, notifications);
-    dialog.addEventListener("close", () => this.#onClose());
+    dialog.addEventListener("close", () => this.#close());
     this.#dialog = dialog;
     const { info = true } = preferences.read("viewer", ["info"]);
     this.#setInfo(info !== false);
     dialog.showModal();
   }
 
-  #onClose() {
+  /** Close at once: the dialog's own event comes later, and keys for the list may come before it. */
+  #close() {
+    if (this.#dialog === null) return;
+    this.#dialog.close();
     const asset = this.#current();
     const index = this.#index();
     this.#dialog = null;
@@ -230,18 +233,14 @@ export class Viewer {
     if (!this.isOpen || !deleted.some(({ id }) => id === this.#asset?.id)) return;
     const index = this.#index();
     const next = this.#grid.list.at(index + 1) ?? this.#grid.list.at(index - 1);
-    if (index < 0 || next === undefined) this.#dialog?.close();
+    if (index < 0 || next === undefined) this.#close();
     else this.#show(next, this.#grid.indexOf(next));
-  }
-
-  #remove() {
-    return this.#callbacks.remove([this.#current()]);
   }
 
   /** @param {() => unknown} action */
   #leave(action) {
-    this.#dialog?.addEventListener("close", action, { once: true }); // the focus has returned by then
-    this.#dialog?.close();
+    this.#close();
+    action();
   }
 
   #toggleInfo() {
@@ -282,7 +281,8 @@ export class Viewer {
       ArrowDown: () => pane.pan(0, PAN_STEP),
       Home: () => this.#goTo(0),
       End: () => this.#goTo(this.#grid.grid.count - 1),
-      Delete: () => this.#remove(),
+      Delete: () => this.#callbacks.remove([this.#current()]),
+      Escape: () => this.#close(),
       F2: () => this.#bar.rename(),
       "+": () => pane.zoomByKey(1),
       "-": () => pane.zoomByKey(-1),
@@ -290,7 +290,7 @@ export class Viewer {
       i: () => this.#toggleInfo(),
     };
     const isOnButton = target instanceof Element && target.matches("button, video, audio, pre");
-    if (!isOnButton) actions[" "] = () => player === undefined ? this.#dialog?.close() : this.#stage.togglePlayer();
+    if (!isOnButton) actions[" "] = () => player === undefined ? this.#close() : this.#stage.togglePlayer();
     const action = actions[key.length === 1 ? key.toLowerCase() : key];
     action?.();
     return action !== undefined;
