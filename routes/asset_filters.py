@@ -24,7 +24,7 @@ from ..comfy_assets.models import (
     SearchWord,
     Span,
 )
-from ..comfy_assets.search.query import MAX_RATING, parse_query, rating_range
+from ..comfy_assets.search.query import MAX_RATING, Search, parse_query, rating_range
 from ..comfy_assets.search.words import Field
 from .params import INT64_MAX, FilterTags, FilterText, Id, SearchText, Text, doc
 
@@ -116,13 +116,20 @@ class FolderQuery(AssetQuery, frozen=True, kw_only=True):
     folder_recursive: Annotated[bool, doc("Whether to include the files of folders in the folder.")] = True
 
 
-def asset_filter(query: AssetQuery, user: str, digest: bytes | None = None, file: str | None = None) -> AssetFilter:
-    """Return the filter of a user's query, and of a digest or a file's path.
+def asset_filter(
+    query: AssetQuery,
+    user: str,
+    digest: bytes | None = None,
+    file: str | None = None,
+    search: Search | None = None,
+) -> AssetFilter:
+    """Return the filter of a user's query, and of a digest or a file's path. ``search`` is ``q`` if it is parsed.
 
     Raise InvalidQueryError, InvalidTagFilterError.
     """
     tags_all, tags_none = _tags(query)
-    search = parse_query(query.q)
+    if search is None:
+        search = parse_query(query.q)
     workflow = (SearchWord(f"{Field.HAS.value}workflow", True),)
     return AssetFilter(
         owner=user,

@@ -148,7 +148,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             shutil.rmtree(tmp_path / "user")
         hits += kill_after(tmp_path, chance.random() * (later_run if number % 2 else first_run) * 0.9)
         assert_true(tmp_path)
-    assert hits >= KILLS / 2
+    assert hits >= KILLS / 4  # a machine that becomes faster meanwhile ends some runs before they are killed
     run_to_the_end(tmp_path)
     rows = assert_true(tmp_path)
     present = Counter(path for path, _, missing in rows if not missing)

@@ -32,6 +32,14 @@ async def facets(db: Database, wanted: Mapping[str, AssetFilter]) -> FacetCounts
 
     found = await _ids_by_facet(db, wanted)
     values = await columns.load(db, ["kind", "rating", "favourite", "width", "height"])
+    base_models = await _base_models(db, found["base_models"])
+    return await asyncio.to_thread(_counted, found, values, base_models)
+
+
+def _counted(found: Mapping[str, IdSet], values: Mapping[str, Values], base_models: list[TagCount]) -> FacetCounts:
+    """Count the values of the assets of each facet. Blocks."""
+    from . import columns
+
     kinds = _counts(columns.values_of(values["kind"], found["kinds"].ids), len(asset_kinds.KINDS))
     stars = columns.values_of(values["rating"], found["ratings"].ids)
     rated = _counts((stars // STARS).clip(stars > 0, _MOST_STARS), _MOST_STARS)
@@ -45,7 +53,7 @@ async def facets(db: Database, wanted: Mapping[str, AssetFilter]) -> FacetCounts
         ratings=tuple(rated),
         favorites=favourites,
         others=len(found["favorites"]) - favourites,
-        base_models=await _base_models(db, found["base_models"]),
+        base_models=base_models,
         orientations={
             "landscape": int((has_size & (widths > heights)).sum()),
             "portrait": int((has_size & (widths < heights)).sum()),

@@ -16,6 +16,7 @@ from server import Server
 HASHED = 1
 ROOTS = ("models", "input", "output")
 PASSING = ".comfy-assets-*.part"
+LIBRARY_TRASH = ".comfy-assets-trash"  # in folders on other volumes than the data directory
 RECOUNTS = {
     "tag_sets": "SELECT id, asset_count, (SELECT count(*) FROM assets WHERE tag_set_id = t.id) FROM tag_sets t",
     "workflow_counts": "SELECT owner || default_view, n, (SELECT count(*) FROM workflows w WHERE w.owner = c.owner"
@@ -50,7 +51,7 @@ def audit(server: Server, *notes: Notes) -> list[str]:
         return [
             *_itself(db),
             *_library(db, server.base),
-            *_trash(db, path.parent / "trash"),
+            *_trash(db, path.parent / "trash", server.base),
             *[what for user in server.users for what in _flows(db, server.workflows_of(user), user)],
             *[what for each in notes for what in (*_texts(db, each), *_rivals(db, each))],
             *[f"a store was set aside: {each.name}" for each in path.parent.glob("*unreadable*")],
@@ -81,6 +82,7 @@ def _library(db: sqlite3.Connection, base: Path) -> list[str]:
     found = [] if len(there) == len(rows) else ["a file has several rows"]
     on_disk = {path for root in ROOTS for path in (base / root).rglob("[!.]*") if path.is_file()}
     on_disk -= {path for path in on_disk if path.name.startswith(("put_", "_output_"))}  # ComfyUI's own
+    on_disk -= {path for path in on_disk if LIBRARY_TRASH in path.parts}
     found += [f"no row: {path}" for path in sorted(on_disk - set(there))]
     for path, (size, state, missing, tags, digest) in there.items():
         is_there = path in on_disk
@@ -93,12 +95,13 @@ def _library(db: sqlite3.Connection, base: Path) -> list[str]:
     return found
 
 
-def _trash(db: sqlite3.Connection, folder: Path) -> list[str]:
+def _trash(db: sqlite3.Connection, folder: Path, base: Path) -> list[str]:
     rows = db.execute(
         "SELECT t.stored, c.hash FROM trash t LEFT JOIN contents c ON c.id = t.content_id WHERE t.stored IS NOT NULL"
     ).fetchall()
     stored = {folder / name: digest for name, digest in rows}
-    held = {path for path in folder.rglob("*") if path.is_file()} - set(folder.rglob(PASSING))
+    folders = (folder, *(base / root / LIBRARY_TRASH for root in ROOTS))
+    held = {path for each in folders for path in each.rglob("*") if path.is_file()} - set(folder.rglob(PASSING))
     found = [f"not in the trash: {path}" for path in sorted(set(stored) - held)]
     found += [f"nobody's in the trash: {path}" for path in sorted(held - set(stored))]
     for path in held & set(stored):
