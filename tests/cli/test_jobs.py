@@ -86,8 +86,8 @@ async def jobs(library: Any, capsys: pytest.CaptureFixture[str]) -> Jobs:
 
 async def test_list(jobs: Jobs) -> None:
     assert await jobs.run("list") == (0, "0 jobs, 0 shown\n", "")
-    for number, end in enumerate(("completed", "failed", "cancelled", "dropped", "in_progress", "pending")):
-        await jobs.add(number, end)
+    for number, how in enumerate(("completed", "failed", "cancelled", "dropped", "in_progress", "pending")):
+        await jobs.add(number, how)
     _, out, _ = await jobs.run("list")
     head, *lines, end = [line.split() for line in out.splitlines()]
     statuses = ["pending", "in_progress", "cancelled", "cancelled", "failed", "completed"]

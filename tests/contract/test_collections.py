@@ -261,7 +261,7 @@ async def test_users_apart(make_library: Any, api_of: Any, hand_of: Any) -> None
     assert await listed(bob, both) == "a"
     made = await create(ann, "Bobs", asset_ids=[found["ann.png"]])
     assert (await bob.get("/api/collections"))["total"] == 1
-    for method, path, body in (
+    requests: list[tuple[str, str, Any]] = [
         ("GET", "", None),
         ("PATCH", "", {"name": "mine"}),
         ("DELETE", "", None),
@@ -269,8 +269,9 @@ async def test_users_apart(make_library: Any, api_of: Any, hand_of: Any) -> None
         ("POST", "/assets", {"asset_ids": [found["all.png"]]}),
         ("DELETE", "/assets", {"asset_ids": [found["all.png"]]}),
         ("POST", "/order", {"asset_ids": [found["all.png"]]}),
-    ):
-        options = {} if body is None else {"json": body}
+    ]
+    for method, path, sent in requests:
+        options = {} if sent is None else {"json": sent}
         answer = await bob.send(method, f"/api/collections/{made['id']}{path}", 404, **options)
         assert answer.json["code"] == "COLLECTION_NOT_FOUND", (method, path)
     assert (await bob.error("/api/assets", 404, {"collection": made["id"]}))["code"] == "COLLECTION_NOT_FOUND"

@@ -547,6 +547,7 @@ async def world(make_library: Any, api_of: Any, prompts_of: Any) -> World:
     return await World(library, api_of, prompts_of(library)).build()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", sorted(CASES))
 async def test_nobody_reaches_anothers_things(world: World, operation: str) -> None:
     before = await world.snapshot()

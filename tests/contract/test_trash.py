@@ -27,7 +27,7 @@ async def shelf(library: Any) -> Any:
     return library
 
 
-async def delete(api: Any, asset: Any, status: int = 204, **query: str) -> Any:
+async def delete(api: Any, asset: Any, status: int = 204, **query: Any) -> Any:
     answer = await api.send("DELETE", f"/api/assets/{asset['id']}", status, params=query)
     return answer.json if status >= 400 else None
 
@@ -64,7 +64,8 @@ async def test_the_two_actions(shelf: Any, api: Any, name: str, action: str | No
     await api.send("POST", f"/api/assets/{asset['id']}/tags", json={"tags": ["mine"]})
     before = await api.get(f"/api/assets/{asset['id']}")
     path = shelf.base / asset["file_path"]
-    await delete(api, asset, **({"action": action} if action else {}))
+    query: dict[str, Any] = {"action": action} if action else {}
+    await delete(api, asset, **query)
     assert path.exists() == is_there
     assert (shelf.base / "models/loras/ink.preview.png").exists() == (is_there or name == "made.png")
     await shelf.scan()

@@ -570,6 +570,8 @@ async def test_a_job_that_writes_over_another_users_file_takes_nothing_of_theirs
 SECURITY = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 ROWS = {
     "files found by a scan, their tags and metadata": "test_owners.py::test_what_a_scan_finds_is_for_all",
+    "batches of changes, and undoing them": "test_batches.py::test_users_are_kept_apart",
+    "collections and saved searches": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
     "outputs of jobs, their tags and metadata": "test_users_apart.py::test_outputs_are_their_owners",
     "uploads, references, and their tags": "test_ids_of_others.py::test_nobody_reaches_anothers_things",
     "workflows, jobs, history": "test_ids_of_others.py::test_nobody_reaches_anothers_things",

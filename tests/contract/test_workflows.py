@@ -465,11 +465,11 @@ async def test_what_cannot_be_listed(api: Any, parameters: dict[str, str]) -> No
     assert (error["code"], error["details"]["field"]) == ("INVALID_QUERY", next(iter(parameters)))
 
 
-async def uses(api: Any, asset: Any) -> Any:
-    """Return the uses that protect an asset from deletion."""
+async def uses(api: Any, asset: Any) -> set[tuple[str, str, int]]:
+    """Return the versions of workflows that protect an asset from deletion."""
     answer = await api.send("DELETE", f"/api/assets/{asset['id']}", 409)
     assert answer.json["code"] == "ASSET_IN_USE"
-    return answer.json["details"]["used_by"]
+    return {(each["kind"], each["id"], each["version"]) for each in answer.json["details"]["used_by"]}
 
 
 async def test_the_assets_that_a_version_names(library: Any, api: Any) -> None:
@@ -520,12 +520,12 @@ async def test_an_asset_that_a_version_names_cannot_be_deleted(library: Any, api
     assert (await content(api, made))["dependency_asset_ids"] == []
     forked = await content(api, await fork(api, made))
     assert forked["dependency_asset_ids"] == [photo["id"]]
-    users = [{"kind": "workflow_version", "id": each["id"]} for each in (first, forked)]
-    assert await uses(api, photo) == users
+    by_first, by_fork = ("workflow_version", first["id"], 1), ("workflow_version", forked["id"], 1)
+    assert await uses(api, photo) == {by_first, by_fork}
     await api.send("DELETE", f"{URL}/{made['id']}", 204)
-    assert await uses(api, photo) == users[1:]
+    assert await uses(api, photo) == {by_fork}
     await restore_workflow(library.services.db, made["id"])
-    assert await uses(api, photo) == users
+    assert await uses(api, photo) == {by_first, by_fork}
     await api.send("DELETE", f"{URL}/{made['id']}", 204)
     await api.send("DELETE", f"{URL}/{(await api.get(URL))['data'][0]['id']}", 204)
     await api.send("DELETE", f"/api/assets/{photo['id']}", 204)

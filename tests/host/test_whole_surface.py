@@ -107,6 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) 
         yield running
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "mode"), list(_cases()))
 def test_what_is_made_up_is_answered_as_documented(server: Any, name: str, mode: Any) -> None:
     url = f"http://127.0.0.1:{server.port}"

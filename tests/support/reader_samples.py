@@ -122,8 +122,8 @@ def _media() -> Iterator[Sample]:
     for name, make in media_files.SAMPLES.items():
         yield Sample(f"x{name}" if name.startswith(".") else "x", make())
     common = media_files.chunk(b"COMM", struct.pack(">hIhHQ", 2, 60, 16, 16398, 0xBB80 << 48), ">")
-    name = media_files.chunk(b"NAME", b"the sea", ">")
-    body = b"AIFF" + common + name + media_files.chunk(b"SSND", bytes(248), ">")
+    title = media_files.chunk(b"NAME", b"the sea", ">")
+    body = b"AIFF" + common + title + media_files.chunk(b"SSND", bytes(248), ">")
     yield Sample("x.aiff", media_files.chunk(b"FORM", body, ">"))
     for container, codec in (("mpeg", "mpeg2video"), ("mpeg2video", "mpeg2video"), ("mpegts", "mpeg2video")):
         yield Sample("x", media_files.video(container, codec))

@@ -268,7 +268,7 @@ def test_damaged_xmp(packet: str) -> None:
 @given(st.binary(max_size=200), st.integers(0, 800), st.integers(0, 200))
 def test_any_xmp(noise: bytes, at: int, length: int) -> None:
     packet = xmp_packet(dc_description="a cat", exif_UserComment='{"c": "a"}')
-    found: dict[str, str] = {}
+    found: dict[str, bytes] = {}
     with suppress(xmp.DamagedPacketError):
         xmp.properties(packet[:at] + noise + packet[at + length :], found)
     texts.add(Contents(), texts.XMP, packet[:at] + noise + packet[at + length :])
