@@ -167,6 +167,7 @@ def test_large_pictures_show_a_thumbnail_first_and_then_the_file(panel: Any) -> 
     search(panel, "large.jpg", 1)
     viewer = view(panel, "large.jpg")
     viewer.image.wait_for()
+    viewer.page.wait_for_function("document.querySelector('.ca-picture img')?.naturalWidth > 0")
     viewer.press("z")
     viewer.page.wait_for_function("document.querySelector('.ca-picture img')?.naturalWidth === 3000")
     assert viewer.zoomed_size()[:2] == pytest.approx([3000, 2000], abs=1)
@@ -364,6 +365,9 @@ def test_comparing_many_with_one_zoom_and_a_table(panel: Any) -> None:
     dialog = page.get_by_role("dialog", name="Compare", exact=True)
     images = dialog.locator(".ca-compare-stage img")
     images.nth(3).wait_for()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.ca-compare-stage img')].every(image => image.complete && image.naturalWidth)"
+    )
     before = images.evaluate_all("images => images.map(image => image.getBoundingClientRect().width)")
     box = dialog.locator(".ca-compare-stage").first.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
