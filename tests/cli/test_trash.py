@@ -219,3 +219,24 @@ async def test_assets_are_removed_or_trashed_and_restored(deleting: Deleting, ac
     assert (status, err) == (0, "") and asset["id"] in out
     assert path.read_bytes() == b"one"
     assert len(await deleting.library.assets()) == 2
+async def test_assets_that_cannot_be_deleted(deleting: Deleting, someone_says: Callable[[str], None]) -> None:
+    for place in ("output/a.png", "output/sub/a.png", "output/b.png"):
+        deleting.library.write(place, place.encode())
+    await deleting.library.scan()
+    graph = {"nodes": [{"type": "LoadImage", "widgets_values": ["b.png [output]"]}]}
+    body = {"workflow_json": graph, "name": "Portrait"}
+    async with deleting.library.client.post("/api/workflows", json=body) as response:
+        assert response.status == 201
+    assert (await deleting.run("assets", "trash", "output/b.png"))[0] == 2  # nobody is there to be asked
+    someone_says("n\n")
+    assert (await deleting.run("assets", "trash", "output/b.png"))[0] == 1
+    status, _, err = await deleting.run("assets", "trash", "--yes", "a.png", "none.png", "output/b.png")
+    assert status == 1
+    several, unknown, used = err.splitlines()
+    assert several.startswith("a.png: Several assets are meant: ") and "output/sub/a.png" in several
+    assert unknown == "none.png: There is no such asset."
+    assert "version 1 of Portrait" in used and "--force" in used
+    assert len(await deleting.library.assets()) == 3
+    status, _, _ = await deleting.run("assets", "trash", "--yes", "--force", "none.png", "output/b.png")
+    assert status == 3
+    assert [entry["name"] for entry in await deleting.listed()] == ["b.png"]
