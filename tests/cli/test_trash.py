@@ -219,6 +219,8 @@ async def test_assets_are_removed_or_trashed_and_restored(deleting: Deleting, ac
     assert (status, err) == (0, "") and asset["id"] in out
     assert path.read_bytes() == b"one"
     assert len(await deleting.library.assets()) == 2
+
+
 async def test_assets_that_cannot_be_deleted(deleting: Deleting, someone_says: Callable[[str], None]) -> None:
     for place in ("output/a.png", "output/sub/a.png", "output/b.png"):
         deleting.library.write(place, place.encode())

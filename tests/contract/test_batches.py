@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from random import Random
 from typing import Any
 
 import pytest
@@ -58,6 +59,11 @@ async def state(api: Any) -> Any:
     return [{key: asset[key] for key in shown} for asset in listed], deleted
 
 
+def files(shelf: Any) -> dict[str, bytes]:
+    """The files of the output folder."""
+    return {path.name: path.read_bytes() for path in (shelf.base / "output").iterdir() if path.is_file()}
+
+
 BODIES = [
     {"action": "tag", "tags": ["a", "b"]},
     {"action": "untag", "tags": ["kept", "none"]},
@@ -109,6 +115,25 @@ def check(body: dict[str, Any], after: Any) -> None:
     else:
         kind = {"remove": "removed", "trash": "trashed"}[body["action"]]
         assert listed == [] and [entry["kind"] for entry in deleted] == [kind] * COUNT
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_sequence_is_undone_step_by_step(shelf: Any, api: Any, seed: int) -> None:
+    """Each undoing brings back the state before its batch: of assets, of their files, and of the trash."""
+    random = Random(seed)
+    every = await ids(api)
+    before, made = [], []
+    for _ in range(10):
+        before.append((await state(api), files(shelf)))
+        chosen = random.sample(every, random.randint(1, COUNT))
+        body = random.choice([*BODIES, *([{"action": "restore"}] * 3)])
+        result = (await batch(api, **body, ids=chosen))["result"]
+        made.append(result["batch_id"] if result["can_undo"] else None)  # None: nothing was changed
+    assert len([each for each in made if each]) > 2
+    for batch_id in reversed(made):
+        if batch_id is not None:
+            await undo(api, batch_id)
+        assert (await state(api), files(shelf)) == before.pop()
 
 
 async def test_restoring_many_and_undoing_that(shelf: Any, api: Any) -> None:
