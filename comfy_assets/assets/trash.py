@@ -312,7 +312,10 @@ class AssetTrash:
 
     @contextlib.asynccontextmanager
     async def _restoring(self, deleted: DeletedAsset, roots: Roots) -> AsyncIterator[RestoreMove]:
-        """Prepare the move of a restored asset's file; undo it if the block fails. Raises StorageError."""
+        """Prepare the move of a restored asset's file; undo it if the block fails.
+
+        Raises AssetNotFoundError, StorageError.
+        """
         folders, folder = await self._folders(), restore_folder(deleted, roots)
 
         def begin() -> RestoreMove:
@@ -321,6 +324,8 @@ class AssetTrash:
 
         move = await run_blocking(lambda: _if_present(begin))
         if move is None:
+            if await trash.find(self._db, deleted.id) is None:
+                raise not_found(deleted.id)  # another request restored it in between
             raise StorageError("The file is no longer in the trash.")
         try:
             yield move

@@ -434,6 +434,22 @@ async def test_an_asset_that_is_deleted_twice_at_once(library: Any, two_volumes:
     assert stored(library) == [] and [p.name for p in (library.base / "input").iterdir()] == ["up.bin"]
 
 
+async def test_an_asset_that_another_request_has_restored(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was deleted when the request came, and its file has left the trash since."""
+    asset = await upload(library)
+    await delete(library, asset, 204)
+    bin_ = library.services.trash
+    deleted = await bin_.find(asset["id"], None)
+    await bin_.restore(asset["id"])
+
+    async def found(*_: Any) -> Any:
+        return deleted
+
+    monkeypatch.setattr(bin_, "find", found)
+    with pytest.raises(AssetNotFoundError):
+        await bin_.restore(asset["id"])
+
+
 async def test_a_file_that_changes_while_it_is_copied_is_not_deleted(
     library: Any, two_volumes: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
