@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 _MAX_STEPS = 1_000_000  # opcodes
 _MAX_HELD = 12 << 20  # bytes of all values, with those of the memo: the largest checkpoints take some megabytes
+# Lists, mappings and tuples; a tensor has four or five. Many more would start a collection of Python's garbage
+# collector, which walks all objects of the server while no other thread runs.
+_MAX_CONTAINERS = 60_000
 _HELD_BY_ITEM = 8  # bytes of a list or of the stack
 _HELD_BY_MEMBER = 100  # bytes of a mapping or of the memo
 _MAX_LINE = 4096
@@ -96,6 +99,7 @@ class _PickleMachine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._held = 0
+        self._containers = 0
 
     def run(self) -> Any:
         """Return the value of the pickle. Raises PickleError and what malformed pickles lead to."""
@@ -136,6 +140,10 @@ class _PickleMachine:
 
     def _push(self, value: Any) -> None:
         self._hold(_HELD_BY_ITEM + getsizeof(value))
+        if isinstance(value, list | dict | tuple):
+            self._containers += 1
+            if self._containers > _MAX_CONTAINERS:
+                raise PickleError(_TOO_MANY)
         self._stack.append(value)
 
     def _push_again(self, value: Any) -> None:
