@@ -80,7 +80,7 @@ def search(panel: Any, words: str, count: int) -> None:
 
 def view(panel: Any, name: str) -> ViewerPage:
     """Open the viewer by a double click on a cell."""
-    panel.option(name).dblclick()
+    panel.option(name).dblclick(force=True)
     viewer = ViewerPage(panel)
     viewer.is_at(name)
     return viewer
@@ -132,7 +132,7 @@ def test_zoom_by_wheel_keys_and_double_click(panel: Any) -> None:
     assert viewer.zoomed_size() == pytest.approx([width, height, left, top], abs=1)
     viewer.press("z")  # one px of the picture is one of the screen
     assert viewer.zoomed_size()[:2] == pytest.approx([512, 512], abs=1)
-    stage.dblclick()
+    stage.dblclick(force=True)
     assert viewer.zoomed_size()[:2] == pytest.approx([width, height], abs=1)
     viewer.press("Escape")
 
@@ -168,6 +168,7 @@ def test_large_pictures_show_a_thumbnail_first_and_then_the_file(panel: Any) -> 
     viewer = view(panel, "large.jpg")
     viewer.image.wait_for()
     viewer.page.wait_for_function("document.querySelector('.ca-picture img')?.naturalWidth > 0")
+    viewer.page.wait_for_load_state("networkidle")
     viewer.press("z")
     viewer.page.wait_for_function("document.querySelector('.ca-picture img')?.naturalWidth === 3000")
     assert viewer.zoomed_size()[:2] == pytest.approx([3000, 2000], abs=1)
