@@ -64,7 +64,7 @@ def files(shelf: Any) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (shelf.base / "output").iterdir() if path.is_file()}
 
 
-BODIES = [
+BODIES: list[dict[str, Any]] = [
     {"action": "tag", "tags": ["a", "b"]},
     {"action": "untag", "tags": ["kept", "none"]},
     {"action": "rate", "rating": 5},
@@ -126,7 +126,7 @@ async def test_any_sequence_is_undone_step_by_step(shelf: Any, api: Any, seed: i
     for _ in range(10):
         before.append((await state(api), files(shelf)))
         chosen = random.sample(every, random.randint(1, COUNT))
-        body = random.choice([*BODIES, *([{"action": "restore"}] * 3)])
+        body: dict[str, Any] = random.choice([*BODIES, *([{"action": "restore"}] * 3)])
         result = (await batch(api, **body, ids=chosen))["result"]
         made.append(result["batch_id"] if result["can_undo"] else None)  # None: nothing was changed
     assert len([each for each in made if each]) > 2
