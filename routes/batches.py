@@ -85,7 +85,7 @@ class FailedChangeBody(msgspec.Struct):
 
 
 class BatchResult(msgspec.Struct, kw_only=True):
-    """What a batch has done, or what was undone of it; also the result of the task."""
+    """The result of a batch or of its undoing; also the result of the task."""
 
     batch_id: Annotated[str, doc("The batch, for undoBatch.", format="uuid")]
     action: Annotated[str, doc("The action.")]

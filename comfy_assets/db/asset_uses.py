@@ -1,4 +1,4 @@
-"""What uses an asset: versions of workflows, shares, jobs that have not ended, and other assets."""
+"""The uses of an asset: versions of workflows, shares, jobs that have not ended, and other assets."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ _MOST_FAILURES = 1000  # that are named in a result
 
 
 class BatchParameters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an action takes: normalized ``tags``, a ``rating`` of 0 (none) to 5, whether it is a ``favourite``.
+    """The parameters of an action: normalized ``tags``, a ``rating`` of 0 (none) to 5, the ``favourite`` mark.
 
     ``force``: delete what the user's own workflows use.
     """
@@ -281,7 +281,7 @@ class SetFavourite(_MemberAction):
 
 
 class _Deletion(msgspec.Struct, frozen=True):
-    """What is stored of a deletion that a batch takes back, to delete again as before."""
+    """The stored facts of a deletion that a batch takes back, needed to delete the asset again in the same way."""
 
     action: DeletionAction
     deleted_at: int

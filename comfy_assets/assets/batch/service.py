@@ -288,7 +288,7 @@ class _Step:
 
 @dataclass
 class _End:
-    """What is known at the end of a batch."""
+    """The result of a batch that has ended."""
 
     can_undo: bool = False
 
