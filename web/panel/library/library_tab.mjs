@@ -15,7 +15,7 @@ import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
-import { DEFAULT_QUERY, QueryStore } from "./query.mjs";
+import { NO_FILTERS, QueryStore, restoredQuery } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { TagFacets } from "./tag_facets.mjs";
@@ -40,7 +40,7 @@ export class LibraryTab {
   constructor(context) {
     this.#context = context;
     const { t, page, preferences } = context;
-    this.#store = new QueryStore({ ...DEFAULT_QUERY, ...preferences.read("library", PERSISTED) });
+    this.#store = new QueryStore(restoredQuery(preferences.read("library", PERSISTED)));
     this.selection = new Selection();
     this.actions = new AssetActions(context, (change) => this.#onAssetChange(change));
     const culling = new CullingKeys(context, this.actions);
@@ -122,7 +122,7 @@ export class LibraryTab {
    */
   search(text) {
     this.detail.close();
-    this.#store.set({ ...DEFAULT_QUERY, sort: this.#store.state.sort, view: this.#store.state.view, text });
+    this.#store.set({ ...NO_FILTERS, text });
     this.toolbar.search.value = text;
   }
 

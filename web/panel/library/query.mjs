@@ -10,36 +10,61 @@ export const SORTS = /** @type {const} */ ({
   changed: ["updated_at", "desc"],
   name: ["name", "asc"],
   largest: ["size", "desc"],
+  rating: ["rating", "desc"],
+  collection: ["collection", "asc"],
 });
 
 /** Orders in which new assets come first. */
 export const NEWEST_FIRST = new Set(["newest", "changed"]);
 
 /**
+ * Parameters of the list of assets, named and written as in the API: `{ kind: "image,video", rating: "4..", folder:
+ * "output/2026-01" }`. Also those that the panel has no control for, as saved searches may have any. `created_days` is
+ * the panel's own: the last so many days, today included.
+ * @typedef {Readonly<Record<string, string | readonly string[]>>} Filters
+ */
+
+/**
  * @typedef {{
  *   text: string,
  *   kind: typeof KINDS[number],
  *   tags: readonly string[],
+ *   filters: Filters,
  *   sort: keyof typeof SORTS,
- *   favourites: boolean,
  *   view: "grid" | "list",
+ *   isStacked: boolean,
  * }} Query
  */
 
+/**
+ * Parameters of a saved search.
+ * @typedef {Record<string, string | number | boolean | string[]>} SavedQuery
+ */
+
 const MAX_ENCODED = 6000; // characters of a search in a URL
+const DAY_PARAMS = ["created_from", "created_to", "updated_from", "updated_to"];
 
 /** @type {Query} */
 export const DEFAULT_QUERY = Object.freeze({
   text: "",
   kind: "all",
   tags: Object.freeze([]),
+  filters: Object.freeze({}),
   sort: "newest",
-  favourites: false,
   view: "grid",
+  isStacked: false,
+});
+
+/** The members of a query that narrow the list, without any. */
+export const NO_FILTERS = Object.freeze({
+  text: DEFAULT_QUERY.text,
+  kind: DEFAULT_QUERY.kind,
+  tags: DEFAULT_QUERY.tags,
+  filters: DEFAULT_QUERY.filters,
 });
 
 /**
- * Return the parameters of the filters, which the list and the counts of its tags share.
+ * Return the parameters of the filters, which the list, the counts and the timeline share.
  *
  * @param {Query} query
  */
@@ -48,9 +73,36 @@ export function filterParams(query) {
   const text = query.text.trim();
   if (text) params.set(hasWords(text) ? "q" : "name_contains", withinUrl(text));
   for (const tag of [...(query.kind === "all" ? [] : [query.kind]), ...query.tags]) params.append("include_tags", tag);
-  params.set("exclude_tags", "missing");
-  if (query.favourites) params.set("metadata_filter", JSON.stringify({ favorite: true }));
+  if (!("missing" in query.filters)) params.set("missing", "exclude");
+  for (const [name, value] of Object.entries(query.filters)) {
+    if (name === "created_days") params.set("created_from", daysAgo(Number(value) - 1));
+    else for (const each of [value].flat()) params.append(name, each);
+  }
+  if (DAY_PARAMS.some((name) => params.has(name))) params.set("utc_offset", String(utcOffset()));
   return params;
+}
+
+/**
+ * Return the parameters of the whole list: the filters, the order and the stacks.
+ *
+ * @param {Query} query
+ */
+function listParams(query) {
+  const params = filterParams(query);
+  const [sort, order] = SORTS[effectiveSort(query)];
+  params.set("sort", sort);
+  params.set("order", order);
+  if (query.isStacked) params.set("stack", "job");
+  return params;
+}
+
+/**
+ * Return the name of the order that the list has: only collections have an order of their own.
+ *
+ * @param {Query} query
+ */
+export function effectiveSort({ sort, filters }) {
+  return sort === "collection" && !("collection" in filters) ? "newest" : sort;
 }
 
 /**
@@ -60,14 +112,82 @@ export function filterParams(query) {
  * @param {{ offset: number, limit: number, cursor?: string }} page
  */
 export function pageParams(query, { offset, limit, cursor }) {
-  const params = filterParams(query);
-  const [sort, order] = SORTS[query.sort] ?? SORTS.newest; // the name may come from another version's preferences
-  params.set("sort", sort);
-  params.set("order", order);
+  const params = listParams(query);
   params.set("limit", String(limit));
   if (cursor) params.set("after", cursor);
   else if (offset > 0) params.set("offset", String(offset));
   return params;
+}
+
+/**
+ * Return the parameters that a saved search stores for a query.
+ *
+ * @param {Query} query
+ * @returns {SavedQuery}
+ */
+export function savedQuery(query) {
+  const params = listParams(query);
+  const names = [...new Set(params.keys())];
+  return Object.fromEntries(names.map((name) => {
+    const values = params.getAll(name);
+    return [name, name === "include_tags" || values.length > 1 ? values : values[0]];
+  }));
+}
+
+/**
+ * Return the query of a saved search, which another program may have saved; the view is left out.
+ *
+ * @param {SavedQuery} saved
+ * @returns {Omit<Query, "view">}
+ */
+export function queryOfSaved({ q, include_tags: tagged, sort, order, stack, missing, utc_offset: _, ...others }) {
+  const tags = tagged === undefined ? [] : Array.isArray(tagged) ? tagged : String(tagged).split(",");
+  const kind = KINDS.find((each) => each !== "all" && tags.includes(each)) ?? "all";
+  const filters = Object.fromEntries(
+    Object.entries(others).map(([name, value]) => [name, Array.isArray(value) ? value : String(value)]),
+  );
+  if (missing !== "exclude") filters.missing = String(missing ?? "include"); // as the API takes it
+  const { name_contains: name, ...filtersOfText } = filters;
+  const isNameSearch = q === undefined && typeof name === "string" && !hasWords(name);
+  return {
+    text: isNameSearch ? name : String(q ?? ""),
+    kind,
+    tags: tags.filter((tag) => tag !== kind),
+    filters: isNameSearch ? filtersOfText : filters,
+    sort: sortNamed(String(sort ?? "created_at"), String(order ?? "desc")),
+    isStacked: stack === "job",
+  };
+}
+
+/**
+ * Return the query that was stored in this browser, as far as this version of the panel understands it.
+ *
+ * @param {Record<string, unknown>} stored
+ * @returns {Query}
+ */
+export function restoredQuery({ text, kind, tags, filters, sort, view, isStacked }) {
+  const isList = (/** @type {unknown} */ value) =>
+    Array.isArray(value) && value.every((each) => typeof each === "string");
+  const isFilters = typeof filters === "object" && filters !== null && !Array.isArray(filters) &&
+    Object.values(filters).every((value) => typeof value === "string" || isList(value));
+  return {
+    text: typeof text === "string" ? text : DEFAULT_QUERY.text,
+    kind: KINDS.find((each) => each === kind) ?? DEFAULT_QUERY.kind,
+    tags: isList(tags) ? /** @type {string[]} */ (tags) : DEFAULT_QUERY.tags,
+    filters: isFilters ? /** @type {Filters} */ (filters) : DEFAULT_QUERY.filters,
+    sort: typeof sort === "string" && sort in SORTS ? /** @type {Query["sort"]} */ (sort) : DEFAULT_QUERY.sort,
+    view: view === "list" ? "list" : "grid",
+    isStacked: isStacked === true,
+  };
+}
+
+/**
+ * @param {string} sort
+ * @param {string} order
+ */
+function sortNamed(sort, order) {
+  const names = /** @type {Query["sort"][]} */ (Object.keys(SORTS));
+  return names.find((name) => SORTS[name][0] === sort && SORTS[name][1] === order) ?? "newest";
 }
 
 /**
@@ -94,13 +214,31 @@ export function withinUrl(text) {
   return part;
 }
 
+/** Return how many minutes the clocks here are ahead of UTC, for the API's `utc_offset`. */
+export function utcOffset() {
+  return -new Date().getTimezoneOffset();
+}
+
+/**
+ * Return a day by the clocks here: `2026-01-31`.
+ *
+ * @param {number} count of days before today
+ */
+export function daysAgo(count) {
+  const day = new Date();
+  day.setDate(day.getDate() - count);
+  const parts = [day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, "0"));
+  return [String(day.getFullYear()).padStart(4, "0"), ...parts].join("-");
+}
+
 /**
  * Return whether the query leaves out any assets.
  *
  * @param {Query} query
  */
 export function isFiltered(query) {
-  return query.text.trim() !== "" || query.kind !== "all" || query.tags.length > 0 || query.favourites;
+  const { text, kind, tags, filters } = query;
+  return text.trim() !== "" || kind !== "all" || tags.length > 0 || Object.keys(filters).length > 0;
 }
 
 /** Holds the query, which is replaced as a whole, and notifies listeners of changes. */
@@ -129,6 +267,21 @@ export class QueryStore {
     if (names.every((name) => Object.is(before[name], change[name]))) return;
     this.#state = Object.freeze({ ...before, ...change });
     for (const listener of [...this.#listeners]) listener(this.#state, before);
+  }
+
+  /**
+   * Set some filters; the others stay.
+   *
+   * @param {Readonly<Record<string, string | readonly string[] | null>>} change null removes a filter
+   */
+  setFilters(change) {
+    const before = this.#state.filters;
+    const names = Object.keys(change);
+    if (names.every((name) => String(change[name] ?? null) === String(before[name] ?? null))) return;
+    const merged = Object.entries({ ...before, ...change }).flatMap(([name, value]) =>
+      value === null ? [] : [/** @type {const} */ ([name, value])]
+    );
+    this.set({ filters: Object.freeze(Object.fromEntries(merged)) });
   }
 
   /**

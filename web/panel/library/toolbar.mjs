@@ -28,7 +28,7 @@ export class Toolbar {
     this.favourites = iconButton("heart", t("library.favourites"), () => this.#toggleFavourites());
     this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
     const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`kind.${kind}`)]));
-    const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS));
+    const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS).filter((sort) => sort !== "collection"));
     const sorts = sortNames.map((sort) => /** @type {const} */ ([sort, t(`sort.${sort}`)]));
     this.element = h(
       "div",
@@ -51,14 +51,14 @@ export class Toolbar {
   }
 
   #show() {
-    const { favourites, view, text } = this.#store.state;
-    setPressed(this.favourites, favourites);
+    const { filters, view, text } = this.#store.state;
+    setPressed(this.favourites, filters.favorite === "true");
     setPressed(this.view, view === "list");
     if (document.activeElement !== this.search) this.search.value = text; // not while the user types
   }
 
   #toggleFavourites() {
-    this.#store.set({ favourites: !this.#store.state.favourites });
+    this.#store.setFilters({ favorite: this.#store.state.filters.favorite === "true" ? null : "true" });
   }
 
   #toggleView() {
