@@ -141,7 +141,7 @@ class ChangedSinceError(ApiError):
 
 
 class SelectionTooLargeError(ApiError):
-    """More assets match than can be changed at once; see ``details.count`` and ``details.max``."""
+    """More assets match than can be changed or exported at once; see ``details.count`` and ``details.max``."""
 
     code = "SELECTION_TOO_LARGE"
 

@@ -60,6 +60,9 @@ class BatchAssetsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     favourite: Annotated[
         bool | UnsetType, doc("Whether they become favourites (`favourite`), or are none any more.")
     ] = UNSET
+    collection_id: Annotated[Id | UnsetType, doc("The collection (`add_to_collection`, `remove_from_collection`).")] = (
+        UNSET
+    )
     force: Annotated[
         bool, doc("Whether `remove` and `trash` apply to assets that workflows, shares or jobs of the user use.")
     ] = False
@@ -120,7 +123,9 @@ class BatchEntry(msgspec.Struct, kw_only=True):
 
     id: Annotated[str, doc("The batch, for undoBatch.", format="uuid")]
     action: Annotated[str, doc("The action.")]
-    parameters: Annotated[Raw, doc("What it was given: `tags`, `rating`, `favourite`, `force`.", **ANY_OBJECT)]
+    parameters: Annotated[
+        Raw, doc("What it was given: `tags`, `rating`, `favourite`, `collection_id`, `force`.", **ANY_OBJECT)
+    ]
     changed: Annotated[int, doc("Number of assets that it changed.")]
     created_at: Annotated[datetime, doc("Time of the request.")]
     is_undone: Annotated[bool, doc("Whether it has been undone.")]
@@ -143,6 +148,7 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
         tags=normalize_tags(body.tags) if body.tags else (),
         rating=body.rating if body.rating is not UNSET else None,
         favourite=body.favourite if body.favourite is not UNSET else None,
+        collection_id=body.collection_id if body.collection_id is not UNSET else None,
         force=body.force,
     )
     ids = tuple(body.ids) if body.ids is not UNSET else None

@@ -14,9 +14,19 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.exports.layout import NamingStrategy
 from ..comfy_assets.assets.exports.selection import MAX_FILES, ExportSelection
-from ..comfy_assets.errors import CollectionNotFoundError, ExportNotFoundError, InvalidBodyError, TooManyExportsError
+from ..comfy_assets.errors import (
+    CollectionNotFoundError,
+    ExportNotFoundError,
+    InvalidBodyError,
+    InvalidTagFilterError,
+    SearchNotReadyError,
+    SearchUnavailableError,
+    SelectionTooLargeError,
+    TooManyExportsError,
+)
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import TaskState
+from .batches import SelectionFilter, selection_filter
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .file_response import content_response
 from .operations import BINARY, Operation, RequestBody, Response, Route
@@ -29,11 +39,15 @@ _Names = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=_MOST_IDS)]
 
 
 class CreateAssetExportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Body of createAssetExport: assets, jobs whose outputs are exported, a collection, or several of these."""
+    """Body of createAssetExport: assets, jobs for their outputs, a collection, a search, or several of these."""
 
     asset_ids: Annotated[_IdList, doc("Ids of assets.")] = []
     job_ids: Annotated[_IdList, doc("Ids of jobs, for all their outputs.")] = []
     collection_id: Annotated[Id | UnsetType, doc("A collection, for all its assets.")] = UNSET
+    filter: Annotated[
+        SelectionFilter | UnsetType,
+        doc(f"A search, such as a folder, for all assets that pass these filters now, up to {MAX_FILES:,}."),
+    ] = UNSET
     naming_strategy: Annotated[
         NamingStrategy,
         doc(
@@ -76,9 +90,11 @@ class ExportContentQuery(msgspec.Struct, frozen=True):
 async def create_export(call: RequestContext[NoQuery]) -> web.Response:
     """Start an export (createAssetExport)."""
     body = await parse_body(CreateAssetExportRequest, call.request)
-    members: Sequence[str] = ()
+    members: list[str] = []
     if body.collection_id is not UNSET:
-        members = await call.services.collections.asset_ids(body.collection_id, call.user, MAX_FILES + 1)
+        members += await call.services.collections.asset_ids(body.collection_id, call.user, MAX_FILES + 1)
+    if body.filter is not UNSET:
+        members += await call.services.assets.ids(selection_filter(body.filter, call.user), MAX_FILES)
     selection = await asyncio.to_thread(_selection, body, members)  # thousands of ids may have to be parsed
     task = await call.services.exports.start(selection, call.user)
     message = "The export has started; its task reports the progress."
@@ -89,7 +105,9 @@ def _selection(body: CreateAssetExportRequest, members: Sequence[str]) -> Export
     if not body.asset_ids and not body.job_ids and not members:
         if body.collection_id is not UNSET:
             raise InvalidBodyError("The collection has no assets.", details={"field": "collection_id"})
-        raise InvalidBodyError("Give asset_ids, job_ids or collection_id.", details={"field": "asset_ids"})
+        if body.filter is not UNSET:
+            raise InvalidBodyError("No asset passes the filter.", details={"field": "filter"})
+        raise InvalidBodyError("Give asset_ids, job_ids, collection_id or filter.", details={"field": "asset_ids"})
     wrong = [asset_id for asset_id in body.asset_ids if canonical_id(asset_id) is None]
     if wrong:
         details = {"field": "asset_ids", "ids": wrong[:100]}
@@ -167,8 +185,12 @@ ROUTES = [
                 example={"asset_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"], "naming_strategy": "preserve"},
             ),
             errors=(
+                InvalidTagFilterError,
+                SelectionTooLargeError,
                 CollectionNotFoundError,
                 TooManyExportsError,
+                SearchUnavailableError,
+                SearchNotReadyError,
             ),
         ),
     ),

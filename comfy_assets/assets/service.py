@@ -12,12 +12,18 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from ..db import assets, contents, tags
+from ..db import assets, batches, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
 from ..db.listing import counts, facets, tree
 from ..db.listing.filters import ids_of, is_search, select
-from ..errors import AssetContentMissingError, AssetNotFoundError, InvalidPreviewError, InvalidTagsError
+from ..errors import (
+    AssetContentMissingError,
+    AssetNotFoundError,
+    InvalidPreviewError,
+    InvalidTagsError,
+    SelectionTooLargeError,
+)
 from ..fs.paths import extended
 from ..host.base import Host
 from ..ids import canonical_id, now_ms
@@ -50,6 +56,7 @@ from .roots import Roots, absolute
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
 _ACCESS_FLUSH_S = 2.0  # access times are collected this long, so that viewing a page of images is one write
+_IDS_AT_ONCE = 1000
 _MAX_DOCUMENTS = 8 << 20  # bytes of all texts of one asset; a small image can contain far more, compressed
 
 
@@ -128,6 +135,22 @@ class AssetService:
             selection = await select(self._db, self._include_public(query))
             found = await ids_of(self._db, selection)
         return await asyncio.to_thread(lambda: found.ids.tolist())
+
+    async def ids(self, query: AssetFilter, most: int) -> Sequence[str]:
+        """Return the ids of all matching assets, the oldest first.
+
+        Raises SelectionTooLargeError if there are more than ``most``, SearchUnavailableError, SearchNotReadyError.
+        """
+        rows = await self.row_ids(query)
+        if len(rows) > most:
+            raise SelectionTooLargeError(
+                f"{len(rows):,} assets match, but at most {most:,} can be selected.",
+                details={"count": len(rows), "max": most},
+            )
+        found: dict[int, str] = {}
+        for first in range(0, len(rows), _IDS_AT_ONCE):
+            found |= await batches.ids_of(self._db, rows[first : first + _IDS_AT_ONCE])
+        return [found[row] for row in rows if row in found]
 
     async def _prepare(self, query: AssetFilter) -> None:
         """Update the full-text index, so that a search finds assets that were just added or changed.

@@ -6,7 +6,7 @@ small, the positions of the collection are spread out again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -231,6 +231,34 @@ async def remove(tx: Transaction, row_id: int, assets: Iterable[int]) -> int:
     return await tx.execute(
         "DELETE FROM collection_members WHERE collection_id = ? AND asset_id IN (SELECT value FROM json_each(?))",
         (row_id, json_array(assets)),
+    )
+
+
+class FormerMember(msgspec.Struct, frozen=True):
+    """The place of an asset that was a member: its position, and the time (ms) at which it was added."""
+
+    position: int
+    added_at: int
+
+
+async def places_of(tx: Transaction, row_id: int, assets: Sequence[int]) -> dict[int, FormerMember]:
+    """Return the places of those of the assets (rows) that are members."""
+    rows = await tx.fetch_all(
+        "SELECT m.asset_id, m.position, m.added_at FROM json_each(?) j"
+        " JOIN collection_members m ON m.asset_id = j.value AND m.collection_id = ?",
+        (json_array(assets), row_id),
+    )
+    return {row[0]: FormerMember(row[1], row[2]) for row in rows}
+
+
+async def put_back(tx: Transaction, row_id: int, places: Mapping[int, FormerMember]) -> None:
+    """Put assets that are no members, by their rows, at the places that they had."""
+    # Another member may have such a position by now: neighbours with equal positions are ordered by their rows.
+    await tx.execute(
+        "INSERT INTO collection_members (collection_id, asset_id, position, added_at)"
+        " SELECT ?1, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')"
+        " FROM json_each(?2)",
+        (row_id, json_array((row, place.position, place.added_at) for row, place in places.items())),
     )
 
 

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.batch import service
+from comfy_assets_node.comfy_assets.assets.batch import actions, service
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from support.files import picture
 
@@ -157,6 +157,8 @@ async def test_restoring_many_and_undoing_that(shelf: Any, api: Any) -> None:
         ({"action": "rate", "ids": [NONE]}, "rating"),
         ({"action": "rate", "rating": 6, "ids": [NONE]}, "rating"),
         ({"action": "favourite", "ids": [NONE]}, "favourite"),
+        ({"action": "add_to_collection", "ids": [NONE]}, "collection_id"),
+        ({"action": "remove_from_collection", "ids": [NONE]}, "collection_id"),
         ({"action": "remove"}, "ids"),
         ({"action": "remove", "ids": []}, "ids"),
         ({"action": "remove", "ids": [NONE], "filter": {}}, "ids"),
@@ -183,6 +185,82 @@ async def test_tags_that_are_refused(shelf: Any, api: Any) -> None:
     made = await batch(api, action="tag", tags=["one", "two"], ids=known)
     assert made["result"]["changed"] == COUNT - 1
     assert [(each["id"], each["code"]) for each in made["result"]["failures"]] == [(known[0], "INVALID_TAGS")]
+
+
+async def collection(api: Any, name: str = "Mine", **more: Any) -> str:
+    """The id of a new collection."""
+    made = await api.send("POST", "/api/collections", 201, json={"name": name, **more})
+    return str(made.json["id"])
+
+
+async def members(api: Any, collection_id: str) -> str:
+    """The names of a collection's assets in order, as digits."""
+    query = {"collection": collection_id, "sort": "collection", "order": "asc"}
+    return "".join(asset["name"][0] for asset in (await api.get("/api/assets", **query))["assets"])
+
+
+async def test_a_collection_and_undoing_its_changes(shelf: Any, api: Any) -> None:
+    """Added in the order of the request, removed, and back at their places."""
+    known = await ids(api)
+    mine = await collection(api, asset_ids=[known[2]])
+    added = await batch(api, action="add_to_collection", collection_id=mine.upper(), ids=[known[4], known[2], known[0]])
+    assert (added["result"]["changed"], await members(api, mine)) == (2, "240")
+    assert shelf.host.events[-2].type == "collections.changed"
+    removed = await batch(api, action="remove_from_collection", collection_id=mine, ids=[known[4], known[2], known[1]])
+    assert (removed["result"]["changed"], await members(api, mine)) == (2, "0")
+    await api.send("POST", f"/api/collections/{mine}/assets", json={"asset_ids": [known[3]], "before": known[0]})
+    blocked = await undo(api, added["batch_id"], 409)
+    assert (blocked["code"], blocked["details"]["later"]) == ("UNDO_BLOCKED", [removed["batch_id"]])
+    assert (await undo(api, removed["batch_id"]))["result"]["changed"] == 2
+    assert (await members(api, mine)).replace("3", "") == "240"  # wherever 3 is among them
+    await api.send("DELETE", f"/api/collections/{mine}/assets", json={"asset_ids": [known[4]]})
+    undone = (await undo(api, added["batch_id"]))["result"]
+    assert [(each["id"], each["code"]) for each in undone["failures"]] == [(known[4], "CHANGED_SINCE")]
+    assert await members(api, mine) == "23"
+
+
+async def test_a_whole_search_into_a_collection(shelf: Any, api: Any) -> None:
+    mine, other = await collection(api), await collection(api, "Other")
+    made = await batch(api, action="add_to_collection", collection_id=mine, filter={})
+    assert (made["result"]["changed"], await members(api, mine)) == (COUNT, "01234")
+    again = await batch(api, action="add_to_collection", collection_id=mine, filter={})
+    assert (again["result"]["changed"], again["result"]["can_undo"]) == (0, False)
+    await batch(api, action="add_to_collection", collection_id=other, filter={"collection": mine})
+    await undo(api, made["batch_id"])
+    assert (await members(api, mine), await members(api, other)) == ("", "01234")
+
+
+async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = await ids(api)
+    mine = await collection(api)
+    monkeypatch.setattr(actions, "MAX_MEMBERS", 3)
+    made = await batch(api, action="add_to_collection", collection_id=mine, ids=known)
+    assert (made["result"]["changed"], await members(api, mine)) == (3, "012")
+    assert [(each["id"], each["code"]) for each in made["result"]["failures"]] == [
+        (known[3], "COLLECTION_FULL"),
+        (known[4], "COLLECTION_FULL"),
+    ]
+    removed = await batch(api, action="remove_from_collection", collection_id=mine, ids=known)
+    await api.send("DELETE", f"/api/collections/{mine}", 204)
+    for action in ("add_to_collection", "remove_from_collection"):
+        assert (await batch(api, 404, action=action, collection_id=mine, ids=known))["code"] == "COLLECTION_NOT_FOUND"
+    assert (await undo(api, removed["batch_id"]))["result"]["changed"] == 3  # it has them again when it is restored
+    await api.send("POST", f"/api/collections/{mine}/restore")
+    assert await members(api, mine) == "012"
+
+
+async def test_a_collection_that_is_deleted_meanwhile(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = await ids(api)
+    mine = await collection(api)
+    check = actions.AddToCollection.check_target
+
+    async def deleted_then(*arguments: Any) -> None:
+        await check(*arguments)
+        await shelf.services.collections.delete(mine, arguments[-1])
+
+    monkeypatch.setattr(actions.AddToCollection, "check_target", deleted_then)
+    made = await batch(api, action="add_to_collection", collection_id=mine, ids=known[:1])
+    assert [each["code"] for each in made["result"]["failures"]] == ["COLLECTION_NOT_FOUND"]
 
 
 async def test_an_asset_in_use_does_not_keep_the_others(shelf: Any, api: Any) -> None:
@@ -271,6 +349,10 @@ async def test_users_are_kept_apart(make_library: Any, api_of: Any, hand_of: Any
     assert made["result"]["failures"][0]["code"] == "ASSET_NOT_FOUND"
     rated = await batch(ann, action="rate", rating=5, ids=[hers["anns.png"]])
     assert (await undo(bob, rated["batch_id"], 404))["code"] == "BATCH_NOT_FOUND"
+    hers_alone = await collection(ann)
+    for action in ("add_to_collection", "remove_from_collection"):
+        refused = await batch(bob, 404, action=action, collection_id=hers_alone, filter={})
+        assert refused["code"] == "COLLECTION_NOT_FOUND"
     assert [each["changed"] for each in (await bob.get("/api/assets/batches"))["batches"]] == [2]
     await bob.send("GET", f"/api/tasks/{rated['task_id']}", 404)
     assert [event for event in library.host.events if event.type == "asset_batch"] == []

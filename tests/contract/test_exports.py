@@ -442,3 +442,35 @@ async def test_a_collection(library: Any, api: Any) -> None:
     for collection, status, code in ((empty_id, 400, "INVALID_BODY"), (NONE, 404, "COLLECTION_NOT_FOUND")):
         answer = await api.send("POST", "/api/assets/export", status, json={"collection_id": collection})
         assert answer.json["code"] == code
+
+
+async def test_a_search(library: Any, api: Any, selection: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, files = await exported(api, filter={"folder": "output"}, naming_strategy="preserve")
+    assert sorted(files) == ["a.png", "sub/a.png"]
+    _, files = await exported(api, filter={"folder": "output", "folder_recursive": False}, naming_strategy="preserve")
+    assert sorted(files) == ["a.png"]
+    _, files = await exported(
+        api, filter={"name_contains": "b.p"}, asset_ids=[selection["output/a.png"]], naming_strategy="preserve"
+    )
+    assert sorted(files) == ["a.png", "b.png"]
+    for wanted, field in (
+        ({"name_contains": "none"}, "filter"),
+        ({"folder": "nowhere"}, "filter.folder"),
+        ({"folders": "output"}, "filter"),
+    ):
+        error = (await api.send("POST", "/api/assets/export", 400, json={"filter": wanted})).json
+        assert error["code"] == "INVALID_BODY" and error["details"]["field"].startswith(field), error
+    monkeypatch.setattr("comfy_assets_node.routes.exports.MAX_FILES", 3)
+    error = (await api.send("POST", "/api/assets/export", 400, json={"filter": {}})).json
+    assert (error["code"], error["details"]) == ("SELECTION_TOO_LARGE", {"count": 4, "max": 3})
+
+
+async def test_a_search_of_a_user(make_library: Any, api_of: Any, hand_of: Any) -> None:
+    library = await make_library(users=ANN_AND_BOB)
+    for name in ("anns.png", "bobs.png"):
+        library.write(f"output/{name}", picture(len(name)))
+    await library.scan()
+    await hand_of(library).belongs("anns.png", "ann", "output")
+    await hand_of(library).belongs("bobs.png", "bob", "output")
+    _, files = await exported(api_of(library).as_user("bob"), filter={}, naming_strategy="preserve")
+    assert list(files) == ["bobs.png"]

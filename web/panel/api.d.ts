@@ -233,13 +233,23 @@ export interface RestoredAsset {
 
 /** The body of `POST /assets/batch`: either `ids` or `filter`. */
 export interface BatchRequest {
-  action: "tag" | "untag" | "rate" | "favourite" | "remove" | "trash" | "restore";
+  action:
+    | "tag"
+    | "untag"
+    | "rate"
+    | "favourite"
+    | "add_to_collection"
+    | "remove_from_collection"
+    | "remove"
+    | "trash"
+    | "restore";
   ids?: string[];
   /** The filters of the list of assets, with arrays instead of commas. */
   filter?: Record<string, unknown>;
   tags?: string[];
   rating?: number;
   favourite?: boolean;
+  collection_id?: string;
   force?: boolean;
   /** Seconds to wait for the end: 0 to 10, 2 by default. */
   wait?: number;
@@ -270,7 +280,7 @@ export interface BatchResponse {
 export interface BatchEntry {
   id: string;
   action: string;
-  parameters: { tags?: string[]; rating?: number; favourite?: boolean; force?: boolean };
+  parameters: { tags?: string[]; rating?: number; favourite?: boolean; collection_id?: string; force?: boolean };
   changed: number;
   created_at: string;
   is_undone: boolean;

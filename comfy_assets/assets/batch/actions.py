@@ -12,20 +12,24 @@ from typing import ClassVar
 
 import msgspec
 
-from ...db import batches, tags, trash
+from ...db import batches, collections, tags, trash
 from ...db.batches import BatchItem, MemberValue
+from ...db.collections import FormerMember
 from ...db.connection import Database, Transaction
 from ...db.trash import DeletedAsset
 from ...errors import (
     ApiError,
     AssetNotFoundError,
     ChangedSinceError,
+    CollectionFullError,
+    CollectionNotFoundError,
     InvalidBodyError,
     InvalidTagsError,
     ReservedTagError,
 )
-from ...ids import now_ms
+from ...ids import canonical_id, now_ms
 from ...models import Asset
+from ..collections import MAX_MEMBERS, require_collection
 from ..fields import MAX_TAGS, check_not_reserved
 from ..service import not_found
 from ..trash import AssetTrash, DeletionAction
@@ -37,12 +41,13 @@ _MOST_FAILURES = 1000  # that are named in a result
 class BatchParameters(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parameters of an action: normalized ``tags``, a ``rating`` of 0 (none) to 5, the ``favourite`` mark.
 
-    ``force``: delete what the user's own workflows use.
+    ``collection_id``: a collection of the user. ``force``: delete what the user's own workflows use.
     """
 
     tags: tuple[str, ...] = ()
     rating: int | None = None
     favourite: bool | None = None
+    collection_id: str | None = None
     force: bool = False
 
 
@@ -83,10 +88,14 @@ class BatchWork:
 
 
 class BatchAction(ABC):
-    """An action on many assets. ``at_once`` is the most that are changed in one step."""
+    """An action on many assets. ``at_once`` is the most that are changed in one step.
+
+    ``event`` is the name of the event that tells pages of changes.
+    """
 
     selects_deleted: ClassVar[bool] = False
     at_once: ClassVar[int] = 1000
+    event: ClassVar[str] = "assets.changed"
 
     @abstractmethod
     def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
@@ -94,6 +103,11 @@ class BatchAction(ABC):
 
     def check(self, parameters: BatchParameters) -> None:  # noqa: B027 - most actions need no parameters
         """Raise InvalidBodyError, ReservedTagError if the parameters are not what the action takes."""
+
+    async def check_target(  # noqa: B027 - most actions name nothing
+        self, db: Database, parameters: BatchParameters, owner: str
+    ) -> None:
+        """Raise CollectionNotFoundError if the parameters name a collection that the user does not have."""
 
     @abstractmethod
     async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
@@ -280,6 +294,97 @@ class SetFavourite(_MemberAction):
         return "true" if parameters.favourite else None
 
 
+class _CollectionAction(_RowAction):
+    """Common to adding assets to a collection and removing them."""
+
+    event = "collections.changed"
+
+    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
+        return (f"collection:{canonical_id(parameters.collection_id or '')}",)
+
+    def check(self, parameters: BatchParameters) -> None:
+        if parameters.collection_id is None:
+            raise InvalidBodyError("The action needs a collection_id.", details={"field": "collection_id"})
+
+    async def check_target(self, db: Database, parameters: BatchParameters, owner: str) -> None:
+        await require_collection(db, parameters.collection_id or "", owner)
+
+    async def refused(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, ApiError]:
+        if await self._row_of(tx, work, or_deleted=False) is None:
+            return dict.fromkeys(rows, CollectionNotFoundError("There is no such collection."))
+        return {}
+
+    async def _row_of(self, tx: Transaction, work: BatchWork, *, or_deleted: bool) -> int | None:
+        """Return the row of the collection, or None if it is deleted (with ``or_deleted``: for good)."""
+        known = canonical_id(work.parameters.collection_id or "") or ""
+        found = await collections.get(tx, known, work.owner)
+        if found is None and or_deleted:
+            # It has the assets again once it is restored.
+            found = await collections.get(tx, known, work.owner, deleted=True)
+        return found.row_id if found is not None else None
+
+
+class AddToCollection(_CollectionAction):
+    """Add assets to a collection, at its end."""
+
+    async def refused(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, ApiError]:
+        row_id = await self._row_of(tx, work, or_deleted=False)
+        if row_id is None:
+            return await super().refused(tx, work, rows)
+        present = await collections.members_among(tx, row_id, rows)
+        room = max(0, MAX_MEMBERS - await collections.size(tx, row_id))
+        error = CollectionFullError(f"A collection can have at most {MAX_MEMBERS:,} assets.")
+        return dict.fromkeys([row for row in rows if row not in present][room:], error)
+
+    async def change(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, str]:
+        row_id = await self._row_of(tx, work, or_deleted=False)
+        if row_id is None:
+            return {}
+        present = await collections.members_among(tx, row_id, rows)
+        new = [row for row in rows if row not in present]
+        if new:
+            await collections.put(tx, row_id, new, None, now_ms())
+            await collections.touch(tx, row_id, now_ms())
+        return dict.fromkeys(new, "{}")
+
+    async def restore(self, tx: Transaction, work: BatchWork, formers: Mapping[int, str]) -> set[int]:
+        row_id = await self._row_of(tx, work, or_deleted=True)
+        if row_id is None:
+            return set()
+        present = await collections.members_among(tx, row_id, list(formers))
+        if present:
+            await collections.remove(tx, row_id, present)
+            await collections.touch(tx, row_id, now_ms())
+        return present
+
+
+class RemoveFromCollection(_CollectionAction):
+    """Remove assets from a collection; undone, they are in it at their former places."""
+
+    async def change(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, str]:
+        row_id = await self._row_of(tx, work, or_deleted=False)
+        if row_id is None:
+            return {}
+        formers = await collections.places_of(tx, row_id, rows)
+        if formers:
+            await collections.remove(tx, row_id, formers)
+            await collections.touch(tx, row_id, now_ms())
+        return {row: msgspec.json.encode(former).decode() for row, former in formers.items()}
+
+    async def restore(self, tx: Transaction, work: BatchWork, formers: Mapping[int, str]) -> set[int]:
+        row_id = await self._row_of(tx, work, or_deleted=True)
+        if row_id is None:
+            return set()
+        present = await collections.members_among(tx, row_id, list(formers))
+        room = max(0, MAX_MEMBERS - await collections.size(tx, row_id))
+        back = [row for row in formers if row not in present][:room]
+        places = {row: msgspec.json.decode(formers[row], type=FormerMember) for row in back}
+        if places:
+            await collections.put_back(tx, row_id, places)
+            await collections.touch(tx, row_id, now_ms())
+        return set(places)
+
+
 class _Deletion(msgspec.Struct, frozen=True):
     """The stored facts of a deletion that a batch takes back, needed to delete the asset again in the same way."""
 
@@ -396,6 +501,8 @@ ACTIONS: Mapping[str, BatchAction] = {
     "untag": RemoveTags(),
     "rate": Rate(),
     "favourite": SetFavourite(),
+    "add_to_collection": AddToCollection(),
+    "remove_from_collection": RemoveFromCollection(),
     "remove": Delete("remove"),
     "trash": Delete("trash"),
     "restore": Restore(),

@@ -87,12 +87,14 @@ class BatchService:
         """Start an action on many assets (batchAssets); the selection is what it is now.
 
         Raises InvalidBodyError for an unknown action and for wrong parameters, ReservedTagError,
-        SelectionTooLargeError, TooManyBatchesError, SearchUnavailableError, SearchNotReadyError.
+        CollectionNotFoundError, SelectionTooLargeError, TooManyBatchesError, SearchUnavailableError,
+        SearchNotReadyError.
         """
         action = ACTIONS.get(request.action)
         if action is None:
             raise InvalidBodyError(f"action is one of {', '.join(ACTIONS)}.", details={"field": "action"})
         action.check(request.parameters)
+        await action.check_target(self._db, request.parameters, owner)
         if sum(task.owner == owner for task in self._running.values()) >= _MOST_OF_ONE:
             raise TooManyBatchesError(f"At most {_MOST_OF_ONE} batches can run; try again when one has ended.")
         rows, unknown = await self._select(action, request, owner)
@@ -339,7 +341,7 @@ class _Progress:
             return
         self._sent = now
         if work.changed > self._told:
-            self._host.emit("assets.changed", {"changed": work.changed - self._told})
+            self._host.emit(ACTIONS[self._batch.action].event, {"changed": work.changed - self._told})
             self._told = work.changed
         # Servers do not know a page's user: with several users, pages read the task instead.
         if not self._host.is_multi_user():
