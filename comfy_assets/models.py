@@ -284,7 +284,7 @@ class TrashFilter(msgspec.Struct, frozen=True):
 
     ``only_own`` leaves out the public ones. The file of a "trashed" one is in the trash; those of "removed" ones stayed
     in their places, and of "left_out" ones nothing but a note remains. ``name`` is a part of the name, in any case.
-    ``before`` (ms) selects those that were deleted earlier.
+    ``before`` (ms) selects those that were deleted earlier, ``ids`` those with these ids.
     """
 
     owner: str | None
@@ -292,6 +292,7 @@ class TrashFilter(msgspec.Struct, frozen=True):
     name: str = ""
     before: int | None = None
     only_own: bool = False
+    ids: tuple[str, ...] | None = None
 
 
 class TagRequest(msgspec.Struct, frozen=True):

@@ -53,6 +53,9 @@ class BatchAssetsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         SelectionFilter | UnsetType,
         doc("All assets that pass these filters now, up to 100,000. An empty object selects all assets."),
     ] = UNSET
+    exclude_ids: Annotated[
+        Annotated[list[Id], msgspec.Meta(max_length=MOST_IDS)], doc("Assets to leave out of those that pass `filter`.")
+    ] = []
     tags: Annotated[OptionalTags, doc("The tags to add (`tag`) or to remove (`untag`).")] = []
     rating: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=5)] | UnsetType, doc("The stars to give (`rate`), 0 for none.")
@@ -144,6 +147,8 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
     wanted = selection_filter(body.filter, call.user) if body.filter is not UNSET else None
     if (body.ids is UNSET) == (wanted is None):
         raise InvalidBodyError("Give either ids or filter.", details={"field": "ids"})
+    if body.exclude_ids and wanted is None:
+        raise InvalidBodyError("exclude_ids needs a filter.", details={"field": "exclude_ids"})
     parameters = BatchParameters(
         tags=normalize_tags(body.tags) if body.tags else (),
         rating=body.rating if body.rating is not UNSET else None,
@@ -152,7 +157,9 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
         force=body.force,
     )
     ids = tuple(body.ids) if body.ids is not UNSET else None
-    run = await call.services.batches.start(BatchRequest(body.action, parameters, ids, wanted), call.user)
+    run = await call.services.batches.start(
+        BatchRequest(body.action, parameters, ids, wanted, tuple(body.exclude_ids)), call.user
+    )
     return await _response(run, body.wait)
 
 

@@ -23,18 +23,31 @@ from ..comfy_assets.errors import (
     StorageError,
     TrashForbiddenError,
 )
-from ..comfy_assets.ids import hash_text, now_ms
+from ..comfy_assets.ids import canonical_id, hash_text, now_ms
 from ..comfy_assets.models import TaskState, TrashFilter
 from .asset_body import AssetBody, asset_body
 from .assets import ASSET_ID, by_any_id
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .files import held_by, thumbnail_body
 from .operations import BINARY, Operation, RequestBody, Response, Route
-from .params import HASH, HASH_PATTERN, After, PageLimit, Text, decode_cursor, doc, encode_cursor, parse_body
+from .params import (
+    HASH,
+    HASH_PATTERN,
+    After,
+    Id,
+    Offset,
+    PageLimit,
+    Text,
+    decode_cursor,
+    doc,
+    encode_cursor,
+    parse_body,
+)
 
 _SORT, _ORDER = "deleted_at", "desc"  # as cursors name it
 _DAY_MS = 86_400_000
 _PREVIEW_RES = 512  # longer side in pixels
+_MOST_IDS = 10_000
 _KIND = (
     "`trashed`: its file is in the trash; `removed`: its record was removed, and its file stayed in its place; "
     "`left_out`: the same, but nothing of the record is left"
@@ -64,7 +77,9 @@ class ListTrash(msgspec.Struct, frozen=True, kw_only=True):
         doc(f"Only assets of this kind. {_KIND}. Without it, all but the last."),
     ] = None
     name_contains: Annotated[Text, doc("Only assets whose name contains this text; case does not matter.")] = ""
+    can_delete: Annotated[bool, doc("Whether to list only those that this user can remove for good.")] = False
     limit: PageLimit = 50
+    offset: Offset = 0
     after: After | None = None
 
 
@@ -124,6 +139,10 @@ class EmptyTrashRequest(msgspec.Struct, frozen=True, kw_only=True):
     ] = ("trashed", "removed")
     older_than_days: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=36_500)] | None, doc("Only assets that were deleted longer ago.")
+    ] = None
+    ids: Annotated[
+        Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=_MOST_IDS)] | None,
+        doc("Only deleted assets with these ids. Ids of others are ignored."),
     ] = None
 
 
@@ -190,11 +209,12 @@ async def list_uses(call: RequestContext[NoQuery]) -> AssetUsesResponse:
 async def list_trash(call: RequestContext[ListTrash]) -> ListTrashResponse:
     """Return a page of deleted assets, the latest first (listTrash, an extension)."""
     query = call.query
-    wanted = TrashFilter(call.user, name=query.name_contains)
+    only_own = query.can_delete and call.services.host.is_multi_user()
+    wanted = TrashFilter(call.user, name=query.name_contains, only_own=only_own)
     if query.kind is not None:
         wanted = msgspec.structs.replace(wanted, kinds=(query.kind,))
     after = decode_cursor(query.after, _SORT, _ORDER) if query.after is not None else None
-    page, totals = await call.services.trash.list(wanted, query.limit, after)
+    page, totals = await call.services.trash.list(wanted, query.limit, after, 0 if after else query.offset)
     return ListTrashResponse(
         [_entry_body(call, entry) for entry in page.items],
         totals.assets,
@@ -258,7 +278,8 @@ async def empty_trash(call: RequestContext[NoQuery]) -> web.Response:
     """Start to remove deleted assets for good (emptyTrash, an extension)."""
     body = await parse_body(EmptyTrashRequest, call.request)
     before = None if body.older_than_days is None else now_ms() - body.older_than_days * _DAY_MS
-    task = await call.services.trash.start_emptying(TrashFilter(call.user, body.kinds, before=before))
+    ids = None if body.ids is None else tuple(filter(None, map(canonical_id, body.ids)))
+    task = await call.services.trash.start_emptying(TrashFilter(call.user, body.kinds, before=before, ids=ids))
     return json_response(EmptyTrashResponse(task_id=str(task.id), status="created"), 202)
 
 

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from ..background.tasks import Task, TaskRunner
 from ..db import assets, contents, files, moves, sidecars, tags, trash
@@ -184,11 +187,11 @@ class AssetTrash:
         return await trash.entries(self._db)
 
     async def list(
-        self, wanted: TrashFilter, limit: int, after: CursorKey | None = None
+        self, wanted: TrashFilter, limit: int, after: CursorKey | None = None, offset: int = 0
     ) -> tuple[Page[TrashEntry], TrashTotals]:
         """Return a page of deleted assets, the latest first (listTrash), with the totals of the whole list."""
         totals = await trash.totals(self._db, wanted)
-        found = await trash.list_page(self._db, wanted, limit + 1, after)
+        found = await trash.list_page(self._db, wanted, limit + 1, after, offset)
         roots = await current_roots(self._host)
         items = [TrashEntry(each, _file_path(each, roots)) for each in found[:limit]]
         has_more = len(found) > limit
@@ -401,9 +404,14 @@ class AssetTrash:
             raise LookupError("the trash has no task runner")
         owner = wanted.owner or ""
         if self._host.is_multi_user():
-            wanted = TrashFilter(owner, wanted.kinds, wanted.name, wanted.before, only_own=True)
-        payload = {"kinds": list(wanted.kinds), **({} if wanted.before is None else {"before": wanted.before})}
-        task = Task(EMPTY_TRASH, payload, owner, key=f"{EMPTY_TRASH}:{owner}:{wanted.kinds}:{wanted.before}")
+            wanted = msgspec.structs.replace(wanted, only_own=True)
+        payload: dict[str, Any] = {"kinds": list(wanted.kinds)}
+        if wanted.before is not None:
+            payload["before"] = wanted.before
+        if wanted.ids is not None:
+            payload["selected"] = len(wanted.ids)
+        digest = hashlib.blake2s(msgspec.json.encode(wanted)).hexdigest()
+        task = Task(EMPTY_TRASH, payload, owner, key=f"{EMPTY_TRASH}:{digest}")
 
         async def work(running: Task) -> None:
             running.result = {"total": 0, "done": 0, "freed": 0, "failed": []}

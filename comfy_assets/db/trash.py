@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
+
 from ..models import CursorKey, DeletionKind, TrashFilter
 from . import tags
 from .connection import Database, Transaction
@@ -192,6 +194,9 @@ def _where(wanted: TrashFilter) -> tuple[str, list[str | int]]:
     if wanted.before is not None:
         conditions.append("t.deleted_at < ?")
         parameters.append(wanted.before)
+    if wanted.ids is not None:
+        conditions.append("a.uuid IN (SELECT value FROM json_each(?))")
+        parameters.append(msgspec.json.encode(wanted.ids).decode())
     return " AND ".join(conditions), parameters
 
 
@@ -214,14 +219,14 @@ async def totals(db: Database | Transaction, wanted: TrashFilter) -> TrashTotals
 
 
 async def list_page(
-    db: Database | Transaction, wanted: TrashFilter, limit: int, after: CursorKey | None = None
+    db: Database | Transaction, wanted: TrashFilter, limit: int, after: CursorKey | None = None, offset: int = 0
 ) -> list[DeletedAsset]:
-    """Return deleted assets after a cursor (the time of deletion in ms), the latest first."""
+    """Return deleted assets after a cursor (the time of deletion in ms), or after so many, the latest first."""
     where, parameters = _where(wanted)
     start, bound = after_key("t.deleted_at", "t.asset_id", "desc", after)
     rows = await db.fetch_all(
-        f"{_SELECT} WHERE {where}{start} {order_by('t.deleted_at', 't.asset_id', 'desc')} LIMIT ?",
-        [*parameters, *bound, limit],
+        f"{_SELECT} WHERE {where}{start} {order_by('t.deleted_at', 't.asset_id', 'desc')} LIMIT ? OFFSET ?",
+        [*parameters, *bound, limit, offset],
     )
     return [_deleted(row) for row in rows]
 

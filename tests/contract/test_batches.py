@@ -167,6 +167,8 @@ async def test_restoring_many_and_undoing_that(shelf: Any, api: Any) -> None:
         ({"action": "remove", "filter": {"folder": "nowhere"}}, "filter.folder"),
         ({"action": "remove", "filter": {"metadata_filter": "["}}, "filter.metadata_filter"),
         ({"action": "restore", "filter": {}}, "filter"),
+        ({"action": "remove", "ids": [NONE], "exclude_ids": [NONE]}, "exclude_ids"),
+        ({"action": "remove", "filter": {}, "exclude_ids": [NONE] * 10_001}, "exclude_ids"),
         ({"action": "remove", "ids": [NONE], "wait": 11}, "wait"),
     ],
 )
@@ -175,6 +177,15 @@ async def test_requests_that_are_refused(shelf: Any, api: Any, body: dict[str, A
     error = await batch(api, 400, **body)
     assert error["code"] == "INVALID_BODY" and error["details"]["field"].startswith(field), error
     assert await state(api) == before and (await api.get("/api/assets/batches"))["batches"] == []
+
+
+async def test_a_search_with_exceptions(shelf: Any, api: Any) -> None:
+    known = await ids(api)
+    left = [known[1].upper(), NONE, "no id"]
+    made = await batch(api, action="tag", tags=["most"], filter={"tags_all": ["output"]}, exclude_ids=left)
+    assert (made["result"]["total"], made["result"]["failures"]) == (COUNT - 1, [])
+    found = (await api.get("/api/assets", tags_none="most"))["assets"]
+    assert [asset["id"] for asset in found] == [known[1]]
 
 
 async def test_tags_that_are_refused(shelf: Any, api: Any) -> None:

@@ -182,6 +182,7 @@ async def test_pages_of_the_trash(library: Any, api: Any) -> None:
     assert [entry["name"] for entry in await entries(api, kind="trashed")] == ["5.png", "3.png", "1.png"]
     assert [entry["name"] for entry in await entries(api, kind="removed", name_contains="4.P")] == ["4.png"]
     assert await entries(api, kind="left_out") == []
+    assert [entry["name"] for entry in await entries(api, offset="5")] == ["1.png", "0.png"]
     for bad in ({"kind": "x"}, {"limit": "0"}, {"after": "x"}):
         error = await api.error("/api/trash", 400, bad)
         assert error["details"]["field"] == next(iter(bad))
@@ -280,7 +281,28 @@ async def test_emptying_in_part(shelf: Any, api: Any, body: Any, left: list[str]
     assert [entry["name"] for entry in await entries(api)] == left
 
 
-@pytest.mark.parametrize("body", [{"kinds": []}, {"kinds": ["left_out"]}, {"older_than_days": -1}, {"kinds": "x"}])
+async def test_emptying_chosen_ones(shelf: Any, api: Any) -> None:
+    chosen = await shelf.asset("photo.png")
+    for name in ("photo.png", "ink.safetensors"):
+        await delete(api, await shelf.asset(name), action="trash")
+    body = {"ids": [chosen["id"].upper(), NONE, "no id"]}
+    started = (await api.send("POST", "/api/trash/empty", 202, json=body)).json
+    task = await ended(api, started["task_id"])
+    assert (task["result"]["total"], task["result"]["freed"]) == (1, chosen["size"])
+    assert [entry["name"] for entry in await entries(api)] == ["ink.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kinds": []},
+        {"ids": []},
+        {"ids": [NONE] * 10_001},
+        {"kinds": ["left_out"]},
+        {"older_than_days": -1},
+        {"kinds": "x"},
+    ],
+)
 async def test_a_wrong_request_empties_nothing(shelf: Any, api: Any, body: Any) -> None:
     await delete(api, await shelf.asset("photo.png"), action="trash")
     error = (await api.send("POST", "/api/trash/empty", 400, json=body)).json
@@ -304,6 +326,8 @@ async def test_users_and_what_belongs_to_all(make_library: Any, api_of: Any, han
         ("all.png", False),
         ("anns.png", True),
     ]
+    assert [entry["name"] for entry in await entries(ann, can_delete="true")] == ["anns.png"]
+    assert await entries(bob, can_delete="true") == []
     error = (await bob.send("DELETE", f"/api/trash/{ids['all.png']['id']}", 403)).json
     assert error["code"] == "TRASH_FORBIDDEN"
     for api in (bob, ann):

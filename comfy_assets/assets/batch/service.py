@@ -47,12 +47,13 @@ KEPT, KEPT_ITEMS, KEPT_MS = 100, 500_000, 30 * 86_400_000
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
-    """An action on assets: on those of ``ids``, or on all that pass a filter."""
+    """An action on assets: on those of ``ids``, or on all that pass a filter except those of ``excluded``."""
 
     action: str
     parameters: BatchParameters
     ids: tuple[str, ...] | None = None
     wanted: AssetFilter | None = None
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ class BatchService:
             if action.selects_deleted:
                 raise InvalidBodyError("Deleted assets are selected by their ids.", details={"field": "filter"})
             rows = await self._assets.row_ids(request.wanted)
+            if request.excluded:
+                left_out = {*(await self._rows(request.excluded, owner, deleted=False)).values()}
+                rows = [row for row in rows if row not in left_out]
             if len(rows) > MOST_SELECTED:
                 raise SelectionTooLargeError(
                     f"{len(rows):,} assets match, but at most {MOST_SELECTED:,} can be changed at once.",
