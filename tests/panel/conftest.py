@@ -34,6 +34,13 @@ TIMEOUT_MS = 60_000
 # A name that leads to this machine but is not localhost: pages there are no secure contexts.
 OTHER_HOST = "comfy-lan"
 STANDALONE_ONLY = {"--own-page"}
+# The processor draws WebGL alone. With the whole page drawn by SwiftShader, a frame takes seconds on a busy machine.
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--enable-unsafe-swiftshader",
+    f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1",
+]
 # Dialogs of the page would cover the panel.
 SETTINGS = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.ShowMissingNodesWarning": False}
 # Close dialogs, details and notifications, and reset every filter.
@@ -203,8 +210,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", f"--host-resolver-rules=MAP {OTHER_HOST} 127.0.0.1"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=BROWSER_ARGUMENTS)
         yield chromium
         chromium.close()
 

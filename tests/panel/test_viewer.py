@@ -33,18 +33,6 @@ SHOWN_SIZE = "image => { const box = image.getBoundingClientRect(); return [box.
 
 
 @pytest.fixture(scope="module")
-def browser(chromium_path: str | None) -> Iterator[Any]:
-    """A Chromium that draws WebGL without a graphics card."""
-    from playwright.sync_api import sync_playwright
-
-    arguments = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, serve: Any) -> Iterator[Any]:
     with serve(make_viewer_library(tmp_path_factory.mktemp("viewer"))) as running:
         yield running
