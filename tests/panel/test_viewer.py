@@ -150,10 +150,16 @@ def test_pinch_and_swipe(panel: Any) -> None:
 
 
 def test_large_pictures_show_a_thumbnail_first_and_then_the_file(panel: Any) -> None:
+    """Also where the thumbnail takes longer than the viewer waits before it loads the file."""
     requests: list[str] = []
+    held: list[Any] = []
     panel.page.on("request", lambda request: requests.append(request.url))
+    panel.page.route(re.compile("/view.*res=1024"), lambda route: held.append(route))
     search(panel, "large.jpg", 1)
     viewer = view(panel, "large.jpg")
+    panel.page.wait_for_timeout(1000)
+    for route in held:
+        route.continue_()
     viewer.image.wait_for()
     viewer.page.wait_for_function("document.querySelector('.ca-picture img')?.naturalWidth > 0")
     viewer.page.wait_for_load_state("networkidle")

@@ -43,15 +43,16 @@ export class Picture extends EventTarget {
   }
 
   /**
-   * Load the original if the image on display is too coarse.
+   * Load the original if the image on display is too coarse. Before the first image is there nothing happens, since a
+   * thumbnail that arrives later would replace the original.
    *
    * @param {number} pixels of the screen that the longer side takes
    */
   async sharpen(pixels) {
     const isCoarse = pixels > this.resolution && Math.max(this.size.width, this.size.height) > this.resolution;
-    if (this.isBroken || !isCoarse || !this.#hasOriginal()) return;
+    if (this.resolution === 0 || !isCoarse || !this.#hasOriginal()) return;
     this.#original ??= this.#showOriginal();
-    await this.#original.catch(() => {}); // the thumbnail stays
+    await this.#original.catch(() => this.#original = null); // the thumbnail stays until the next attempt
   }
 
   /** Release what the picture holds; it can not be shown again. */

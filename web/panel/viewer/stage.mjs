@@ -62,9 +62,9 @@ export class Stage {
     const media = createMedia(this.#context, asset, this.#pictures);
     this.#media = media;
     this.element.replaceChildren(media.element);
-    this.#zoom.fit();
     const { picture } = media;
     this.pane.setContent(picture?.element ?? null, picture?.size);
+    this.#zoom.fit();
     if (picture === undefined) return this.prefetch(near());
     picture.addEventListener("resize", () => {
       if (this.#media === media) this.pane.setContent(picture.element, picture.size);
