@@ -7,7 +7,6 @@ not those installed for that Python. Needs the package playwright and a Chromium
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
 import sys
@@ -22,9 +21,8 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
-from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack  # noqa: E402
+from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, frontend_options  # noqa: E402
 
-FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 # Why a request has no answer when the page itself no longer wants it.
 TAKEN_BACK = "net::ERR_ABORTED"
@@ -50,7 +48,7 @@ class ComfyUIServer(JsonServer):
     """A ComfyUI process on a base directory, which may have had one before."""
 
     def __init__(self, base: Path) -> None:
-        super().__init__(base, comfyui_command(*(["--front-end-root", FRONTEND] if FRONTEND else [])))
+        super().__init__(base, comfyui_command(*frontend_options()))
         self.wait_until_up("/system_stats", bool)
 
 

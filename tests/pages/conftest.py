@@ -25,7 +25,14 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 from stock_library import make_library, saving  # noqa: E402
-from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
+from support.servers import (  # noqa: E402
+    COMFYUI,
+    JsonServer,
+    comfyui_command,
+    copy_pack,
+    frontend_environment,
+    standalone_command,
+)
 
 PAGES = os.environ.get("COMFY_ASSETS_PAGES")
 VERSIONS = ("1.27.10", "1.42.8", "1.49.6", "1.53.10", "1.55.18", "1.58.1")
@@ -88,12 +95,7 @@ class Site:
         """Variables that have the standalone host find the page."""
         if self.host != "standalone" or not self.version:
             return {}
-        package = base / "page" / PACKAGE
-        package.mkdir(parents=True, exist_ok=True)
-        (package / "__init__.py").touch()
-        if not (package / "static").exists():
-            (package / "static").symlink_to(Path(PAGES or "") / self.version)
-        return {"PYTHONPATH": str(package.parent)}
+        return frontend_environment(base, str(Path(PAGES or "") / self.version))
 
 
 def _sites() -> list[Any]:

@@ -1,6 +1,7 @@
 """Fixtures for the panel in a real browser: ComfyUI's own page on the standalone host, with a small library.
 
-``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead.
+``COMFYUI_PATH`` (and ``COMFYUI_PYTHON``) name a real ComfyUI to look at instead, ``COMFYUI_FRONTEND`` the files of
+another version of the page.
 Needs the packages playwright, axe-playwright-python and comfyui-frontend-package, and a Chromium; skipped without.
 """
 
@@ -25,7 +26,15 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE))
 from page_scripts import ON_CANVAS  # noqa: E402
 from panel_library import make_library  # noqa: E402
-from support.servers import COMFYUI, JsonServer, comfyui_command, copy_pack, standalone_command  # noqa: E402
+from support.servers import (  # noqa: E402
+    COMFYUI,
+    JsonServer,
+    comfyui_command,
+    copy_pack,
+    frontend_environment,
+    frontend_options,
+    standalone_command,
+)
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
@@ -75,7 +84,7 @@ def _command(base: Path, options: tuple[str, ...]) -> list[str]:
     if not COMFYUI or set(options) & STANDALONE_ONLY:
         return standalone_command(*options)
     copy_pack(base / "custom_nodes" / "comfy-assets")
-    return comfyui_command(*options)
+    return comfyui_command(*frontend_options(), *options)
 
 
 class PanelServer(JsonServer):
@@ -85,7 +94,8 @@ class PanelServer(JsonServer):
     """
 
     def __init__(self, base: Path, *options: str, names: Sequence[str] = ()) -> None:
-        super().__init__(base, _command(base, (*options, *(["--multi-user"] if names else []))))
+        command = _command(base, (*options, *(["--multi-user"] if names else [])))
+        super().__init__(base, command, {} if COMFYUI else frontend_environment(base))
         self.users = {name: self._add_user(name) for name in names}
         self.wait_until_up(
             "/api/assets/seed/status", lambda status: status["status"] == "completed", user=self._anybody

@@ -82,3 +82,22 @@ DRAG_ONTO = """
 MENU_EVENT = """
 element => element.dispatchEvent(new PointerEvent('contextmenu', { bubbles: true, cancelable: true, pointerType: '' }))
 """
+
+# Return a point of the first node of a type on the screen, below its title, or of the free canvas.
+NODE_POINT = """
+type => {
+    const { right, bottom } = app.canvas.canvas.getBoundingClientRect()
+    const found = type && app.canvas.graph.nodes.find(each => each.type === type)
+    return found ? app.canvasPosToClientPos([found.pos[0] + 20, found.pos[1] + 10]) : [right - 300, bottom - 300]
+}
+"""
+
+# Add a node of a type to the graph, where the sidebar does not cover it.
+ADD_IN_SIGHT = """
+type => {
+    const { right, bottom } = app.canvas.canvas.getBoundingClientRect()
+    const node = LiteGraph.createNode(type)
+    node.pos = app.clientPosToCanvasPos([right - 400, bottom - 500])
+    app.canvas.graph.add(node)
+}
+"""

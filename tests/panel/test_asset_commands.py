@@ -9,33 +9,11 @@ from typing import Any
 
 import pytest
 from page_scripts import ADD_NODE_TYPES, DRAG_ONTO, GRAPH, MENU_EVENT
-from panel_graphs import page_graph
+from panel_graphs import NEGATIVE, POSITIVE, generated, page_graph
 
 pytestmark = pytest.mark.slow
 
-POSITIVE, NEGATIVE = "a fox in the snow, morning light", "blurry, text"
 LORA = {"base_model": "SDXL 1.0", "trained_words": ["ink wash", "sumi"], "author": "someone"}
-
-
-def executed() -> dict[str, Any]:
-    """Return the graph of a picture that was made with a checkpoint and a LoRA."""
-
-    def text(words: str) -> dict[str, Any]:
-        return {"class_type": "CLIPTextEncode", "inputs": {"text": words, "clip": ["2", 1]}}
-
-    sampler = {"seed": 123456789012345678, "steps": 24, "cfg": 6.5, "sampler_name": "euler", "scheduler": "karras",
-               "model": ["2", 0], "positive": ["3", 0], "negative": ["4", 0], "latent_image": ["5", 0]}  # fmt: skip
-    lora = {"lora_name": "ink_style.safetensors", "strength_model": 0.8, "strength_clip": 1.0}
-    return {
-        "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dreamscape_xl.safetensors"}},
-        "2": {"class_type": "LoraLoader", "inputs": {**lora, "model": ["1", 0], "clip": ["1", 1]}},
-        "3": text(POSITIVE),
-        "4": text(NEGATIVE),
-        "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 832, "height": 1216, "batch_size": 1}},
-        "6": {"class_type": "KSampler", "inputs": sampler},
-        "7": {"class_type": "VAEDecode", "inputs": {"samples": ["6", 0], "vae": ["1", 2]}},
-        "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "filename_prefix": "fox"}},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: 
 
     base: Path = small_library(tmp_path_factory.mktemp("commands"))
     info = PngImagePlugin.PngInfo()
-    info.add_text("prompt", json.dumps(executed()))
+    info.add_text("prompt", json.dumps(generated()))
     info.add_text("workflow", json.dumps(page_graph("fox")))
     Image.new("RGB", (64, 96), (200, 120, 40)).save(base / "output" / "fox.png", pnginfo=info)
     Image.new("RGB", (64, 64), (40, 120, 200)).save(base / "models" / "loras" / "ink_style.preview.png")

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from support.files import picture
 
+ASKS_FOR_ARCHIVES = (1, 53)
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, serve: Any, browser: Any) -> Iterator[Any]:
@@ -30,6 +32,10 @@ def page(tmp_path_factory: pytest.TempPathFactory, serve: Any, browser: Any) -> 
         shown.wait_for_function(
             "() => window.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === 'assets')"
         )
+        version = str(shown.evaluate("window.__COMFYUI_FRONTEND_VERSION__"))
+        if tuple(map(int, version.split("."))) < ASKS_FOR_ARCHIVES:
+            context.close()
+            pytest.skip(f"the page {version} shows its own history, and downloads one file after the other")
         shown.evaluate("app.extensionManager.sidebarTab.toggleSidebarTab('assets')")
         yield shown
         context.close()

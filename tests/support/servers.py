@@ -1,6 +1,7 @@
 """Servers as processes, for tests that look at them from outside: the standalone host, and a ComfyUI with the pack.
 
-``COMFYUI_PATH`` names a ComfyUI checkout and ``COMFYUI_PYTHON`` the Python that runs it.
+``COMFYUI_PATH`` names a ComfyUI checkout and ``COMFYUI_PYTHON`` the Python that runs it. ``COMFYUI_FRONTEND`` names the
+files of ComfyUI's page to show in the tests of the browser, if not those installed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI_PATH")
+FRONTEND = os.environ.get("COMFYUI_FRONTEND")
 START_TIMEOUT_S = 120
 STOP_TIMEOUT_S = 60
 # Names that a clone may have, dots and spaces included.
@@ -43,6 +45,23 @@ def comfyui_command(*options: str) -> list[str]:
     """The ComfyUI that there is to test with."""
     command = [os.environ.get("COMFYUI_PYTHON", sys.executable), str(Path(COMFYUI or "") / "main.py")]
     return [*command, "--cpu", "--disable-api-nodes", "--listen", "127.0.0.1", *options]
+
+
+def frontend_options() -> list[str]:
+    """Options of a ComfyUI for the page that ``COMFYUI_FRONTEND`` names."""
+    return ["--front-end-root", FRONTEND] if FRONTEND else []
+
+
+def frontend_environment(base: Path, files: str | None = FRONTEND) -> dict[str, str]:
+    """Variables that have the standalone host on ``base`` serve the files of a page in place of those installed."""
+    if not files:
+        return {}
+    package = base / "page" / "comfyui_frontend_package"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").touch()
+    if not (package / "static").exists():
+        (package / "static").symlink_to(files)
+    return {"PYTHONPATH": str(package.parent)}
 
 
 def copy_pack(folder: Path) -> None:

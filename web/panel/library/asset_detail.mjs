@@ -284,7 +284,7 @@ export class AssetDetail {
     const isField = event.target instanceof Element && event.target.matches("input, textarea, select");
     const isChord = event.ctrlKey || event.metaKey;
     if (event.key === "Escape") this.close();
-    else if (this.#culling.handle(event, [this.#current()])) { /* done */ }
+    else if (this.#culling.handle(event, [this.#current()], () => this.#step(1))) { /* done */ }
     else if (isField || isChord) return;
     else if (event.key === "ArrowLeft") this.#step(-1);
     else if (event.key === "ArrowRight") this.#step(1);

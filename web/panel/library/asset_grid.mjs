@@ -246,7 +246,7 @@ export class AssetGrid extends EventTarget {
     else if (event.key === "Escape" && this.#selection.size > 0) this.#selection.clear();
     else if (event.key === "Delete" && asset) {
       this.#callbacks.remove(this.#selection.size > 0 ? this.#selection.assets : [asset]);
-    } else if (!this.#culling.handle(event, this.#targets(asset))) return;
+    } else if (!this.#culling.handle(event, this.#targets(asset), () => this.#goOn())) return;
     event.preventDefault();
     event.stopPropagation();
   }
@@ -259,6 +259,11 @@ export class AssetGrid extends EventTarget {
   #targets(active) {
     if (this.#selection.size > 0) return this.#selection.assets;
     return active === undefined ? [] : [active];
+  }
+
+  /** Move to the next asset, unless keys apply to a selection. */
+  #goOn() {
+    if (this.#selection.size === 0) this.grid.activate(this.grid.active + 1);
   }
 
   /** @param {number} index */

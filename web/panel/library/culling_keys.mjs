@@ -11,28 +11,37 @@ import { isFavourite } from "./asset.mjs";
 
 /** The keys as the help shows them, by the place where they work. "or" stands between alternatives. */
 const HELP = /** @type {const} */ ({
-  everywhere: [["0–5", "rate"], ["F", "favourite"], ["Delete", "delete"], ["Ctrl Z", "undo"], ["F2", "rename"], [
-    "?",
-    "help",
-  ]],
-  grid: [["Space", "view"], ["Enter", "details"], ["X", "select"], ["Ctrl A", "selectAll"], ["Escape", "clear"], [
-    "/",
-    "search",
-  ]],
+  everywhere: [
+    ["0–5", "rate"],
+    ["Shift 0–5", "rateAndGoOn"],
+    ["F", "favourite"],
+    ["Delete", "delete"],
+    ["Ctrl Z", "undo"],
+    ["F2", "rename"],
+    ["?", "help"],
+  ],
+  grid: [
+    ["Space", "view"],
+    ["Enter", "details"],
+    ["X", "select"],
+    ["Ctrl A", "selectAll"],
+    ["Escape", "clear"],
+    ["/", "search"],
+  ],
   viewer: [
     ["← →", "step"],
     ["Home End", "ends"],
     ["Z", "actualSize"],
     ["+ −", "zoom"],
     ["Shift ← ↑ → ↓", "pan"],
-    [
-      "Space",
-      "play",
-    ],
+    ["Space", "play"],
     ["I", "info"],
     ["Escape", "close"],
   ],
 });
+
+/** Keys with a meaning of their own, which some layouts have on a digit with Shift. */
+const NOT_A_RATING = ["?", "/", "+", "-"];
 
 export class CullingKeys {
   #context;
@@ -53,14 +62,18 @@ export class CullingKeys {
    *
    * @param {KeyboardEvent} event
    * @param {Asset[]} assets
+   * @param {() => unknown} [goOn] moves to the next asset, after a rating with Shift
    */
-  handle(event, assets) {
+  handle(event, assets, goOn) {
     if (event.altKey || takesText(event.target)) return false;
     if (event.ctrlKey || event.metaKey) return this.#handleChord(event);
     if (event.key === "?") this.showHelp();
     else if (assets.length === 0) return false;
     else if (/^[0-5]$/.test(event.key)) this.#report(this.#actions.rate(assets, Number(event.key)));
-    else if (event.key.toLowerCase() === "f" && !event.repeat) {
+    else if (shiftedDigit(event) !== null) {
+      this.#report(this.#actions.rate(assets, Number(shiftedDigit(event))));
+      goOn?.();
+    } else if (event.key.toLowerCase() === "f" && !event.repeat) {
       this.#report(this.#actions.favour(assets, !assets.every(isFavourite)));
     } else return false;
     return true;
@@ -101,6 +114,17 @@ export class CullingKeys {
       this.#context.notifications.error(this.#context.t("asset.changeFailed"), error);
     }
   }
+}
+
+/**
+ * Return the digit from 0 to 5 that was pressed with Shift, or null. The character is another one on most layouts; where
+ * it is the digit itself, digits need Shift.
+ *
+ * @param {KeyboardEvent} event
+ */
+function shiftedDigit({ shiftKey, code, key }) {
+  if (!shiftKey || NOT_A_RATING.includes(key)) return null;
+  return /^Digit([0-5])$/.exec(code)?.[1] ?? null;
 }
 
 /**

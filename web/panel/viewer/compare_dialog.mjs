@@ -47,8 +47,9 @@ export class CompareDialog {
     const bar = h("div", { class: "ca-viewer-bar" }, title, h("span", { class: "ca-spacer" }), buttons);
     const dialog = createDialog("ca-compare", t("compare.label"), bar, this.#view, this.#table);
     dialog.addEventListener("keydown", (event) => {
-      const pane = this.#panes.find(({ element }) => event.target === element);
-      if (culling.handle(event, pane === undefined ? [] : [pane.asset])) event.preventDefault();
+      const index = this.#panes.findIndex(({ element }) => event.target === element);
+      const goOn = () => this.#panes[index + 1]?.element.focus();
+      if (culling.handle(event, index < 0 ? [] : [this.#panes[index].asset], goOn)) event.preventDefault();
     });
     hostNotifications(dialog, context.notifications);
     dialog.addEventListener("close", () => this.#onClose());

@@ -260,7 +260,7 @@ export class Viewer {
   #onKeyDown(event) {
     const isField = event.target instanceof HTMLInputElement && event.target.type === "radio";
     if (takesText(event.target) || event.defaultPrevented) return;
-    if (this.#culling.handle(event, [this.#current()])) event.preventDefault();
+    if (this.#culling.handle(event, [this.#current()], () => this.#step(1))) event.preventDefault();
     else if (!event.ctrlKey && !event.metaKey && !event.altKey && !(isField && event.key.startsWith("Arrow"))) {
       if (this.#act(event)) event.preventDefault();
     }
