@@ -40,6 +40,7 @@ from PIL import Image
 from support.examples import examples
 from support.files import picture, safetensors
 
+pytestmark = pytest.mark.slow
 CHILD = Path(__file__).with_name("child.py")
 MIB = 1 << 20
 DAY_NS = 86_400 * 10**9
@@ -815,7 +816,6 @@ def test_flipped_bytes_are_refused_or_make_no_difference(
     assert sorted(path.name for path in target.parent.iterdir()) in ([], ["red.png"])
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 @pytest.mark.parametrize("moment", ["bundle extracted", "bundle placed", "bundle registered"])
 def test_an_import_that_was_killed_can_be_run_again(bundle: Path, taker: Place, moment: str) -> None:
@@ -830,7 +830,6 @@ def test_an_import_that_was_killed_can_be_run_again(bundle: Path, taker: Place, 
     assert taker.rows("SELECT count(*) FROM workflows") == [(1,)]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends signals")
 def test_ctrl_c_leaves_nothing(bundle: Path, giver: Place, taker: Place) -> None:
     before = taker.state()
@@ -876,7 +875,6 @@ def test_a_share_is_handed_over_as_it_was_published(giver: Place, taker: Place, 
     assert taker.rows("SELECT name FROM assets") == [("Red",)]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is told in other units")
 def test_a_large_file_is_never_in_memory(taker: Place, giver: Place, tmp_path: Path) -> None:
     """A sparse file of 200 MB is written and read with less than a tenth of that in memory."""

@@ -14,6 +14,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets.index import hash_run
 from comfy_assets_node.comfy_assets.assets.maintenance import duplicates, hardlinks
 
+pytestmark = pytest.mark.slow
 BIG = b"b" * 5000
 NAMES = ("models/loras/kept.bin", "output/copy.bin")
 

@@ -35,6 +35,7 @@ from comfy_assets_node.comfy_assets.ignored_files import ExcludePatterns
 from support.files import picture, safetensors
 from support.source_server import COMMIT, MODEL_ID, VERSION_ID, Fault, SourceServer, same_bytes
 
+pytestmark = pytest.mark.slow
 SIZE = 700_000
 KEY = "hf_secretsecretsecret"
 LORA = ["models", "loras"]

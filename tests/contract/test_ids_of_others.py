@@ -21,6 +21,7 @@ from comfy_assets_node.comfy_assets.background.tasks import Task
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES
 from support.files import picture
 
+pytestmark = pytest.mark.slow
 UUID = "00000000-0000-4000-8000-0000000000aa"
 GRAPH = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["x.png", "image"]}], "version": 0.4}
 

@@ -16,6 +16,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from PIL import Image
 from support.files import picture
 
+pytestmark = pytest.mark.slow
 SIZE = (900, 600)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.files import picture
 
+pytestmark = pytest.mark.slow
 ASKS_FOR_ARCHIVES = (1, 53)
 
 

@@ -15,6 +15,9 @@ import pytest
 from PIL import Image, features
 from support.files import picture
 
+pytestmark = pytest.mark.slow
+
+
 av = pytest.importorskip("av")
 
 SHOWN = ["clip.webm", "clip.mkv", "song.flac", "drawing.svg", "avatar.vrm", "style.safetensors"]

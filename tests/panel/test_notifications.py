@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.slow
 # Put a notification of the panel's own module into the page, visible for 300 ms. If it is pointed at, return whether it
 # is still there when its time is over.
 SHOW = """

@@ -12,6 +12,7 @@ import pytest
 from page_scripts import ON_CANVAS
 from panel_graphs import page_graph
 
+pytestmark = pytest.mark.slow
 PICTURE = "castle_on_a_cliff_at_dusk_00000_.png"
 # The first version of comfyui-frontend-package that opens share links.
 OPENS_SHARES = (1, 42)
