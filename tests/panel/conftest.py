@@ -62,7 +62,8 @@ RESET = """
     click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notification .ca-icon-button')
     click('[role=tab]:first-child')
     click('.ca-selection:not([hidden]) [aria-label="Clear selection"]')
-    click('.ca-toolbar-row [aria-pressed=true], .ca-tag-facets [aria-pressed=true]')
+    click('.ca-toolbar-row [aria-pressed=true], .ca-toolbar [aria-expanded=true]')
+    click('.ca-filtered:not([hidden]) button')
     root.querySelectorAll('.ca-toolbar-row select').forEach(each => put(each, each.options[0].value, 'change'))
     document.activeElement.blur()
     root.querySelectorAll('input[type=search]').forEach(each => put(each, '', 'input'))
@@ -248,14 +249,14 @@ def opened(browser: Any, server: PanelServer, *, url: str = "", user: str = "", 
 
 
 @contextmanager
-def opened_by_name(browser: Any, server: PanelServer) -> Iterator[Panel]:
+def opened_by_name(browser: Any, server: PanelServer, path: str = "/") -> Iterator[Panel]:
     """Open the panel's own page by plain http under a name that is not localhost."""
     context = browser.new_context(viewport={"width": 900, "height": 800}, locale="en-GB", reduced_motion="reduce")
     try:
         context.set_default_timeout(TIMEOUT_MS)
         panel = Panel(context.new_page(), server, is_open=True)
         panel.page.on("pageerror", panel.note)
-        panel.page.goto(server.url.replace("127.0.0.1", OTHER_HOST))
+        panel.page.goto(server.url.rstrip("/").replace("127.0.0.1", OTHER_HOST) + path)
         panel.root.get_by_role("tablist").wait_for()
         yield panel
         assert panel.errors == []

@@ -118,7 +118,7 @@ def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
         reached.append(
             page.evaluate("document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText")
         )
-    wanted = ["Search the library", "Kind", "Sort by", "Favourites only", "Show as a list", "Upload files", "Assets"]
+    wanted = ["Search the library", "Kind", "Sort by", "Filters", "Show as a list", "Upload files", "Assets"]
     assert [name for name in reached if name in wanted] == wanted
     page.keyboard.press("Shift+Tab")
     panel.root.get_by_role("listbox", name="Assets").focus()

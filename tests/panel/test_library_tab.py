@@ -98,7 +98,8 @@ def test_editing_tags_name_and_rating(panel: Any) -> None:
     assert (after["id"], after["file_path"]) == (before["id"], before["file_path"])
     panel.button("Back").click()
     panel.root.get_by_label("Search the library").fill("")
-    panel.button("Favourites only").click()
+    panel.button("Filters").click()
+    panel.root.get_by_role("group", name="Favourite").get_by_role("button", name="Favourites").click()
     panel.count_is(1)
     panel.option("renamed.png").wait_for()
 

@@ -120,7 +120,7 @@ class Panel {
       openWorkflow: (id) => tabs.show("workflows").openById(id),
       searchLibrary: (text) => tabs.show("library").search(text),
     };
-    const tabs = new Tabs(t("panel.title"), [
+    const tabs = new Tabs(t("panel.title"), preferences, [
       { name: "library", label: t("tab.library"), create: () => new LibraryTab(context) },
       { name: "jobs", label: t("tab.jobs"), create: () => new JobsTab(context) },
       { name: "workflows", label: t("tab.workflows"), create: () => new WorkflowsTab(context) },
@@ -132,7 +132,7 @@ class Panel {
     this.#status = status;
     this.root.lang = language;
     setChildren(this.root, header, warning.element, tabs.body, context.notifications.element, status.element);
-    tabs.show("library");
+    tabs.showLast();
     status.refresh();
     warning.refresh();
   }

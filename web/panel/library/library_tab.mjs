@@ -10,11 +10,13 @@
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
+import { ActiveFilters } from "./active_filters.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
+import { FilterSection } from "./filter_section.mjs";
 import { NO_FILTERS, QueryStore, restoredQuery } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
@@ -24,11 +26,12 @@ import { Uploads } from "./uploads.mjs";
 
 const REFRESH_DELAY_MS = 400; // a scan reports many changes in a row
 const DOUBLE_CLICK_MS = 500;
-const PERSISTED = /** @type {const} */ (["sort", "view"]);
+const PERSISTED = /** @type {const} */ (["text", "kind", "tags", "filters", "sort", "view", "isStacked"]);
 
 export class LibraryTab {
   #context;
   #store;
+  #storedAs;
   #isStale = false;
   /** @type {Viewer | null} null until it is first opened */
   #viewer = null;
@@ -40,7 +43,9 @@ export class LibraryTab {
   constructor(context) {
     this.#context = context;
     const { t, page, preferences } = context;
-    this.#store = new QueryStore(restoredQuery(preferences.read("library", PERSISTED)));
+    const user = page.headers()["Comfy-User"];
+    this.#storedAs = user ? `library.${user}` : "library"; // others at this browser do not see what a user looked for
+    this.#store = new QueryStore(restoredQuery(preferences.read(this.#storedAs, PERSISTED)));
     this.selection = new Selection();
     this.actions = new AssetActions(context, (change) => this.#onAssetChange(change));
     const culling = new CullingKeys(context, this.actions);
@@ -71,11 +76,25 @@ export class LibraryTab {
     });
     this.facets = new TagFacets(context, this.#store);
     this.uploads = new Uploads(context, () => this.#refresh());
-    this.toolbar = new Toolbar(context, this.#store, () => this.uploads.choose());
+    this.toolbar = new Toolbar(context, this.#store, {
+      upload: () => this.uploads.choose(),
+      filters: () => this.filters.toggle(),
+    });
+    this.filters = new FilterSection(context, this.#store, (isOpen) => this.#onFiltersToggle(isOpen));
+    this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
+    this.active = new ActiveFilters(context, this.#store, () => this.toolbar.filters.focus());
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
     const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare });
-    const list = [this.toolbar.element, this.facets.element, this.total, this.grid.element];
+    const head = h("div", { class: "ca-list-head" }, this.total, this.active.mark);
+    const list = [
+      this.toolbar.element,
+      this.active.element,
+      this.filters.element,
+      this.facets.element,
+      head,
+      this.grid.element,
+    ];
     this.element = h(
       "section",
       { class: "ca-tab-content", "aria-label": t("tab.library") },
@@ -147,14 +166,14 @@ export class LibraryTab {
    * @param {Query} before
    */
   #onQueryChange(state, before) {
-    this.#context.preferences.write("library", state, PERSISTED);
+    this.#context.preferences.write(this.#storedAs, state, PERSISTED);
     if (state.view !== before.view) {
       this.grid.updateLayout();
       return;
     }
     this.selection.clear();
     this.grid.reset();
-    if (state.sort === before.sort) this.facets.refresh(); // an order changes no counts
+    if (state.sort === before.sort) this.#refreshCounts(); // an order changes no counts
   }
 
   /** Load the list again, at once or when the panel comes back into the page. */
@@ -162,8 +181,19 @@ export class LibraryTab {
     this.#isStale = !this.element.isConnected;
     if (this.#isStale) return;
     this.grid.refresh();
-    this.facets.refresh();
+    this.#refreshCounts();
     this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
+  }
+
+  #refreshCounts() {
+    this.facets.refresh();
+    this.filters.refresh();
+  }
+
+  /** @param {boolean} isOpen */
+  #onFiltersToggle(isOpen) {
+    this.toolbar.filters.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) this.toolbar.filters.focus();
   }
 
   /** @param {AssetChange | null} change null if the list must be loaded again */

@@ -1,31 +1,42 @@
-/** The row above the library: search, kind, order, view, upload. */
+/** The rows above the library: search, kind, order, filters, view, upload. */
 
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { Query, QueryStore } from "./query.mjs" */
 
 import { debounce, h, uniqueId } from "../shared/dom.mjs";
 import { iconButton, searchBox, select, setPressed } from "../shared/buttons.mjs";
+import { icon } from "../shared/icons.mjs";
 import { KINDS, SORTS } from "./query.mjs";
 
 const SEARCH_DELAY_MS = 180;
 
 export class Toolbar {
   #store;
+  #t;
 
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
-   * @param {() => void} upload lets the user choose files
+   * @param {{ upload: () => void, filters: () => void }} callbacks let the user choose files, and open the filters
    */
-  constructor({ t }, store, upload) {
+  constructor({ t }, store, { upload, filters }) {
     this.#store = store;
+    this.#t = t;
     const { state } = store;
     const attributes = { id: uniqueId("search"), spellcheck: "false" };
     const { element, input } = searchBox(t("library.search"), t("library.searchHint"), attributes);
     this.search = input;
     input.addEventListener("input", debounce(() => store.set({ text: input.value }), SEARCH_DELAY_MS));
     input.addEventListener("keydown", (event) => this.#clearOnEscape(event));
-    this.favourites = iconButton("heart", t("library.favourites"), () => this.#toggleFavourites());
+    this.filterCount = h("span", { class: "ca-filter-count" });
+    const filterAttributes = { class: "ca-button ca-filter-button", type: "button", "aria-expanded": "false" };
+    this.filters = h(
+      "button",
+      { ...filterAttributes, title: t("filter.title"), onclick: filters },
+      icon("filter"),
+      h("span", { class: "ca-filter-name" }, t("filter.title")),
+      this.filterCount,
+    );
     this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
     const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`kind.${kind}`)]));
     const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS).filter((sort) => sort !== "collection"));
@@ -41,7 +52,7 @@ export class Toolbar {
         select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] })),
         select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort })),
         h("span", { class: "ca-spacer" }),
-        this.favourites,
+        this.filters,
         this.view,
         iconButton("upload", t("library.upload"), upload),
       ),
@@ -52,13 +63,13 @@ export class Toolbar {
 
   #show() {
     const { filters, view, text } = this.#store.state;
-    setPressed(this.favourites, filters.favorite === "true");
+    const count = Object.keys(filters).length;
+    this.filterCount.textContent = String(count);
+    this.filterCount.hidden = count === 0;
+    const label = this.#t("filter.title");
+    this.filters.setAttribute("aria-label", count === 0 ? label : `${label}: ${this.#t("filter.count", { count })}`);
     setPressed(this.view, view === "list");
     if (document.activeElement !== this.search) this.search.value = text; // not while the user types
-  }
-
-  #toggleFavourites() {
-    this.#store.setFilters({ favorite: this.#store.state.filters.favorite === "true" ? null : "true" });
   }
 
   #toggleView() {

@@ -7,6 +7,7 @@ const SHEETS = [
   "shared/shared.css",
   "shared/menu.css",
   "library/library.css",
+  "library/filters.css",
   "library/details.css",
   "viewer/viewer.css",
   "viewer/compare.css",

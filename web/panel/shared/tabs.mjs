@@ -1,10 +1,13 @@
 /** Tabs after the ARIA pattern. A tab's content is created when it is first shown. */
 
+/** @import { PanelContext } from "../types.d.ts" */
 /** @import { LibraryTab } from "../library/library_tab.mjs" */
 /** @import { JobsTab } from "../jobs/jobs_tab.mjs" */
 /** @import { WorkflowsTab } from "../workflows/workflows_tab.mjs" */
 
 import { h, uniqueId } from "./dom.mjs";
+
+const STORED_AS = "panel";
 
 /** @typedef {{ library: LibraryTab, jobs: JobsTab, workflows: WorkflowsTab }} TabContents */
 
@@ -15,14 +18,17 @@ import { h, uniqueId } from "./dom.mjs";
 export class Tabs {
   /** @type {Map<keyof TabContents, TabOptions & TabState>} */
   #tabs;
+  #preferences;
   /** @type {keyof TabContents | null} */
   #current = null;
 
   /**
    * @param {string} label the name of the tab list for screen readers
+   * @param {PanelContext["preferences"]} preferences keep the last tab
    * @param {TabOptions[]} tabs
    */
-  constructor(label, tabs) {
+  constructor(label, preferences, tabs) {
+    this.#preferences = preferences;
     this.#tabs = new Map(
       tabs.map((tab) => [tab.name, { ...tab, button: this.#createButton(tab), panel: null, content: null }]),
     );
@@ -48,6 +54,7 @@ export class Tabs {
       this.body.append(tab.panel);
     }
     this.#current = name;
+    this.#preferences.write(STORED_AS, { tab: name }, ["tab"]);
     for (const each of this.#tabs.values()) {
       const isCurrent = each === tab;
       each.button.setAttribute("aria-selected", String(isCurrent));
@@ -57,6 +64,13 @@ export class Tabs {
     tab.button.setAttribute("aria-controls", `${tab.button.id}-panel`);
     tab.content.shown();
     return /** @type {TabContents[Name]} */ (tab.content);
+  }
+
+  /** Show the tab that was shown last in this browser, or the first. */
+  showLast() {
+    const { tab } = this.#preferences.read(STORED_AS, ["tab"]);
+    const [first, ...others] = this.#tabs.keys();
+    this.show(others.find((name) => name === tab) ?? first);
   }
 
   /** Tell the current tab that the panel is in the page again. */
