@@ -19,7 +19,7 @@ export function filterText({ t }, name, value) {
   if (name === "created_days") {
     return value === "1" ? t("filter.today") : t("filter.lastDays", { count: Number(value) });
   }
-  return WITH_TEXTS.includes(name) ? t(`filter.values.${name}.${value}`) : value;
+  return WITH_TEXTS.includes(name) ? t(`filterValue.${name}_${value}`) : value;
 }
 
 /**

@@ -9,29 +9,24 @@
 
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
-import * as format from "../shared/format.mjs";
-import { ActiveFilters } from "./active_filters.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
-import { FilterSection } from "./filter_section.mjs";
-import { NO_FILTERS, QueryStore, restoredQuery } from "./query.mjs";
+import { ListControls } from "./list_controls.mjs";
+import { NO_FILTERS } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
-import { TagFacets } from "./tag_facets.mjs";
-import { Toolbar } from "./toolbar.mjs";
+import { createQueryStore } from "./stored_query.mjs";
 import { Uploads } from "./uploads.mjs";
 
 const REFRESH_DELAY_MS = 400; // a scan reports many changes in a row
 const DOUBLE_CLICK_MS = 500;
-const PERSISTED = /** @type {const} */ (["text", "kind", "tags", "filters", "sort", "view", "isStacked"]);
 
 export class LibraryTab {
   #context;
   #store;
-  #storedAs;
   #isStale = false;
   /** @type {Viewer | null} null until it is first opened */
   #viewer = null;
@@ -42,17 +37,14 @@ export class LibraryTab {
   /** @param {PanelContext} context */
   constructor(context) {
     this.#context = context;
-    const { t, page, preferences } = context;
-    const user = page.headers()["Comfy-User"];
-    this.#storedAs = user ? `library.${user}` : "library"; // others at this browser do not see what a user looked for
-    this.#store = new QueryStore(restoredQuery(preferences.read(this.#storedAs, PERSISTED)));
+    const { t, page } = context;
+    this.#store = createQueryStore(context);
     this.selection = new Selection();
     this.actions = new AssetActions(context, (change) => this.#onAssetChange(change));
     const culling = new CullingKeys(context, this.actions);
     this.culling = culling;
     /** @param {Asset[]} assets */
     const remove = (assets) => this.#remove(assets);
-    this.total = h("div", { class: "ca-total", role: "status" });
     /**
      * @param {Asset} asset
      * @param {number} index
@@ -69,32 +61,17 @@ export class LibraryTab {
         this.detail.rename();
       },
       remove,
-      onTotalChange: (total) => this.#showTotal(total),
+      onTotalChange: (total) => this.controls.showTotal(total),
       menu: (assets, index, at) => this.commands.showMenu(assets, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => this.commands.drag(event, asset),
     });
-    this.facets = new TagFacets(context, this.#store);
     this.uploads = new Uploads(context, () => this.#refresh());
-    this.toolbar = new Toolbar(context, this.#store, {
-      upload: () => this.uploads.choose(),
-      filters: () => this.filters.toggle(),
-    });
-    this.filters = new FilterSection(context, this.#store, (isOpen) => this.#onFiltersToggle(isOpen));
-    this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
-    this.active = new ActiveFilters(context, this.#store, () => this.toolbar.filters.focus());
+    this.controls = new ListControls(context, this.#store, { upload: () => this.uploads.choose() });
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
     const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare });
-    const head = h("div", { class: "ca-list-head" }, this.total, this.active.mark);
-    const list = [
-      this.toolbar.element,
-      this.active.element,
-      this.filters.element,
-      this.facets.element,
-      head,
-      this.grid.element,
-    ];
+    const list = [...this.controls.elements, this.grid.element];
     this.element = h(
       "section",
       { class: "ca-tab-content", "aria-label": t("tab.library") },
@@ -106,7 +83,7 @@ export class LibraryTab {
     this.uploads.acceptDrops(this.element);
     this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     this.element.addEventListener("click", (event) => this.#onSecondClick(event), { capture: true });
-    this.toolbar.search.addEventListener("keydown", (event) => this.#onSearchKey(event));
+    this.controls.search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     page.listen("assets.changed", refreshSoon);
@@ -117,7 +94,7 @@ export class LibraryTab {
     }
     this.grid.updateLayout();
     this.grid.reset();
-    this.facets.refresh();
+    this.controls.refresh();
   }
 
   /** Called when the tab comes into view. */
@@ -130,8 +107,8 @@ export class LibraryTab {
   find() {
     this.detail.back = null;
     this.detail.close();
-    this.toolbar.search.focus();
-    this.toolbar.search.select();
+    this.controls.search.focus();
+    this.controls.search.select();
   }
 
   /**
@@ -142,7 +119,7 @@ export class LibraryTab {
   search(text) {
     this.detail.close();
     this.#store.set({ ...NO_FILTERS, text });
-    this.toolbar.search.value = text;
+    this.controls.search.value = text;
   }
 
   /**
@@ -166,14 +143,12 @@ export class LibraryTab {
    * @param {Query} before
    */
   #onQueryChange(state, before) {
-    this.#context.preferences.write(this.#storedAs, state, PERSISTED);
     if (state.view !== before.view) {
       this.grid.updateLayout();
       return;
     }
     this.selection.clear();
     this.grid.reset();
-    if (state.sort === before.sort) this.#refreshCounts(); // an order changes no counts
   }
 
   /** Load the list again, at once or when the panel comes back into the page. */
@@ -181,19 +156,8 @@ export class LibraryTab {
     this.#isStale = !this.element.isConnected;
     if (this.#isStale) return;
     this.grid.refresh();
-    this.#refreshCounts();
+    this.controls.refresh();
     this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
-  }
-
-  #refreshCounts() {
-    this.facets.refresh();
-    this.filters.refresh();
-  }
-
-  /** @param {boolean} isOpen */
-  #onFiltersToggle(isOpen) {
-    this.toolbar.filters.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) this.toolbar.filters.focus();
   }
 
   /** @param {AssetChange | null} change null if the list must be loaded again */
@@ -309,16 +273,9 @@ export class LibraryTab {
   /** @param {KeyboardEvent} event in the search box */
   #onSearchKey(event) {
     if ((event.key !== "ArrowDown" && event.key !== "Enter") || event.isComposing) return;
-    if (event.key === "Enter") this.#store.set({ text: this.toolbar.search.value });
+    if (event.key === "Enter") this.#store.set({ text: this.controls.search.value });
     this.grid.focus();
     event.preventDefault();
     event.stopPropagation();
-  }
-
-  /** @param {number | null} total */
-  #showTotal(total) {
-    const { t, language } = this.#context;
-    const text = total === null ? "" : t("library.total", { count: total, number: format.number(total, language) });
-    this.total.textContent = text;
   }
 }
