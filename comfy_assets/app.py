@@ -54,6 +54,7 @@ from .jobs.user_queue import PromptIds, QueueControl, UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex
 from .workflows.job_links import JobLinks
+from .workflows.requirements import WorkflowRequirements
 from .workflows.service import WorkflowService, purge_workflows
 from .workflows.shares import Shares
 from .workflows.sync import WorkflowSync
@@ -117,6 +118,7 @@ class Services:
     outputs = StoreService[OutputRecorder]()
     workflow_sync = StoreService[WorkflowSync]()
     workflows = StoreService[WorkflowService]()
+    workflow_requirements = StoreService[WorkflowRequirements]()
     job_links = StoreService[JobLinks]()
     shares = StoreService[Shares]()
     page_refresh = StoreService[PageRefresh]()
@@ -274,6 +276,7 @@ class Services:
         self.user_history = UserHistory(db, self._recorder)
         self.workflow_sync = WorkflowSync(db, host, config.max_workflow_size)
         self.workflows = WorkflowService(db, self.workflow_sync)
+        self.workflow_requirements = WorkflowRequirements(db, self.workflows)
         self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
         self.shares = Shares(db, host, self.indexer, self.workflow_sync)
         self.page_refresh = PageRefresh(db, host)

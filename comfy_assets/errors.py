@@ -234,6 +234,13 @@ class AssetContentMissingError(ApiError):
     code = "ASSET_CONTENT_MISSING"
 
 
+class FolderNotOpenableError(ApiError):
+    """The client does not run on the server's machine, or that has no desktop."""
+
+    status = 403
+    code = "FOLDER_NOT_OPENABLE"
+
+
 class FileMissingError(ApiError):
     """The file does not exist or must not be shown."""
 

@@ -79,3 +79,8 @@ def named_file(value: str) -> NamedFile | None:
     stem, suffix = posixpath.splitext(name)
     # "1.5" is a number and "a sentence. With more" a text: suffixes have 1 to 12 characters, as in ".safetensors".
     return NamedFile(kind or "", folder.strip("/"), name) if stem and 2 <= len(suffix) <= 13 else None
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no lone surrogate: no file has one in its name, and SQLite cannot be asked for it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

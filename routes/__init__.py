@@ -10,6 +10,7 @@ from . import (
     assets,
     batches,
     collections,
+    desktop,
     downloads,
     exports,
     files,
@@ -31,6 +32,7 @@ from . import (
     uploads,
     userdata,
     users,
+    workflow_requirements,
     workflows,
 )
 from .interceptors import Interceptor, with_plain_paths
@@ -53,11 +55,13 @@ ROUTES: list[Route] = [
     *queue.ROUTES,
     *history.ROUTES,
     *shares.ROUTES,
+    *workflow_requirements.ROUTES,
     *workflows.ROUTES,
     *nodes.ROUTES,
     *tasks.ROUTES,
     *secrets.ROUTES,
     *users.ROUTES,
+    *desktop.ROUTES,
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [

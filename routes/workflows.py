@@ -275,7 +275,7 @@ async def get_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
 @endpoint()
 async def update_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
     """Change a workflow's name, description or view (updateWorkflow)."""
-    body = await _body_for_known(call, UpdateWorkflowRequest)
+    body = await body_for_known(call, UpdateWorkflowRequest)
     view = None if body.default_view is UNSET else body.default_view
     change = WorkflowEdit(name_of(body), description_of(body), view)
     return workflow_body(await call.services.workflows.update(call.path["workflow_id"], change, call.user))
@@ -312,7 +312,7 @@ async def list_versions(call: RequestContext[ListVersions]) -> dict[str, Any]:
 async def create_version(call: RequestContext[NoQuery]) -> web.Response:
     """Save a new version of a workflow (createWorkflowVersion)."""
     limit, workflow_id = call.services.config.max_workflow_size, call.path["workflow_id"]
-    body = await _body_for_known(call, CreateWorkflowVersionRequest)
+    body = await body_for_known(call, CreateWorkflowVersionRequest)
     text = workflow_text(body.workflow_json, limit)
     saved = await call.services.workflows.create_version(workflow_id, body.base_version, text, call.user)
     return json_response(version_body(saved), 201)
@@ -333,13 +333,13 @@ async def get_version(call: RequestContext[NoQuery]) -> WorkflowVersionContentRe
 async def fork_workflow(call: RequestContext[NoQuery]) -> web.Response:
     """Create a workflow from a version of another (forkWorkflow)."""
     workflow_id = call.path["workflow_id"]
-    body = await _body_for_known(call, ForkWorkflowRequest)
+    body = await body_for_known(call, ForkWorkflowRequest)
     name = name_of(body)
     fork = await call.services.workflows.fork(workflow_id, body.source_version, name, call.user)
     return json_response(workflow_body(fork), 201)
 
 
-async def _body_for_known(call: RequestContext[NoQuery], schema: type[S]) -> S:
+async def body_for_known(call: RequestContext[NoQuery], schema: type[S]) -> S:
     """Return the body of a request for the workflow in the path. Raise WorkflowNotFoundError and as ``read_body``.
 
     An application beside the project that serves such paths gets requests for other ids, with a body that is unread.

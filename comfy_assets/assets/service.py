@@ -211,6 +211,15 @@ class AssetService:
                 return asset, Path(extended(str(path)))
         raise _content_missing(asset)
 
+    async def path_of(self, asset_id: str, owner: str) -> Path:
+        """Return the path of an asset's file. Raises AssetNotFoundError, AssetContentMissingError."""
+        asset = await self.get(asset_id, owner)
+        if asset.location is not None:
+            path = Path(asset.location.folder) / asset.location.name
+            if await asyncio.to_thread(self._is_servable, path):
+                return path
+        raise _content_missing(asset)
+
     async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
         """Return a file with this content and its media type, or None if the owner sees no such asset or file."""
         if not await assets.hash_exists(self._db, digest, owner):

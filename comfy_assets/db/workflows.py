@@ -148,8 +148,8 @@ async def copy_version(tx: Transaction, row_id: int, new: NewVersion, source: Wo
         (source.row_id, row_id),
     )
     await tx.execute(
-        f"INSERT INTO asset_uses (asset_id, kind, used_by) SELECT asset_id, '{WORKFLOW_USE}', ?1 FROM asset_uses"
-        f" WHERE used_by = ?2 AND kind = '{WORKFLOW_USE}'",
+        "INSERT INTO asset_uses (asset_id, kind, used_by, named)"
+        f" SELECT asset_id, '{WORKFLOW_USE}', ?1, named FROM asset_uses WHERE used_by = ?2 AND kind = '{WORKFLOW_USE}'",
         (new.id, source.id),
     )
 
@@ -158,11 +158,19 @@ async def link_files(tx: Transaction, version_id: str, owner: str, named: Iterab
     """Store which visible assets a version names, by (kind of folder or "", path in it, name)."""
     # The parameters of PLACES have numbers, so all others need one as well.
     await tx.execute_many(
-        f"INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by) SELECT a.id, '{WORKFLOW_USE}', ?6 FROM {PLACES}"
+        "INSERT OR IGNORE INTO asset_uses (asset_id, kind, used_by, named)"
+        f" SELECT a.id, '{WORKFLOW_USE}', ?6, ?7 FROM {PLACES}"
         f" JOIN assets a ON a.id = f.id JOIN tag_sets s ON s.id = a.tag_set_id"
         f" WHERE {tags.VISIBLE.replace('?', '?5')}",
-        [(*place(*file), owner, version_id) for file in named],
+        [(*place(*file), owner, version_id, path_of(file)) for file in named],
     )
+
+
+def path_of(file: tuple[str, str, str]) -> str:
+    """Return the path of a file that is named as in ``link_files``, as ``asset_uses.named`` has it."""
+    kind, folder, name = file
+    path = f"{folder}/{name}" if folder else name
+    return f"{path} [{kind}]" if kind else path
 
 
 async def link_references(

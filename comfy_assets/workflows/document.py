@@ -20,7 +20,7 @@ from .. import json_limits
 from ..assets.prompts.references import parse_reference
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
-from ..graph_nodes import NamedFile, is_saved_format, named_file, prompt_nodes, saved_graphs, saved_nodes
+from ..graph_nodes import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..models import ZERO_ID
 
 _COMPRESSION = 6  # zlib's default; versions are never deleted, so it pays more than the level 1 of metadata
@@ -87,14 +87,9 @@ def references_in(workflow: object) -> WorkflowReferences:
             digests.add(reference.digest)
         elif reference is not None and reference.asset_id is not None:
             asset_ids.add(reference.asset_id)
-        elif (file := named_file(text)) is not None and _is_unicode(text):
+        elif (file := named_file(text)) is not None and is_unicode(text):
             files.add(file)
     return WorkflowReferences(frozenset(files), frozenset(asset_ids), frozenset(digests))
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it has no lone surrogate: no file has one in its name, and SQLite cannot be asked for it."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _texts(workflow: object) -> Iterator[str]:

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import jsonschema
 import pytest
 from aiohttp.test_utils import TestClient
+from comfy_assets_node.comfy_assets import desktop
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
@@ -53,6 +54,12 @@ def _closed(node: Any) -> Any:
         return node
     closed = {key: _closed(value) for key, value in node.items()}
     return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
+
+
+@pytest.fixture(autouse=True)
+def _no_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests open no folders on the desktop of whoever runs them."""
+    monkeypatch.setattr(desktop, "has_desktop", lambda: False)
 
 
 DOCUMENT = Contract(openapi.document(ROUTES, HOST_OPERATIONS))

@@ -101,6 +101,11 @@ CASES: dict[str, list[Case]] = {
     ),
     "restoreAsset": each({"upload": (404, 404), "deleted": (404, 200)}, "POST", "/api/assets/{}/restore"),
     "listAssetUses": each(ASSET, "GET", "/api/assets/{}/uses"),
+    "showAssetInFolder": each(
+        {**dict.fromkeys(ASSET, (404, 403)), "missing": (404, 404), "deleted": (404, 404)},
+        "POST",
+        "/api/assets/{}/show-in-folder",
+    ),
     "listTrash": [
         Case("GET", "/api/trash?name_contains=deleted", 200, 200, told={"entries": [], "total": 0, "size": 0})
     ],
@@ -228,6 +233,13 @@ CASES: dict[str, list[Case]] = {
         "/api/workflows/{}/versions",
         body={"base_version": 1, "workflow_json": {**GRAPH, "version": 1}},
     ),
+    "listWorkflowRequirements": each(WORKFLOW, "GET", "/api/workflows/{}/requirements"),
+    "relinkWorkflow": each(
+        {"workflow": (403, 422), "published": (403, 422), "deleted_workflow": (404, 404)},
+        "POST",
+        "/api/workflows/{}/relink",
+        body={"base_version": 1, "links": [{"name": "none.png", "asset_id": UUID}]},
+    ),
     "getWorkflowVersion": each(WORKFLOW, "GET", "/api/workflows/{}/versions/1"),
     "getUserdataFilePublish": [Case("GET", "/api/userdata/workflows%2Fpublished.json/publish", 404, 200)],
     "postUserdataFilePublish": [
@@ -324,6 +336,7 @@ WITHOUT_IDS = {
     "getVhsQueryVideo",
     "listAssetFolders",
     "listAssetFacets",
+    "getNetwork",
     "listAssetDays",
     "listSavedSearches",
     "listBatches",

@@ -157,6 +157,7 @@ TAKERS = [
         "undoBatch", "POST", "/api/assets/batch/{name}/undo", 404, frozenset({"BATCH_NOT_FOUND"}),
         lambda n, a: {"json": {}},
     ),
+    Taker("showAssetInFolder", "POST", ONE + "/show-in-folder", 404, NOT_THERE),
     Taker("listAssetUses", "GET", ONE + "/uses", 404, NOT_THERE),
     Taker("restoreTrashEntry", "POST", "/api/trash/{name}/restore", 404, NOT_THERE),
     Taker("deleteTrashEntry", "DELETE", "/api/trash/{name}", 404, NOT_THERE),
@@ -197,6 +198,11 @@ TAKERS = [
     Taker("restoreWorkflow", "POST", "/api/workflows/{name}/restore", 404, NO_WORKFLOW),
     Taker("getWorkflowContent", "GET", "/api/workflows/{name}/content", 404, NO_WORKFLOW),
     Taker("listWorkflowVersions", "GET", "/api/workflows/{name}/versions", 404, NO_WORKFLOW),
+    Taker("listWorkflowRequirements", "GET", "/api/workflows/{name}/requirements", 404, NO_WORKFLOW),
+    Taker(
+        "relinkWorkflow", "POST", "/api/workflows/{name}/relink", 404, NO_WORKFLOW,
+        lambda n, a: {"json": {"base_version": 1, "links": [{"name": "x.png", "asset_id": "x"}]}},
+    ),
     Taker(
         "createWorkflowVersion", "POST", "/api/workflows/{name}/versions", 404, NO_WORKFLOW,
         lambda n, a: {"json": {"base_version": 1, "workflow_json": {}}},
@@ -257,7 +263,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "getPanelPage",
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow", "listAssetFolders",
-        "listAssetFacets", "listAssetDays",
+        "listAssetFacets", "listAssetDays", "getNetwork",
         "listTrash", "emptyTrash", "batchAssets", "listBatches",
     }  # fmt: skip
     others |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}

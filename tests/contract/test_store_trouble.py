@@ -18,7 +18,7 @@ from comfy_assets_node.routes import ROUTES
 from support.files import picture
 
 NONE = "00000000-0000-4000-8000-000000000099"
-WORKFLOW = {"nodes": [{"id": 1, "type": "X"}]}
+WORKFLOW = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["gone.png"]}]}
 SOON_S = 2.0  # for what is promised within a second: the machine may be busy
 NEEDS_NO_STORE = {
     *("cancelAssetSeed", "pauseAssetSeed", "resumeAssetSeed", "freeMemory", "submitFeedback"),
@@ -27,7 +27,7 @@ NEEDS_NO_STORE = {
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets"}  # which meets the trouble later, as a task
 ENDS_WORK = {"cancelTask"}
-READS = {"checkAssetByHash", "postAssetsFromWorkflow"}
+READS = {"checkAssetByHash", "postAssetsFromWorkflow", "showAssetInFolder"}
 ASKS_OTHERS = {"createAssetDownload"}  # which is tried with servers of its own, in the tests of downloads
 
 
@@ -153,6 +153,11 @@ WRITES: dict[str, Case] = {
     "forkWorkflow": ("POST", "/api/workflows/{workflow}/fork", {"json": {"source_version": 1}}),
     "createWorkflowVersion": (
         "POST", "/api/workflows/{workflow}/versions", {"json": {"base_version": 1, "workflow_json": {"nodes": []}}},
+    ),
+    "relinkWorkflow": (
+        "POST",
+        "/api/workflows/{workflow}/relink",
+        {"json": {"base_version": 1, "links": [{"name": "gone.png", "asset_id": "{asset}"}]}},
     ),
     "postUserdataFilePublish": ("POST", "/api/userdata/workflows%2Fone.json/publish", {"json": {"asset_ids": []}}),
     "deleteUserdataFilePublish": ("DELETE", "/api/userdata/workflows%2Fone.json/publish", {}),

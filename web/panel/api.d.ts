@@ -373,9 +373,48 @@ export interface WorkflowContent extends WorkflowVersion {
   dependency_asset_ids?: string[];
 }
 
+/** An asset that may be a file which a workflow names otherwise. */
+export interface RequirementMatch {
+  asset: Asset;
+  match: "hash" | "name";
+  /** The name that the nodes would load it by; omitted if it is in no folder of theirs. */
+  value?: string;
+}
+
+/** A file that a workflow names. */
+export interface Requirement {
+  name: string;
+  kind: "model" | "input";
+  status: "present" | "elsewhere" | "missing";
+  node_types: string[];
+  matches: RequirementMatch[];
+  /** Addresses of the web. */
+  links: string[];
+  hashes: string[];
+  stated_category?: string;
+  category?: string;
+  asset?: Asset;
+  size?: number;
+}
+
+export interface Requirements {
+  version: number;
+  requirements: Requirement[];
+}
+
 export interface Publication {
   /** Empty if the workflow is not published. */
   share_id: string;
+}
+
+/** The place of the server in its network. */
+export interface NetworkPlace {
+  /** By which other machines reach it. */
+  addresses: string[];
+  /** 0 if it is not known. */
+  port: number;
+  open_to_network: boolean;
+  can_open_folders: boolean;
 }
 
 export interface SeedStatus {
@@ -436,6 +475,8 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends "POST /prompt" ? { prompt_id: string }
   : Route extends "GET /workflows" ? WorkflowList
   : Route extends `GET /workflows/${string}/content` ? WorkflowContent
+  : Route extends `GET /workflows/${string}/requirements` ? Requirements
+  : Route extends `POST /workflows/${string}/relink` ? WorkflowVersion
   : Route extends `GET /workflows/${string}/versions/${string}` ? WorkflowContent
   : Route extends `GET /workflows/${string}/versions` ? { data: WorkflowVersion[] }
   : Route extends `POST /workflows/${string}/versions` ? WorkflowVersion
@@ -443,6 +484,8 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `${"GET" | "POST" | "PATCH"} /workflows${string}` ? Workflow
   : Route extends `${"GET" | "POST"} /userdata/${string}/publish` ? Publication
   : Route extends "GET /models" ? string[]
+  : Route extends "GET /network" ? NetworkPlace
+  : Route extends `POST /assets/${string}/show-in-folder` ? null
   : Route extends "GET /features" ? { open_to_network?: boolean }
   : Route extends `GET /object_info/${string}` ? Record<string, NodeDefinition>
   : Route extends "GET /i18n" ? I18n

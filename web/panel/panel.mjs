@@ -5,6 +5,7 @@
 import { h, setChildren } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
 import { icon } from "./shared/icons.mjs";
+import { Network } from "./shared/network.mjs";
 import { Notifications } from "./shared/notifications.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs";
 import { preferences } from "./shared/preferences.mjs";
@@ -115,6 +116,7 @@ class Panel {
       language,
       notifications: new Notifications(t),
       preferences,
+      network: new Network(client),
       openAsset: (id, back) => tabs.show("library").openById(id, back),
       openJob: (id) => tabs.show("jobs").openById(id),
       openWorkflow: (id) => tabs.show("workflows").openById(id),

@@ -2,6 +2,7 @@
 
 import type { PageGraph, Prompt, ServerMessages } from "./api.d.ts";
 import type { Client } from "./shared/client.mjs";
+import type { Network } from "./shared/network.mjs";
 import type { Notifications } from "./shared/notifications.mjs";
 import type { preferences } from "./shared/preferences.mjs";
 
@@ -75,6 +76,7 @@ export interface PanelContext {
   language: string;
   notifications: Notifications;
   preferences: typeof preferences;
+  network: Network;
   /** Show an asset in the library tab; `back` is called when its detail is closed. */
   openAsset(id: string, back?: () => void): void;
   /** Show a job in the jobs tab. */

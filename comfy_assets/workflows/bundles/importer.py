@@ -25,6 +25,7 @@ from ...assets.roots import Roots, current_roots
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets
 from ...db.connection import Database
+from ...db.workflow_models import ExpectedContent, expect_contents
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
 from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
@@ -113,6 +114,7 @@ class BundleImporter:
             await self._install(bundle, plan, roots, owner)
         # Saved last, so that the workflow is linked to the assets that have just been installed.
         workflow, is_new = await self._save(bundle, owner)
+        await self._note_contents(workflow, bundle)
         for collection in bundle.manifest.collections:
             digests = [bytes.fromhex(text.removeprefix("blake3:")) for text in collection.hashes]
             await add_contents(self._db, collection.name, collection.description, digests, owner)
@@ -245,6 +247,16 @@ class BundleImporter:
             return workflow, False
         details = WorkflowDetails(name, described.description, described.default_view)
         return await self._service.create(details, bundle.text, owner), True
+
+    async def _note_contents(self, workflow: Workflow, bundle: Bundle) -> None:
+        """Store the hashes of the workflow's files, by which files with other names are found."""
+        stated = [
+            ExpectedContent(asset.path, asset.category or "", asset.digest, asset.size)
+            for asset in bundle.manifest.assets
+            if asset.kind in ("models", "input")
+        ]
+        async with self._db.transaction() as tx:
+            await expect_contents(tx, workflow.row_id, stated)
 
 
 class _PartialFiles:

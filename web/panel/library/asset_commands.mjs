@@ -7,7 +7,7 @@
 
 import { copyText } from "../shared/clipboard.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
-import { hasGraph, isFavourite, mediaKind, modelCategories } from "./asset.mjs";
+import { hasGraph, isFavourite, isMissing, mediaKind, modelCategories } from "./asset.mjs";
 import { startDrag } from "./drag.mjs";
 import { isLora, triggerText } from "./loader_nodes.mjs";
 import { NodeActions } from "./node_actions.mjs";
@@ -162,7 +162,28 @@ export class AssetCommands {
       const run = () => copyText(this.#context, path, t("asset.pathCopied"));
       items.push({ icon: "copy", label: t("asset.copyPath"), run });
     }
-    return items;
+    return [...items, ...this.openFolder(asset)];
+  }
+
+  /**
+   * Return the command that shows the file on the desktop; none unless this browser runs on the server's machine.
+   *
+   * @param {Asset} asset
+   * @returns {MenuItem[]}
+   */
+  openFolder(asset) {
+    if (!this.#context.network.place?.can_open_folders || asset.file_path === undefined || isMissing(asset)) return [];
+    return [{ icon: "folder", label: this.#context.t("asset.openFolder"), run: () => this.#showInFolder(asset) }];
+  }
+
+  /** @param {Asset} asset */
+  async #showInFolder(asset) {
+    const { t, client, notifications } = this.#context;
+    try {
+      await client.post(`/assets/${asset.id}/show-in-folder`);
+    } catch (error) {
+      notifications.error(t("asset.openFolderFailed"), error);
+    }
   }
 
   /** @param {Asset} asset */

@@ -9,6 +9,7 @@ import { button, iconButton } from "../shared/buttons.mjs";
 import { copyText } from "../shared/clipboard.mjs";
 import * as format from "../shared/format.mjs";
 import { dimensions, MODEL_FACTS } from "./asset.mjs";
+import { factLabel, factValue } from "./facts.mjs";
 
 /** Metadata that has a section or a row of its own. */
 const SHOWN_ELSEWHERE = new Set([
@@ -42,7 +43,7 @@ export function properties(context, asset) {
     [t("property.size"), format.bytes(asset.size, language)],
     [t("property.type"), asset.mime_type],
     [t("property.created"), format.time(asset.created_at, language)],
-    ...scalars(asset.metadata ?? {}),
+    ...scalars(context, asset.metadata ?? {}),
   ];
   const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return h(
@@ -60,15 +61,16 @@ export function properties(context, asset) {
 }
 
 /**
- * Return names and values of metadata that fit into a row.
+ * Return labels and values of metadata that fit into a row.
  *
+ * @param {PanelContext} context
  * @param {AssetMetadata} metadata
- * @returns {[name: string, value: unknown][]}
+ * @returns {[label: string, value: unknown][]}
  */
-function scalars(metadata) {
+function scalars(context, metadata) {
   return Object.entries(metadata)
     .filter(([name, value]) => !SHOWN_ELSEWHERE.has(name) && (typeof value !== "object" || Array.isArray(value)))
-    .map(([name, value]) => [name.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : value]);
+    .map(([name, value]) => [factLabel(context, name), factValue(context, name, value)]);
 }
 
 /**

@@ -4,10 +4,11 @@
 /** @import { PanelContext } from "../types.d.ts" */
 
 import { h, setChildren } from "../shared/dom.mjs";
-import { button } from "../shared/buttons.mjs";
+import { button, select } from "../shared/buttons.mjs";
 import { RequestError } from "../shared/client.mjs";
 import { copyText } from "../shared/clipboard.mjs";
 import { icon } from "../shared/icons.mjs";
+import { addressesForOthers, isLocalName } from "../shared/network.mjs";
 import { isMissing, mediaKind } from "../library/asset.mjs";
 
 const FETCH_BATCH = 20; // requests at a time
@@ -38,7 +39,7 @@ export class PublishSection {
    * @param {string[]} assetIds
    */
   async show(assetIds) {
-    const publication = await this.#fetchPublication();
+    const [publication] = await Promise.all([this.#fetchPublication(), this.#context.network.ready]);
     if (publication === undefined) return;
     const assets = await this.#fetchAssets(assetIds);
     for (const asset of assets) if (!isMissing(asset)) this.#chosen.add(asset.id);
@@ -119,16 +120,23 @@ export class PublishSection {
    */
   #link(shareId, assets) {
     const { t } = this.#context;
-    // The address by which this browser reaches the server: others may reach it by that, too.
-    const url = new URL(`?share=${encodeURIComponent(shareId)}`, location.href);
-    const copy = () => copyText(this.#context, url.href, t("publish.copied"));
+    // Beside this page, which may be the panel's own: ComfyUI's page opens the link.
+    const { href, hostname } = new URL(`./?share=${encodeURIComponent(shareId)}`, location.href);
+    const others = addressesForOthers(href, this.#context.network.place);
+    const code = h("code", {}, others[0] ?? href);
+    const copy = () => copyText(this.#context, code.textContent ?? href, t("publish.copied"));
     const unpublish = button("stop", t("publish.unpublish"), () => this.#unpublish(assets), { kind: "ca-danger" });
+    const choices = [...others, href].map((address) => /** @type {const} */ ([address, new URL(address).host]));
     return h(
-      "p",
+      "div",
       { class: "ca-share-link" },
-      h("code", {}, url.href),
+      code,
+      others.length > 0 &&
+        select(t("publish.addresses"), choices, others[0], (address) => (code.textContent = address)),
       button("copy", t("publish.copy"), copy),
       unpublish,
+      isLocalName(hostname) &&
+        h("p", { class: "ca-muted" }, t(others.length > 0 ? "publish.here" : "publish.onlyHere")),
     );
   }
 

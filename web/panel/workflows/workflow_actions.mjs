@@ -58,6 +58,27 @@ export class WorkflowActions {
   }
 
   /**
+   * Save a version that names files as the library has them, and offer to undo it.
+   *
+   * @param {Workflow} workflow
+   * @param {{ name: string, category?: string, asset_id: string }[]} links
+   * @param {() => unknown} onUndo called after the version before was restored
+   */
+  relink(workflow, links, onUndo) {
+    return this.#try("requirements.relinkFailed", async ({ client, notifications, t }) => {
+      const { id, latest_version: before } = workflow;
+      const saved = await client.post(`/workflows/${id}/relink`, { base_version: before, links });
+      const action = async () => {
+        await this.restore({ ...workflow, latest_version: saved.version }, before);
+        onUndo();
+      };
+      const text = t("requirements.relinked", { number: saved.version, count: links.length });
+      notifications.show(text, { label: t("asset.undo"), action });
+      return saved;
+    });
+  }
+
+  /**
    * Create a new workflow from a version.
    *
    * @param {Workflow} workflow

@@ -1,6 +1,7 @@
 /** One workflow in detail: its versions, their differences, and publishing. */
 
 /** @import { Graph, Workflow, WorkflowContent, WorkflowVersion } from "../api.d.ts" */
+/** @import { Child } from "../shared/dom.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { WorkflowActions } from "./workflow_actions.mjs" */
 
@@ -14,6 +15,7 @@ import { errorPlaceholder, loadingPlaceholder } from "../shared/placeholders.mjs
 import { diffView } from "./diff_view.mjs";
 import { isPageGraph, typesWithUnnamedWidgets, widgetsOf } from "./graph_diff.mjs";
 import { PublishSection } from "./publish_section.mjs";
+import { RequirementsSection } from "./requirements_section.mjs";
 import { folderOf } from "./workflow_folders.mjs";
 
 const MAX_VERSIONS = 100;
@@ -50,11 +52,14 @@ export class WorkflowDetail {
    * @param {Workflow} workflow
    * @param {WorkflowVersion[]} versions newest first
    * @param {WorkflowContent} content of the latest version
+   * @returns {Child[]}
    */
   #content(workflow, versions, content) {
     const { t, page } = this.#context;
     const publishSection = new PublishSection(this.#context, workflow);
     publishSection.show(content.dependency_asset_ids ?? []);
+    const requirements = new RequirementsSection(this.#context, this.#actions, workflow, () => this.drawer.refresh());
+    requirements.show();
     const { workflow_json: graph } = content;
     const count = isPageGraph(graph) ? graph.nodes.length : Object.keys(graph).length;
     const open = () => this.#actions.open(workflow, graph);
@@ -71,6 +76,7 @@ export class WorkflowDetail {
         this.#deleteButton(workflow),
       ),
       publishSection.linkElement,
+      requirements.element,
       h(
         "section",
         { class: "ca-section" },
