@@ -97,6 +97,10 @@ class ListDays(FolderQuery, frozen=True, kw_only=True):
     sort: Annotated[
         Literal["created_at", "updated_at"], doc("Whether days are those of the creation or of the last change.")
     ] = "created_at"
+    stack: Annotated[
+        Literal["job"] | None,
+        doc("`job` counts the assets of a job as one, on the day of the first, as listAssets does."),
+    ] = None
     order: SortDirection = "desc"
     limit: Annotated[int, msgspec.Meta(ge=1, le=5000), doc("Maximum number of days on a page.")] = 1000
     after: After | None = None
@@ -129,7 +133,7 @@ async def list_days(call: RequestContext[ListDays]) -> ListDaysResponse:
     request = DayRequest(
         query.sort, query.order, query.utc_offset * 60_000, query.limit, int(after.value) if after is not None else None
     )
-    wanted = asset_filter(query, call.user)
+    wanted = msgspec.structs.replace(asset_filter(query, call.user), is_stacked=query.stack is not None)
     await call.services.outputs_recorded()
     days, total, has_more = await call.services.assets.days(wanted, request)
     cursor = encode_cursor(CursorKey(days[-1].day, 0), _day_sort(query), query.order) if has_more else None

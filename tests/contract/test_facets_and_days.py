@@ -226,6 +226,15 @@ async def test_stacks_of_what_passes(made: Any, api: Any, hand: Any) -> None:
     assert (found["name"], found["stack"]) == (starred[0], {"job_id": "job 1", "count": len(starred)})
 
 
+async def test_days_of_stacks(made: Any, api: Any) -> None:
+    """A timeline of a list of stacks counts what the list shows, day by day."""
+    for query in ({}, {"q": "type:image"}, {"sort": "updated_at", "order": "asc"}):
+        days = (await api.get("/api/assets/days", stack="job", **query))["days"]
+        total = (await api.get("/api/assets", stack="job", **query))["total"]
+        assert sum(day["count"] for day in days) == total < (await api.get("/api/assets", **query))["total"]
+    assert (await api.error("/api/assets/days", 400, {"stack": "folder"}))["details"]["field"] == "stack"
+
+
 async def test_a_stack_stays_in_its_place_while_a_job_goes_on(made: Any, api: Any, hand: Any) -> None:
     query = {"stack": "job", "sort": "created_at", "limit": "4"}
     first = await api.get("/api/assets", **query)

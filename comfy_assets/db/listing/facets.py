@@ -13,6 +13,7 @@ from ..connection import Database
 from .column_sql import STARS
 from .filters import ids_of, select
 from .metadata import BASE_MODEL_PAIRS
+from .stacks import stacked
 
 if TYPE_CHECKING:
     from .bitmap import Ids, IdSet
@@ -96,10 +97,16 @@ async def _base_models(db: Database, ids: IdSet) -> list[TagCount]:
 
 
 async def days(db: Database, wanted: AssetFilter, request: DayRequest) -> tuple[list[DayCount], int, bool]:
-    """Return a page of the days that have passing assets, the number of all such days, and whether a page follows."""
+    """Return a page of the days that have passing assets, the number of all such days, and whether a page follows.
+
+    In stacks the assets of a job count as one, on the day of the first.
+    """
     from . import columns
 
-    ids = (await ids_of(db, await select(db, wanted))).ids
+    selection = await select(db, wanted)
+    if wanted.is_stacked:
+        selection, _ = await stacked(db, selection)
+    ids = (await ids_of(db, selection)).ids
     times = (await columns.load(db, [request.column]))[request.column]
     return await asyncio.to_thread(_page_of_days, columns.values_of(times, ids), request)
 

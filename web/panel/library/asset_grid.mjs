@@ -8,16 +8,15 @@
 /** @import { QueryStore } from "./query.mjs" */
 /** @import { Selection } from "./selection.mjs" */
 
-import { button } from "../shared/buttons.mjs";
 import { middleOf, onMenu } from "../shared/context_menu.mjs";
 import { h } from "../shared/dom.mjs";
-import * as format from "../shared/format.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { HoverPlayer } from "./hover_player.mjs";
+import { NewItems } from "./new_items.mjs";
 import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
 
 const CAPTION_PX = 40; // name and summary below a thumbnail
@@ -46,7 +45,6 @@ export class AssetGrid extends EventTarget {
   #selection;
   #culling;
   #callbacks;
-  #newCount = 0; // of assets that came above the view
 
   /**
    * @param {PanelContext} context
@@ -77,9 +75,8 @@ export class AssetGrid extends EventTarget {
       onVisibleRange: (first, last) => this.list.show(first, last),
     });
     this.placeholder = h("div", { class: "ca-grid-placeholder" });
-    this.newItems = button("back", "", () => this.#showNew(), { kind: "ca-new-items" });
-    this.newItems.hidden = true;
-    this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder, this.newItems);
+    this.newItems = new NewItems(context, () => this.#showNew());
+    this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder, this.newItems.element);
     new HoverPlayer(context, this.grid.element, (target) => this.list.at(this.grid.indexOf(target)));
     this.#listen();
     selection.addEventListener("change", () => this.grid.refresh());
@@ -89,7 +86,7 @@ export class AssetGrid extends EventTarget {
   reset() {
     this.list.reset();
     this.grid.scrollToTop();
-    this.#countNew(0);
+    this.newItems.count = 0;
   }
 
   /** Load the list again where it is, after a change of assets. */
@@ -152,21 +149,13 @@ export class AssetGrid extends EventTarget {
   #onMove(by, moved) {
     const { isScrolled } = this.grid;
     this.grid.moveItems(by, moved(this.grid.active), this.list.total ?? 0);
-    if (isScrolled && NEWEST_FIRST.has(this.#store.state.sort)) this.#countNew(Math.max(this.#newCount + by, 0));
-  }
-
-  /** @param {number} count */
-  #countNew(count) {
-    const { t, language } = this.#context;
-    this.#newCount = count;
-    this.newItems.hidden = count === 0;
-    const text = t("library.newItems", { count, number: format.number(count, language) });
-    this.newItems.lastChild?.replaceWith(text);
+    if (!isScrolled || !NEWEST_FIRST.has(this.#store.state.sort)) return;
+    this.newItems.count = Math.max(this.newItems.count + by, 0);
   }
 
   #showNew() {
     this.grid.scrollToTop();
-    this.#countNew(0);
+    this.newItems.count = 0;
     this.focus();
   }
 
@@ -186,7 +175,7 @@ export class AssetGrid extends EventTarget {
   #listen() {
     const { element } = this.grid;
     element.addEventListener("scroll", () => {
-      if (this.#newCount > 0 && !this.grid.isScrolled) this.#countNew(0);
+      if (this.newItems.count > 0 && !this.grid.isScrolled) this.newItems.count = 0;
     }, { passive: true });
     element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));

@@ -19,6 +19,7 @@ import { NO_FILTERS } from "./query.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { createQueryStore } from "./stored_query.mjs";
+import { Timeline } from "./timeline.mjs";
 import { Uploads } from "./uploads.mjs";
 
 const REFRESH_DELAY_MS = 400; // a scan reports many changes in a row
@@ -66,6 +67,7 @@ export class LibraryTab {
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => this.commands.drag(event, asset),
     });
+    new Timeline(context, this.#store, this.grid);
     this.uploads = new Uploads(context, () => this.#refresh());
     this.controls = new ListControls(context, this.#store, { upload: () => this.uploads.choose() });
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });

@@ -42,6 +42,7 @@ export const NEWEST_FIRST = new Set(["newest", "changed"]);
  */
 
 const MAX_ENCODED = 6000; // characters of a search in a URL
+const MAX_DAYS = 5000; // the most that a page has: more than 13 years
 const DAY_PARAMS = ["created_from", "created_to", "updated_from", "updated_to"];
 
 /** @type {Query} */
@@ -92,7 +93,20 @@ function listParams(query) {
   const [sort, order] = SORTS[effectiveSort(query)];
   params.set("sort", sort);
   params.set("order", order);
-  if (query.isStacked) params.set("stack", "job");
+  if (isStacked(query)) params.set("stack", "job");
+  return params;
+}
+
+/**
+ * Return the parameters of the days of the list, or null if it is not in their order.
+ *
+ * @param {Query} query
+ */
+export function daysParams(query) {
+  const params = listParams(query);
+  if (!["created_at", "updated_at"].includes(params.get("sort") ?? "")) return null;
+  params.set("utc_offset", String(utcOffset()));
+  params.set("limit", String(MAX_DAYS));
   return params;
 }
 
@@ -160,28 +174,6 @@ export function queryOfSaved({ q, include_tags: tagged, sort, order, stack, miss
 }
 
 /**
- * Return the query that was stored in this browser, as far as this version of the panel understands it.
- *
- * @param {Record<string, unknown>} stored
- * @returns {Query}
- */
-export function restoredQuery({ text, kind, tags, filters, sort, view, isStacked }) {
-  const isList = (/** @type {unknown} */ value) =>
-    Array.isArray(value) && value.every((each) => typeof each === "string");
-  const isFilters = typeof filters === "object" && filters !== null && !Array.isArray(filters) &&
-    Object.values(filters).every((value) => typeof value === "string" || isList(value));
-  return {
-    text: typeof text === "string" ? text : DEFAULT_QUERY.text,
-    kind: KINDS.find((each) => each === kind) ?? DEFAULT_QUERY.kind,
-    tags: isList(tags) ? /** @type {string[]} */ (tags) : DEFAULT_QUERY.tags,
-    filters: isFilters ? /** @type {Filters} */ (filters) : DEFAULT_QUERY.filters,
-    sort: typeof sort === "string" && sort in SORTS ? /** @type {Query["sort"]} */ (sort) : DEFAULT_QUERY.sort,
-    view: view === "list" ? "list" : "grid",
-    isStacked: isStacked === true,
-  };
-}
-
-/**
  * @param {string} sort
  * @param {string} order
  */
@@ -229,6 +221,15 @@ export function daysAgo(count) {
   day.setDate(day.getDate() - count);
   const parts = [day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, "0"));
   return [String(day.getFullYear()).padStart(4, "0"), ...parts].join("-");
+}
+
+/**
+ * Return whether the list shows stacks: the pictures of one job are shown by themselves.
+ *
+ * @param {Query} query
+ */
+export function isStacked({ isStacked: isOn, filters }) {
+  return isOn && !("job_id" in filters);
 }
 
 /**

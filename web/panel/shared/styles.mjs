@@ -8,6 +8,7 @@ const SHEETS = [
   "shared/menu.css",
   "library/library.css",
   "library/filters.css",
+  "library/timeline.css",
   "library/details.css",
   "viewer/viewer.css",
   "viewer/compare.css",

@@ -139,15 +139,16 @@ export class VirtualGrid {
    * Make a cell the active one and scroll it into view.
    *
    * @param {number} index
+   * @param {boolean} [isAtTop] scroll its row to the top of the view
    */
-  activate(index) {
+  activate(index, isAtTop = false) {
     const { count, rowHeight, height } = this.#geometry;
     if (count === 0) return;
     this.#active = Math.min(Math.max(index, 0), count - 1);
     const row = this.#geometry.rowOf(this.#active);
     const top = row * rowHeight;
     const offset = this.#offset();
-    if (top < offset) this.#scrollToRow(row);
+    if (isAtTop || top < offset) this.#scrollToRow(row);
     else if (top + rowHeight > offset + height) this.#scrollTo(top + rowHeight - height);
     this.#draw(true);
   }
