@@ -39,7 +39,7 @@ export function comfyPage(app, api) {
 
     toast: (severity, summary, detail) => manager().toast.add({ severity, summary, detail, life: TOAST_MS }),
     setting: (id) => manager().setting.get(id),
-    locale: () => String(manager().setting.get("Comfy.Locale") ?? "en"),
+    languages: () => [String(manager().setting.get("Comfy.Locale") ?? "en")],
 
     openWorkflow: (graph, name) => app.loadGraphData(graph, true, true, name),
     openSavedWorkflow: (path) => openFile(app, path),

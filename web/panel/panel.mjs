@@ -107,7 +107,7 @@ class Panel {
    * @param {Client} client
    * @param {Translations} translations
    */
-  #build(client, { t, language }) {
+  #build(client, { t, language, direction }) {
     /** @type {PanelContext} */
     const context = {
       page: this.#page,
@@ -133,6 +133,7 @@ class Panel {
     this.#tabs = tabs;
     this.#status = status;
     this.root.lang = language;
+    this.root.dir = direction;
     setChildren(this.root, header, warning.element, tabs.body, context.notifications.element, status.element);
     tabs.showLast();
     status.refresh();

@@ -61,7 +61,7 @@ const page = {
   },
   toast() {},
   setting: () => undefined,
-  locale: () => navigator.language.split("-")[0],
+  languages: () => navigator.languages,
   openWorkflow: download,
   openSavedWorkflow: () => Promise.resolve(false), // there is no canvas
   openPrompt: download,

@@ -46,8 +46,8 @@ export interface HostPage {
   toast(severity: string, summary: string, detail: string): void;
   /** The value of one of the page's settings, undefined if it has none. */
   setting(id: string): unknown;
-  /** The language of the page, such as "en". */
-  locale(): string;
+  /** The languages of the page as BCP 47 tags, best first. */
+  languages(): readonly string[];
   /** Open a graph in the form that the page saves, as a new workflow. */
   openWorkflow(graph: PageGraph, name: string): unknown;
   /** Open a file of the user's workflows by its path. Returns false if the page cannot do that. */

@@ -61,7 +61,7 @@ export function summary(job, { t, language }) {
   const duration = executionTime(job);
   if (duration !== null) parts.push(format.duration(duration));
   parts.push(format.time(job.create_time, language)); // last, as a narrow panel cuts the end
-  return parts.join(" · ");
+  return format.line(parts, language);
 }
 
 /**

@@ -161,7 +161,7 @@ function summaryText(asset, language) {
   const parts = modelCategories(asset).length > 0
     ? [stars, baseModel(asset), size]
     : [stars, dimensions(asset), size, format.day(asset.created_at, language)];
-  return parts.filter(Boolean).join(" · ");
+  return format.line(parts, language);
 }
 
 /** @param {Asset} asset */

@@ -3,7 +3,7 @@
 /** @import { IconName } from "./icons.mjs" */
 /** @import { ScreenPoint } from "../types.d.ts" */
 
-import { h } from "./dom.mjs";
+import { h, panelLanguage } from "./dom.mjs";
 import { icon } from "./icons.mjs";
 
 const LONG_PRESS_MS = 500;
@@ -26,7 +26,8 @@ export function showMenu(label, groups, at) {
   const shown = groups.filter((group) => group.length > 0);
   if (shown.length === 0) return;
   const focused = document.activeElement;
-  const menu = h("div", { class: "ca-root ca-menu", role: "menu", "aria-label": label, tabindex: "-1" });
+  const attributes = { class: "ca-root ca-menu", "aria-label": label, role: "menu", tabindex: "-1" };
+  const menu = h("div", { ...attributes, ...panelLanguage() });
   const listeners = new AbortController();
   const closeThis = () => {
     listeners.abort();

@@ -3,7 +3,7 @@
 /** @import { Child } from "./dom.mjs" */
 /** @import { Notifications } from "./notifications.mjs" */
 
-import { h } from "./dom.mjs";
+import { h, panelLanguage } from "./dom.mjs";
 
 /** Events that the page handles wherever they come from: its canvas would take the keys and the clipboard. */
 const KEPT = ["keydown", "copy", "cut", "paste"];
@@ -16,8 +16,8 @@ const KEPT = ["keydown", "copy", "cut", "paste"];
  * @param {...(Child | Child[])} children
  */
 export function createDialog(kind, label, ...children) {
-  const lang = document.querySelector(".ca-root")?.getAttribute("lang");
-  const dialog = h("dialog", { class: `ca-root ca-dialog ${kind}`, "aria-label": label, lang }, ...children);
+  const attributes = { class: `ca-root ca-dialog ${kind}`, "aria-label": label, ...panelLanguage() };
+  const dialog = h("dialog", attributes, ...children);
   for (const type of KEPT) dialog.addEventListener(type, (event) => event.stopPropagation());
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog); // within the panel, the page's sidebar could cut it off

@@ -66,6 +66,12 @@ function isShown(child) {
   return child !== null && child !== undefined && child !== false;
 }
 
+/** Return the language and direction of the panel as attributes, for its elements elsewhere in the page. */
+export function panelLanguage() {
+  const root = document.querySelector(".ca-root");
+  return { lang: root?.getAttribute("lang"), dir: root?.getAttribute("dir") };
+}
+
 let counter = 0;
 
 /**

@@ -1,5 +1,46 @@
 /** Sizes, times and numbers for people. */
 
+const RIGHT_TO_LEFT = ["ar", "fa", "he"];
+
+/**
+ * Return whether a language is written from right to left.
+ *
+ * @param {string} language
+ */
+export function isRightToLeft(language) {
+  return RIGHT_TO_LEFT.includes(language);
+}
+
+/**
+ * Keep a text together among texts of the other direction, by the invisible isolates of UAX 9: otherwise "2 min 05 s"
+ * in an Arabic line begins with "min".
+ *
+ * @param {string} text
+ * @param {string} language
+ */
+export function isolated(text, language) {
+  return isRightToLeft(language) ? `\u2068${text}\u2069` : text;
+}
+
+/**
+ * Remove what `isolated` adds, from a text that becomes a name.
+ *
+ * @param {string} text
+ */
+export function withoutIsolates(text) {
+  return text.replace(/[\u2068\u2069]/g, "");
+}
+
+/**
+ * Join facts to one line: `64 × 64 · 8 kB`. Empty ones are left out.
+ *
+ * @param {(string | null | false | undefined)[]} facts
+ * @param {string} language
+ */
+export function line(facts, language) {
+  return facts.flatMap((fact) => fact ? [isolated(fact, language)] : []).join(" · ");
+}
+
 /**
  * Formatters by kind, language and options: creating one takes longer than using it a hundred times.
  * @type {Map<string, Intl.NumberFormat | Intl.DateTimeFormat>}

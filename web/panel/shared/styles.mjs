@@ -5,6 +5,7 @@ import { h } from "./dom.mjs";
 // In cascade order: the tabs' rules override the shared ones.
 const SHEETS = [
   "shared/shared.css",
+  "shared/right_to_left.css",
   "shared/menu.css",
   "library/library.css",
   "library/filters.css",

@@ -95,8 +95,9 @@ export class Tabs {
   #onKeyDown(event) {
     const tabs = [...this.#tabs.values()];
     const index = tabs.findIndex((tab) => tab.name === this.#current);
+    const right = getComputedStyle(this.bar).direction === "rtl" ? -1 : 1;
     /** @type {Record<string, number>} */
-    const targets = { ArrowLeft: index - 1, ArrowRight: index + 1, Home: 0, End: tabs.length - 1 };
+    const targets = { ArrowLeft: index - right, ArrowRight: index + right, Home: 0, End: tabs.length - 1 };
     if (!(event.key in targets)) return;
     const tab = tabs[(targets[event.key] + tabs.length) % tabs.length];
     this.show(tab.name);

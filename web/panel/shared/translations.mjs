@@ -5,16 +5,18 @@
 /** @import { Client } from "./client.mjs" */
 
 import { LANGUAGE } from "../settings.mjs";
+import { isolated, isRightToLeft } from "./format.mjs";
 
 const NAMESPACE = "comfyAssets";
 const TIMEOUT_MS = 4000; // the panel is not shown before
+const ENGLISH_PLURALS = new Intl.PluralRules("en");
 
 export class Translations {
   /** @type {Texts | undefined} */
   #texts = {};
   /** @type {Texts | undefined} */
   #english = {};
-  #plurals = new Intl.PluralRules("en");
+  #plurals = ENGLISH_PLURALS;
 
   language = "en";
 
@@ -28,26 +30,67 @@ export class Translations {
     const all = (await client.get("/i18n", { timeout: TIMEOUT_MS })) ?? {};
     this.#english = namespace(all.en);
     const setting = page.setting(LANGUAGE) ?? "page";
-    const language = setting === "page" ? page.locale() : String(setting);
-    const texts = namespace(all[language]);
-    this.language = texts ? language : "en";
-    this.#texts = texts ?? this.#english;
+    const wanted = setting === "page" ? page.languages() : [String(setting)];
+    this.language = closestLanguage(wanted, Object.keys(all).filter((language) => namespace(all[language])));
+    this.#texts = namespace(all[this.language]);
     this.#plurals = new Intl.PluralRules(this.language);
+  }
+
+  /** The direction of the writing, which the panel sets itself: ComfyUI's page has one for all languages. */
+  get direction() {
+    return isRightToLeft(this.language) ? "rtl" : "ltr";
   }
 
   /** @type {Translate} */
   t = (key, values = {}) => {
-    const found = find(this.#texts, key) ?? find(this.#english, key) ?? readable(key);
-    const text = typeof found === "string" ? found : this.#pluralForm(found, Number(values.count));
-    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+    const own = find(this.#texts, key);
+    const found = own ?? find(this.#english, key) ?? readable(key);
+    const plurals = own === undefined ? ENGLISH_PLURALS : this.#plurals;
+    const text = typeof found === "string" ? found : pluralForm(found, plurals, Number(values.count));
+    const valueOf = (/** @type {string} */ name) => isolated(String(values[name]), this.language);
+    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? valueOf(name) : whole));
   };
+}
 
-  /**
-   * @param {Texts} forms
-   * @param {number} count
-   */
-  #pluralForm(forms, count) {
-    return String(forms[this.#plurals.select(count)] ?? forms.other);
+/**
+ * Select the form for exactly this number, such as "1", before that of its category: in some languages the category
+ * "one" has more numbers, such as 0 or 21, and in others one asset has no form of its own.
+ *
+ * @param {Texts} forms
+ * @param {Intl.PluralRules} plurals
+ * @param {number} count
+ */
+function pluralForm(forms, plurals, count) {
+  return String(forms[String(count)] ?? forms[plurals.select(count)] ?? forms.other);
+}
+
+/**
+ * Return the language that comes closest to those wanted: the same one, or one of the same script: "pt-BR" for "pt",
+ * "zh-TW" for "zh-HK". English if there is none.
+ *
+ * @param {readonly string[]} wanted BCP 47 tags, best first
+ * @param {string[]} available
+ */
+export function closestLanguage(wanted, available) {
+  for (const tag of wanted) {
+    const same = available.find((language) => language.toLowerCase() === tag.toLowerCase());
+    const close = same ?? available.find((language) => written(language) === written(tag));
+    if (close !== undefined) return close;
+  }
+  return "en";
+}
+
+/**
+ * Return a language with its script: "zh-Hant" for "zh-TW".
+ *
+ * @param {string} tag
+ */
+function written(tag) {
+  try {
+    const { language, script } = new Intl.Locale(tag).maximize();
+    return `${language}-${script}`;
+  } catch {
+    return tag; // not a tag: the browser throws a RangeError
   }
 }
 

@@ -47,7 +47,7 @@ export function statusText(status, { t, language }) {
   const left = timeLeft(status);
   if (!isListing) parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
   if (left !== null) parts.push(t("status.left", { time: format.duration(left) }));
-  return parts.join(" · ");
+  return format.line(parts, language);
 }
 
 /**

@@ -3,6 +3,7 @@
 /** @import { Graph, Workflow, WorkflowVersion } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 
+import { withoutIsolates } from "../shared/format.mjs";
 import { isPageGraph } from "./graph_diff.mjs";
 
 /** Query of requests for lists and new workflows, which another application on the server may serve as well. */
@@ -86,7 +87,7 @@ export class WorkflowActions {
    */
   fork(workflow, number) {
     return this.#try("workflow.forkFailed", async ({ client, notifications, t }) => {
-      const name = t("workflow.forkName", { name: this.#nameOf(workflow) });
+      const name = withoutIsolates(t("workflow.forkName", { name: this.#nameOf(workflow) }));
       const fork = await client.post(`/workflows/${workflow.id}/fork`, { source_version: number, name });
       notifications.show(t("workflow.forked", { name: this.#nameOf(fork) }));
       return fork;
@@ -115,7 +116,7 @@ export class WorkflowActions {
    */
   openVersion(workflow, number) {
     const { t } = this.#context;
-    const name = t("workflow.versionName", { name: this.#nameOf(workflow), number });
+    const name = withoutIsolates(t("workflow.versionName", { name: this.#nameOf(workflow), number }));
     return this.#try("workflow.openFailed", () => this.#openCopy(workflow, number, name));
   }
 

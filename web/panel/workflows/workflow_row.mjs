@@ -60,6 +60,5 @@ export function fillRow(row, workflow, context) {
 function summaryOf(workflow, { t, language }) {
   if (workflow.deleted_at) return t("workflow.deletedAt", { time: format.time(workflow.deleted_at, language) });
   const time = format.time(workflow.updated_at, language);
-  return [folderOf(workflow), t("workflow.summary", { number: workflow.latest_version, time })].filter(Boolean)
-    .join(" · ");
+  return format.line([folderOf(workflow), t("workflow.summary", { number: workflow.latest_version, time })], language);
 }

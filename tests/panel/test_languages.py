@@ -1,0 +1,113 @@
+"""The panel in the language of ComfyUI's page, and on its own page in that of the browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.panel_locales import FORMS, LANGUAGES, USUAL_FORMS, document
+
+pytestmark = pytest.mark.slow
+TIMEOUT_MS = 60_000
+MODULE = "extensions/comfy-assets/panel/shared/translations.mjs"
+WANTED = {
+    ("de",): "de",
+    ("DE-at",): "de",
+    ("pt",): "pt-BR",
+    ("pt-PT", "es"): "pt-BR",
+    ("zh-CN",): "zh",
+    ("zh-HK",): "zh-TW",
+    ("zh-Hant",): "zh-TW",
+    ("sr", "fr-CA"): "fr",  # the first one that there is
+    ("sr",): "en",
+    ("not a tag", ""): "en",
+    (): "en",
+}
+
+
+@pytest.fixture(scope="module")
+def japanese(browser: Any, server: Any, open_panel: Any) -> Iterator[Any]:
+    server.request("/api/settings/Comfy.Locale", "ja")
+    with open_panel(browser, server) as panel:
+        yield panel
+
+
+def test_the_language_of_the_page(japanese: Any) -> None:
+    root, page, texts = japanese.root, japanese.page, document("ja")
+    assert (root.get_attribute("lang"), root.get_attribute("dir")) == ("ja", "ltr")
+    japanese.options().nth(0).click()
+    root.get_by_role("button", name=texts["comfyAssets"]["asset"]["delete"], exact=True).wait_for()
+    page.get_by_role("button", name=texts["Asset library (comfy-assets)"]).wait_for()  # in the page's own sidebar
+    page.evaluate("app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Comfy Assets", exact=True).first.click()
+    dialog.get_by_text(document("ja", "settings.json")["ComfyAssets_Panel_ThumbnailSize"]["name"]).wait_for()
+    dialog.get_by_text(document("ja", "settings.json")["ComfyAssets_Panel_Language"]["options"]["Same as ComfyUI"])
+    page.keyboard.press("Escape")
+
+
+def test_the_language_that_comes_closest(japanese: Any) -> None:
+    closest = """async ([path, wanted, available]) => {
+        const { closestLanguage } = await import(new URL(path, document.baseURI).href)
+        return wanted.map(tags => closestLanguage(tags, available))
+    }"""
+    found = japanese.page.evaluate(closest, [MODULE, [list(tags) for tags in WANTED], LANGUAGES])
+    assert dict(zip(WANTED, found, strict=True)) == WANTED
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_plurals_have_the_forms_that_the_browser_selects(japanese: Any, language: str) -> None:
+    select = """language => {
+        const plurals = new Intl.PluralRules(language)
+        return [...new Set(Array.from({ length: 1001 }, (_, count) => plurals.select(count)))]
+    }"""
+    categories = set(japanese.page.evaluate(select, language)) - ({"two"} if language == "he" else set())
+    assert categories | {"other"} == set(FORMS.get(language, USUAL_FORMS).split())
+
+
+def test_a_text_that_a_language_lacks_is_english(japanese: Any) -> None:
+    translate = """async ([path, all, language, calls]) => {
+        const { Translations } = await import(new URL(path, document.baseURI).href)
+        const translations = new Translations()
+        const page = { setting: () => "page", languages: () => [language] }
+        await translations.load(page, { get: () => Promise.resolve(all) })
+        return calls.map(([key, values]) => translations.t(key, values))
+    }"""
+    english = {"things": {"one": "{count} thing", "other": "{count} things"}, "gone": "{name} is gone"}
+    japan = {"gone": {"1": "{name}は消えた", "other": "{count}件は消えた"}}
+    texts = {
+        "en": {"comfyAssets": english},
+        "ja": {"comfyAssets": japan},
+        "he": {"comfyAssets": {"gone": "{name} הלך"}},
+    }
+
+    def shown(language: str, *calls: Any) -> Any:
+        return japanese.page.evaluate(translate, [MODULE, texts, language, calls])
+
+    gone = [["gone", {"name": "a.png", "count": count}] for count in (1, 2)]
+    things = [["things", {"count": count}] for count in (1, 2)]
+    assert shown("ja", *gone, *things) == ["a.pngは消えた", "2件は消えた", "1 thing", "2 things"]
+    assert shown("he", gone[0]) == ["\u2068a.png\u2069 הלך"]  # the name stays together in a line of the other direction
+
+
+def test_right_to_left_on_the_own_page(browser: Any, server: Any) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800}, locale="ar-EG", reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    page.goto(server.url + "/assets")
+    first, second = (page.locator(f".ca-cell[data-index='{index}']:not([hidden])") for index in (0, 1))
+    first.wait_for()
+    assert page.locator(".ca-root").get_attribute("dir") == "rtl"
+    # Pictures keep their order, which the arrow keys follow, and none is cut off.
+    boxes = [cell.bounding_box() for cell in (first, second)]
+    assert 0 <= boxes[0]["x"] < boxes[1]["x"] <= 390 - boxes[1]["width"]
+    tabs = [tab.bounding_box()["x"] for tab in page.get_by_role("tab").all()]
+    assert tabs == sorted(tabs, reverse=True)
+    page.get_by_role("tab").first.focus()
+    page.keyboard.press("ArrowLeft")  # the next one
+    assert page.get_by_role("tab").nth(1).get_attribute("aria-selected") == "true"
+    page.keyboard.press("ArrowRight")
+    first.click(button="right")
+    assert page.get_by_role("menu").evaluate("menu => getComputedStyle(menu).direction") == "rtl"
+    context.close()
