@@ -96,7 +96,7 @@ def _fits(form: str, found: set[str], english: dict[str, str], forms: dict[str, 
     one, other = values(english["one"]), values(english["other"])
     if form == "1" or (form == "one" and "1" not in forms and not one & NUMBERS):
         return found == one
-    return found == other or (form in ("zero", "one", "two") and found == other - NUMBERS)
+    return found == other or (form in ("zero", "one", "two") and other - NUMBERS <= found < other)
 
 
 def test_every_text_that_is_asked_for_is_there() -> None:
