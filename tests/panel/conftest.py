@@ -63,7 +63,7 @@ RESET = """
     click('[role=tab]:first-child')
     click('.ca-selection:not([hidden]) [aria-label="Clear selection"]')
     click('.ca-toolbar-row [aria-pressed=true], .ca-toolbar [aria-expanded=true]')
-    click('.ca-filtered:not([hidden]) button')
+    click('.ca-filtered:not([hidden]) button, .ca-place:not([hidden]) > button:last-child')
     root.querySelectorAll('.ca-toolbar-row select').forEach(each => put(each, each.options[0].value, 'change'))
     document.activeElement.blur()
     root.querySelectorAll('input[type=search]').forEach(each => put(each, '', 'input'))

@@ -276,6 +276,14 @@ export interface BatchResponse {
   error_message?: string;
 }
 
+/** A task, such as a batch or an export, with what is known of its result. */
+export interface Task {
+  id: string;
+  status: BatchResponse["status"];
+  result?: Partial<BatchResult> & { export_name?: string; progress?: number; assets_failed?: number };
+  error_message?: string;
+}
+
 /** A batch in `GET /assets/batches`, the latest first. */
 export interface BatchEntry {
   id: string;
@@ -453,6 +461,10 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends "GET /assets/facets" ? Facets
   : Route extends "GET /assets/days" ? DayPage
   : Route extends "GET /assets/folders" ? FolderPage
+  : Route extends "POST /assets/batch" | `POST /assets/batch/${string}/undo` ? BatchResponse
+  : Route extends "POST /assets/export" ? { task_id: string }
+  : Route extends `GET /assets/exports/${string}` ? { url: string; expires_at: string }
+  : Route extends `GET /tasks/${string}` ? Task
   : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
   : Route extends `POST /assets/${string}/tags` ? { added: string[]; total_tags: string[] }
   : Route extends `DELETE /assets/${string}/tags` ? { removed: string[]; total_tags: string[] }
@@ -462,6 +474,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
     ? { removed: number; not_present: number; collection: Collection }
   : Route extends `POST /collections/${string}/assets`
     ? { added: number; already_present: number; collection: Collection }
+  : Route extends `POST /collections/${string}/order` ? Collection
   : Route extends `DELETE /collections/${string}` ? null
   : Route extends `${"GET" | "POST" | "PATCH"} /collections${string}` ? Collection
   : Route extends "GET /saved-searches" ? { saved_searches: SavedSearch[]; total: number }

@@ -6,7 +6,7 @@
 import { h, setChildren } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import { activeFilterText } from "./filter_texts.mjs";
-import { isFiltered, NO_FILTERS } from "./query.mjs";
+import { isFilteredInPlace, PLACE_FILTERS, withoutFilters } from "../navigation/place.mjs";
 
 export class ActiveFilters {
   #context;
@@ -41,11 +41,12 @@ export class ActiveFilters {
 
   #show() {
     const { filters } = this.#store.state;
-    const chips = Object.entries(filters).map(([name, value]) => this.#chip(name, value));
+    const own = Object.entries(filters).filter(([name]) => !PLACE_FILTERS.has(name));
+    const chips = own.map(([name, value]) => this.#chip(name, value));
     const focused = [...this.element.children].findIndex((chip) => chip === document.activeElement);
     setChildren(this.element, chips);
     this.element.hidden = chips.length === 0;
-    this.mark.hidden = !isFiltered(this.#store.state);
+    this.mark.hidden = !isFilteredInPlace(this.#store.state);
     if (focused < 0) return;
     if (chips.length > 0) chips[Math.min(focused, chips.length - 1)].focus();
     else this.onEmpty();
@@ -74,7 +75,7 @@ export class ActiveFilters {
   }
 
   #clear() {
-    this.#store.set(NO_FILTERS);
+    this.#store.set(withoutFilters(this.#store.state));
     this.onEmpty();
   }
 }

@@ -94,6 +94,15 @@ export class AssetActions {
     return this.#inTurn(() => this.#undo.undo(change));
   }
 
+  /**
+   * Remember a change that was made elsewhere, so that it can be taken back like those made here.
+   *
+   * @param {Change} change
+   */
+  remember(change) {
+    this.#undo.push(change);
+  }
+
   /** @param {Asset[]} assets */
   async #remove(assets) {
     const { t, notifications, client } = this.#context;

@@ -13,10 +13,12 @@ import { isLora, triggerText } from "./loader_nodes.mjs";
 import { NodeActions } from "./node_actions.mjs";
 
 /**
+ * `organizing` returns the commands that arrange assets, such as in collections.
  * @typedef {{
  *   details: (asset: Asset, index: number) => unknown,
  *   view: (asset: Asset, index: number) => unknown,
  *   remove: (assets: Asset[]) => unknown,
+ *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
  * }} CommandCallbacks
  */
 
@@ -47,9 +49,11 @@ export class AssetCommands {
    */
   showMenu(assets, at, index) {
     const { t } = this.#context;
-    if (assets.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(assets), at);
+    const organizing = this.#callbacks.organizing(assets, at);
+    if (assets.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(assets, organizing), at);
     const [asset] = assets;
-    showMenu(asset.name, [index === undefined ? [] : this.#viewing(asset, index), ...this.#groups(asset)], at);
+    const viewing = index === undefined ? [] : this.#viewing(asset, index);
+    showMenu(asset.name, [viewing, ...this.#groups(asset, organizing)], at);
   }
 
   /**
@@ -80,13 +84,15 @@ export class AssetCommands {
 
   /**
    * @param {Asset} asset
+   * @param {MenuItem[]} organizing
    * @returns {MenuItem[][]}
    */
-  #groups(asset) {
+  #groups(asset, organizing) {
     return [
       [...this.#opening(asset), ...this.#sending(asset)],
       this.#copying(asset),
       [this.#download(asset), ...this.#exporting(asset)],
+      organizing,
       [...this.#showing(asset), this.#favourite([asset]), this.#delete([asset])],
     ];
   }
@@ -106,13 +112,15 @@ export class AssetCommands {
 
   /**
    * @param {Asset[]} assets
+   * @param {MenuItem[]} organizing
    * @returns {MenuItem[][]}
    */
-  #groupsOfMany(assets) {
+  #groupsOfMany(assets, organizing) {
     const { t, page } = this.#context;
     const insert = () => this.#nodes.insert(assets);
     return [
       page.canvas === null ? [] : [{ icon: "node", label: t("asset.insertNodes"), run: insert }],
+      organizing,
       [this.#favourite(assets), this.#delete(assets)],
     ];
   }

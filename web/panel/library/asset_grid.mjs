@@ -91,7 +91,7 @@ export class AssetGrid extends EventTarget {
 
   /** Load the list again where it is, after a change of assets. */
   refresh() {
-    this.list.refresh();
+    return this.list.refresh();
   }
 
   /** Apply the view and the size of cells. */

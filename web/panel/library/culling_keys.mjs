@@ -27,6 +27,7 @@ const HELP = /** @type {const} */ ({
     ["Ctrl A", "selectAll"],
     ["Escape", "clear"],
     ["/", "search"],
+    ["Alt ← ↑ → ↓", "order"],
   ],
   viewer: [
     ["← →", "step"],

@@ -45,7 +45,6 @@ export function activeFilterText(context, name, value) {
     return t(`filter.active.${name}`, { pixels: format.number(Number(text), language) });
   }
   if (name === "job_id") return t("filter.active.job_id", { id: text.slice(0, 8) });
-  if (name === "folder") return t("filter.active.folder", { path: text });
   return `${name}: ${text}`; // of a saved search that another program made
 }
 

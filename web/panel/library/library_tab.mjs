@@ -1,7 +1,8 @@
 /** The library tab: search, tags, the assets that match, and one of them in detail. */
 
 /** @import { Asset } from "../api.d.ts" */
-/** @import { PanelContext } from "../types.d.ts" */
+/** @import { MenuItem } from "../shared/context_menu.mjs" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { CompareDialog } from "../viewer/compare_dialog.mjs" */
 /** @import { Viewer } from "../viewer/viewer.mjs" */
 /** @import { AssetChange } from "./asset_actions.mjs" */
@@ -9,11 +10,13 @@
 
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
+import { Navigation } from "../navigation/navigation.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
 import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
+import { beginDrag } from "./dragged.mjs";
 import { ListControls } from "./list_controls.mjs";
 import { NO_FILTERS } from "./query.mjs";
 import { Selection } from "./selection.mjs";
@@ -53,7 +56,11 @@ export class LibraryTab {
     const view = (asset, index) => this.#view(asset, index);
     /** @type {(asset: Asset, index: number) => unknown} */
     const details = (asset, index) => this.detail.open(asset, index);
-    this.commands = new AssetCommands(context, this.actions, { details, view, remove });
+    const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
+    this.navigation = new Navigation(context, this.#store, this.selection, this.actions, refreshSoon);
+    /** @type {(assets: Asset[], at: ScreenPoint) => MenuItem[]} */
+    const organizing = (assets, at) => this.navigation.itemsFor(assets, at);
+    this.commands = new AssetCommands(context, this.actions, { details, view, remove, organizing });
     this.grid = new AssetGrid(context, this.#store, this.selection, culling, {
       open: (asset, index) => this.#open(asset, index),
       view,
@@ -65,29 +72,36 @@ export class LibraryTab {
       onTotalChange: (total) => this.controls.showTotal(total),
       menu: (assets, index, at) => this.commands.showMenu(assets, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
-      drag: (event, asset) => this.commands.drag(event, asset),
+      drag: (event, asset) => {
+        beginDrag(this.selection.has(asset) ? this.selection.assets : [asset]);
+        this.commands.drag(event, asset);
+      },
     });
     new Timeline(context, this.#store, this.grid);
+    this.navigation.arrangeIn(this.grid);
     this.uploads = new Uploads(context, () => this.#refresh());
-    this.controls = new ListControls(context, this.#store, { upload: () => this.uploads.choose() });
+    this.controls = new ListControls(context, this.#store, this.navigation, { upload: () => this.uploads.choose() });
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
-    const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare });
+    const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare, organizing });
     const list = [...this.controls.elements, this.grid.element];
+    this.navigation.view.frame.append(
+      h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
+    );
     this.element = h(
       "section",
       { class: "ca-tab-content", "aria-label": t("tab.library") },
-      h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
+      this.navigation.view.frame,
       context.notifications.createSlot(), // above the bar, which then stays where it is
       bar.element,
       this.uploads.element,
+      this.navigation.zip.element,
     );
     this.uploads.acceptDrops(this.element);
     this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     this.element.addEventListener("click", (event) => this.#onSecondClick(event), { capture: true });
     this.controls.search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
-    const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     page.listen("assets.changed", refreshSoon);
     for (const type of /** @type {const} */ (["assets.seed.fast_complete", "assets.seed.completed"])) {
       page.listen(type, (shown) => {
@@ -159,6 +173,7 @@ export class LibraryTab {
     if (this.#isStale) return;
     this.grid.refresh();
     this.controls.refresh();
+    this.navigation.refresh();
     this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
   }
 
@@ -230,6 +245,7 @@ export class LibraryTab {
       const { Viewer } = await import("../viewer/viewer.mjs");
       this.#viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
         remove: (assets) => this.#remove(assets),
+        organizing: (each, at) => this.navigation.itemsFor(each, at),
         onClose: (last, at) => this.#onViewerClose(last, at),
       });
       this.#viewer.open(asset, index);

@@ -1,5 +1,6 @@
 /** What stands above the list: search, filters, tags, and the number of assets. */
 
+/** @import { Navigation } from "../navigation/navigation.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { QueryStore } from "./query.mjs" */
 
@@ -16,11 +17,12 @@ export class ListControls {
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
+   * @param {Navigation} navigation
    * @param {{ upload: () => void }} callbacks `upload` lets the user choose files
    */
-  constructor(context, store, { upload }) {
+  constructor(context, store, { view, place }, { upload }) {
     this.#context = context;
-    this.toolbar = new Toolbar(context, store, { upload, filters: () => this.filters.toggle() });
+    this.toolbar = new Toolbar(context, store, view.button, { upload, filters: () => this.filters.toggle() });
     this.active = new ActiveFilters(context, store, () => this.toolbar.filters.focus());
     this.filters = new FilterSection(context, store, (isOpen) => this.#onFiltersToggle(isOpen));
     this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
@@ -28,6 +30,7 @@ export class ListControls {
     this.total = h("div", { class: "ca-total", role: "status" });
     this.elements = [
       this.toolbar.element,
+      place.element,
       this.active.element,
       this.filters.element,
       this.facets.element,

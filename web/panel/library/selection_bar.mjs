@@ -1,12 +1,14 @@
 /** The bar with the actions for the selected assets. */
 
 /** @import { Asset } from "../api.d.ts" */
-/** @import { PanelContext } from "../types.d.ts" */
+/** @import { MenuItem } from "../shared/context_menu.mjs" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { AssetActions } from "./asset_actions.mjs" */
 /** @import { Selection } from "./selection.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
+import { showMenu } from "../shared/context_menu.mjs";
 import { mediaKind } from "./asset.mjs";
 import { tagInput } from "./tag_editor.mjs";
 
@@ -23,7 +25,11 @@ export class SelectionBar {
    * @param {PanelContext} context
    * @param {Selection} selection
    * @param {AssetActions} actions
-   * @param {{ remove: (assets: Asset[]) => unknown, compare: (assets: Asset[]) => unknown }} callbacks
+   * @param {{
+   *   remove: (assets: Asset[]) => unknown,
+   *   compare: (assets: Asset[]) => unknown,
+   *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
+   * }} callbacks
    */
   constructor(context, selection, actions, callbacks) {
     this.#context = context;
@@ -47,11 +53,29 @@ export class SelectionBar {
       h("span", { class: "ca-selection-count", role: "status" }, t("selection.count", { count: size })),
       h("span", { class: "ca-spacer" }),
       pictures.length > 1 && button("compare", t("selection.compare"), () => this.#callbacks.compare(pictures)),
+      this.#organizing(assets),
       iconButton("heart", t("selection.addFavourites"), () => this.#addFavourites()),
       iconButton("trash", t("selection.delete"), () => this.#callbacks.remove(assets)),
       iconButton("close", t("selection.clear"), () => this.#selection.clear()),
       this.#tagInput,
     );
+  }
+
+  /**
+   * Return the button for collections: of a menu if there is more to do with them than to add to one.
+   *
+   * @param {Asset[]} assets
+   */
+  #organizing(assets) {
+    const { t } = this.#context;
+    const element = iconButton("collection", t("collection.addTo"), () => {
+      const { left, top } = element.getBoundingClientRect();
+      const at = { x: left, y: top };
+      const items = this.#callbacks.organizing(assets, at);
+      if (items.length === 1) items[0].run();
+      else showMenu(t("collection.addTo"), [items], at);
+    }, { "aria-haspopup": "menu" });
+    return element;
   }
 
   /** @param {string[]} tags */

@@ -6,7 +6,8 @@
 import { debounce, h, uniqueId } from "../shared/dom.mjs";
 import { iconButton, searchBox, select, setPressed } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
-import { KINDS, SORTS } from "./query.mjs";
+import { PLACE_FILTERS } from "../navigation/place.mjs";
+import { effectiveSort, KINDS, SORTS } from "./query.mjs";
 
 const SEARCH_DELAY_MS = 180;
 
@@ -17,9 +18,10 @@ export class Toolbar {
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
+   * @param {HTMLElement} navigation the button that shows folders and collections
    * @param {{ upload: () => void, filters: () => void }} callbacks let the user choose files, and open the filters
    */
-  constructor({ t }, store, { upload, filters }) {
+  constructor({ t }, store, navigation, { upload, filters }) {
     this.#store = store;
     this.#t = t;
     const { state } = store;
@@ -39,18 +41,20 @@ export class Toolbar {
     );
     this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
     const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`kind.${kind}`)]));
-    const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS).filter((sort) => sort !== "collection"));
+    const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS));
     const sorts = sortNames.map((sort) => /** @type {const} */ ([sort, t(`sort.${sort}`)]));
+    // Tags of one kind are rarely tags of another.
+    this.kind = select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] }));
+    this.sort = select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort }));
     this.element = h(
       "div",
       { class: "ca-toolbar", role: "search" },
-      element,
+      h("div", { class: "ca-toolbar-row" }, navigation, element),
       h(
         "div",
         { class: "ca-toolbar-row" },
-        // Tags of one kind are rarely tags of another.
-        select(t("library.kind"), kinds, state.kind, (kind) => store.set({ kind, tags: [] })),
-        select(t("library.sort"), sorts, state.sort, (sort) => store.set({ sort })),
+        this.kind,
+        this.sort,
         h("span", { class: "ca-spacer" }),
         this.filters,
         this.view,
@@ -62,12 +66,15 @@ export class Toolbar {
   }
 
   #show() {
-    const { filters, view, text } = this.#store.state;
-    const count = Object.keys(filters).length;
+    const { filters, kind, view, text } = this.#store.state;
+    const count = Object.keys(filters).filter((name) => !PLACE_FILTERS.has(name)).length;
     this.filterCount.textContent = String(count);
     this.filterCount.hidden = count === 0;
     const label = this.#t("filter.title");
     this.filters.setAttribute("aria-label", count === 0 ? label : `${label}: ${this.#t("filter.count", { count })}`);
+    this.kind.value = kind;
+    for (const option of this.sort.options) option.hidden = option.value === "collection" && !("collection" in filters);
+    this.sort.value = effectiveSort(this.#store.state);
     setPressed(this.view, view === "list");
     if (document.activeElement !== this.search) this.search.value = text; // not while the user types
   }

@@ -6,9 +6,11 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const PATHS = {
   audio: "M9 18V6l10-2v12M9 18a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Zm10-2a2.5 2.5 0 1 1-5 0 2.5 2.5 0 0 1 5 0Z",
+  bookmark: "M7 4h10v16l-5-4-5 4z",
   back: "M15 5l-7 7 7 7",
   check: "M5 12.5l4.5 4.5L19 7.5",
   close: "M6 6l12 12M18 6L6 18",
+  collection: "M4 8h12v12H4zM8 4h12v12",
   compare: "M12 3v18M4 6h5v12H4zM15 6h5v12h-5z",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   download: "M12 4v11m-5-5l5 5 5-5M5 20h14",
@@ -30,9 +32,11 @@ const PATHS = {
   node: "M4 6h16v12H4zM4 10h16M8 14h4",
   pause: "M8 5v14M16 5v14",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9.500h.01",
+  plus: "M12 5v14M5 12h14",
   play: "M7 4.500l12 7.500-12 7.500z",
   refresh: "M20 12a8 8 0 1 1-2.500-5.800M20 4v4h-4",
   search: "M11 18a7 7 0 1 1 0-14 7 7 0 0 1 0 14ZM16 16l4.500 4.500",
+  sidebar: "M4 5h16v14H4zM10 5v14M6.500 9h1M6.500 12h1",
   share: "M12 15V4m-4 4l4-4 4 4M5 12v8h14v-8",
   star: "M12 3.500l2.600 5.400 5.900.8-4.300 4.100 1 5.900L12 16.900l-5.200 2.800 1-5.900L3.500 9.700l5.900-.8z",
   stack: "M4 9h12v11H4zM8 9V5h12v11h-4",

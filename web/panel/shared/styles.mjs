@@ -11,6 +11,7 @@ const SHEETS = [
   "library/filters.css",
   "library/timeline.css",
   "library/details.css",
+  "navigation/navigation.css",
   "viewer/viewer.css",
   "viewer/compare.css",
   "jobs/jobs.css",

@@ -1,7 +1,8 @@
 /** The viewer: one asset of the list over the whole page, with the others around it. */
 
 /** @import { Asset } from "../api.d.ts" */
-/** @import { PanelContext } from "../types.d.ts" */
+/** @import { MenuItem } from "../shared/context_menu.mjs" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { AssetActions, AssetChange } from "../library/asset_actions.mjs" */
 /** @import { AssetGrid } from "../library/asset_grid.mjs" */
 /** @import { CullingKeys } from "../library/culling_keys.mjs" */
@@ -23,6 +24,7 @@ const VIEW = "viewer"; // its name among the views of the list
 /**
  * @typedef {{
  *   remove: (assets: Asset[]) => Promise<unknown>,
+ *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
  *   onClose: (asset: Asset, index: number) => unknown,
  * }} ViewerCallbacks
  */
@@ -65,8 +67,8 @@ export class Viewer {
       searchLibrary: (text) => this.#leave(() => context.searchLibrary(text)),
     };
     this.#info = new InfoPanel(leaving);
-    const { remove } = callbacks;
-    const commands = new AssetCommands(leaving, actions, { details: () => {}, view: () => {}, remove });
+    const { remove, organizing } = callbacks;
+    const commands = new AssetCommands(leaving, actions, { details: () => {}, view: () => {}, remove, organizing });
     onMenu(this.#stage.element, (_target, at) => {
       commands.showMenu([this.#current()], at ?? { x: innerWidth / 2, y: innerHeight / 2 });
       return true;

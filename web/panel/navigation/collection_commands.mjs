@@ -1,0 +1,221 @@
+/** The commands for collections, and those for assets in them. They show what fails. */
+
+/** @import { Asset, Collection } from "../api.d.ts" */
+/** @import { QueryStore } from "../library/query.mjs" */
+/** @import { ZipExports } from "../library/zip_exports.mjs" */
+/** @import { MenuItem } from "../shared/context_menu.mjs" */
+/** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
+/** @import { Collections } from "./collections.mjs" */
+
+import { draggedAssets } from "../library/dragged.mjs";
+import { showMenu } from "../shared/context_menu.mjs";
+import { askForName } from "../shared/name_dialog.mjs";
+import { placeOf } from "./place.mjs";
+
+export class CollectionCommands {
+  #context;
+  #store;
+  #collections;
+  #zip;
+  #leave;
+
+  /**
+   * @param {PanelContext} context
+   * @param {QueryStore} store
+   * @param {Collections} collections
+   * @param {ZipExports} zip
+   * @param {() => void} leave leaves the collection that is shown
+   */
+  constructor(context, store, collections, zip, leave) {
+    this.#context = context;
+    this.#store = store;
+    this.#collections = collections;
+    this.#zip = zip;
+    this.#leave = leave;
+  }
+
+  /**
+   * Return the commands for a collection.
+   *
+   * @param {Collection} collection
+   * @returns {MenuItem[]}
+   */
+  menuOf(collection) {
+    const { t } = this.#context;
+    const download = () => this.#zip.start({ collection_id: collection.id }, collection.name);
+    return [
+      { icon: "edit", label: t("asset.rename"), run: () => this.rename(collection) },
+      { icon: "download", label: t("zip.download"), run: download },
+      { icon: "trash", label: t("collection.delete"), run: () => this.remove(collection), isDanger: true },
+    ];
+  }
+
+  /** @returns {MenuItem} */
+  createItem() {
+    return { icon: "plus", label: this.#context.t("collection.new"), run: () => this.create() };
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {Asset[]} assets
+   * @returns {MenuItem}
+   */
+  addItem(collection, assets) {
+    const label = this.#context.t("collection.addSelected", { count: assets.length });
+    return { icon: "plus", label, run: () => this.add(collection, assets) };
+  }
+
+  /**
+   * Return the commands for assets: add them to a collection and, in a collection, remove them from it.
+   *
+   * @param {Asset[]} assets
+   * @param {ScreenPoint} at the place of the menu
+   * @returns {MenuItem[]}
+   */
+  itemsFor(assets, at) {
+    const { t } = this.#context;
+    /** @type {MenuItem[]} */
+    const items = [{ icon: "collection", label: t("collection.addTo"), run: () => this.choose(assets, at) }];
+    if (placeOf(this.#store.state).kind === "collection") {
+      items.push({ icon: "close", label: t("collection.take"), run: () => this.take(assets) });
+    }
+    return items;
+  }
+
+  /**
+   * Let the user choose the collection that assets are added to.
+   *
+   * @param {Asset[]} assets
+   * @param {ScreenPoint} at
+   */
+  async choose(assets, at) {
+    const { t } = this.#context;
+    const page = await this.#try(this.#collections.recent(), "collection.loadFailed");
+    if (page === undefined) return;
+    /** @type {MenuItem[]} */
+    const recent = page.collections.map((collection) => ({
+      icon: "collection",
+      label: collection.name,
+      run: () => this.add(collection, assets),
+    }));
+    if (page.has_more) {
+      recent.push({
+        icon: "search",
+        label: t("collection.another"),
+        run: () => this.#addToOther(assets),
+      });
+    }
+    const create = /** @type {const} */ ({ icon: "plus", label: t("collection.new"), run: () => this.create(assets) });
+    showMenu(t("collection.addTo"), [recent, [create]], at);
+  }
+
+  /**
+   * Create a collection, of some assets or empty; an empty one is shown.
+   *
+   * @param {Asset[]} [assets]
+   */
+  create(assets = []) {
+    const { t } = this.#context;
+    return askForName(t, {
+      title: t("collection.newTitle"),
+      accept: t("collection.create"),
+      icon: "collection",
+      save: (name) => this.#collections.create(name, assets),
+    });
+  }
+
+  /** @param {Asset[]} assets */
+  #addToOther(assets) {
+    const { t } = this.#context;
+    return askForName(t, {
+      title: t("collection.addTo"),
+      accept: t("collection.add"),
+      icon: "collection",
+      suggest: async (text) => (await this.#collections.named(text)).map(({ name }) => name),
+      save: async (name) => {
+        const found = (await this.#collections.named(name)).find((each) => isSameName(each.name, name));
+        if (found === undefined) throw new Error(t("collection.unknown", { name }));
+        await this.#collections.add(found, assets);
+      },
+    });
+  }
+
+  /** @param {Collection} collection */
+  rename(collection) {
+    const { t } = this.#context;
+    return askForName(t, {
+      title: t("collection.rename"),
+      accept: t("common.save"),
+      icon: "edit",
+      value: collection.name,
+      save: async (name) => {
+        if (name !== collection.name) await this.#collections.rename(collection, name);
+      },
+    });
+  }
+
+  /** @param {Collection} collection */
+  async remove(collection) {
+    await this.#try(this.#collections.remove(collection), "collection.deleteFailed");
+    const place = placeOf(this.#store.state);
+    const isGone = this.#collections.find(collection.id) === undefined;
+    if (isGone && place.kind === "collection" && place.id === collection.id) this.#leave();
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {Asset[]} assets
+   */
+  add(collection, assets) {
+    return this.#try(this.#collections.add(collection, assets), "collection.changeFailed");
+  }
+
+  /**
+   * Add the assets that are being dragged.
+   *
+   * @param {Collection | undefined} collection undefined for a new one
+   */
+  drop(collection) {
+    const assets = draggedAssets();
+    if (assets.length === 0) return;
+    if (collection === undefined) this.create(assets);
+    else this.add(collection, assets);
+  }
+
+  /**
+   * Take assets out of the collection that is shown.
+   *
+   * @param {Asset[]} assets
+   */
+  async take(assets) {
+    const place = placeOf(this.#store.state);
+    if (place.kind !== "collection") return;
+    const taking = async () => {
+      const collection = await this.#context.client.get(`/collections/${place.id}`);
+      await this.#collections.take(collection, assets);
+    };
+    await this.#try(taking(), "collection.changeFailed");
+  }
+
+  /**
+   * @template Result
+   * @param {Promise<Result>} action
+   * @param {string} failure the key of what is shown if it fails
+   */
+  async #try(action, failure) {
+    try {
+      return await action;
+    } catch (error) {
+      this.#context.notifications.error(this.#context.t(failure), error);
+      return undefined;
+    }
+  }
+}
+
+/**
+ * @param {string} one
+ * @param {string} other
+ */
+function isSameName(one, other) {
+  return one.normalize("NFC").toLowerCase() === other.normalize("NFC").toLowerCase();
+}
