@@ -195,6 +195,13 @@ class StorageError(ApiError):
     code = "STORAGE_FAILED"
 
 
+class FileInUseError(StorageError):
+    """Another program has the file open, so that Windows lets nobody change it; the request may succeed later."""
+
+    status = 409
+    code = "FILE_IN_USE"
+
+
 class HostNotAllowedError(ApiError):
     """The Host header names another server; ``details.setting`` is the setting with additional names."""
 

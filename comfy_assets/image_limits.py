@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from .config import Config
 from .errors import ImageTooLargeError, ImageUnreadableError
+from .fs.shared_files import open_shared
 from .store_guard import check
 
 MAX_PIXELS = 1 << 27  # 16384 x 8192
@@ -184,7 +185,7 @@ def open_untrusted(source: Path | IO[bytes]) -> Iterator[ImageFile.ImageFile]:
     with ExitStack() as stack, map_reader_errors():
         if isinstance(source, Path):
             check(source)
-            stream: IO[bytes] = stack.enter_context(source.open("rb"))
+            stream: IO[bytes] = stack.enter_context(open_shared(source))
         else:
             stream = source
             stack.callback(stream.seek, 0)

@@ -83,8 +83,11 @@ def _drive_like(name: str) -> str:
 
 
 def existing_folder_parts(name: str, *, windows: bool = WINDOWS) -> tuple[str, ...]:
-    """Like ``existing_parts``, for a subfolder: it may be empty or end with a slash."""
-    trimmed = _without_slash(name)
+    """Like ``existing_parts``, for a subfolder: it may be empty or end with a slash.
+
+    On Windows a backslash separates folders, because servers there list subfolders that way.
+    """
+    trimmed = _without_slash(name.replace("\\", "/") if windows else name)
     return existing_parts(trimmed, windows=windows) if trimmed else ()
 
 

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from .fs.paths import real_path
+
 Identity = tuple[int, int]  # device and inode
 
 _lock = threading.Lock()
@@ -96,14 +98,14 @@ def is_protected(path: Path | str) -> bool:
     Links, junctions and names in another case are resolved, even if only a part of the path exists.
     """
     try:
-        real = Path(os.path.realpath(path))
+        real = real_path(path)
     except (OSError, ValueError):
         return False
     folders = list(_folders)
     if not folders:
         return False
     # By name for folders that do not exist yet, and by identity for those that are mounted in two places.
-    names = {os.path.normcase(os.path.realpath(folder)) for folder in folders}
+    names = {os.path.normcase(real_path(folder)) for folder in folders}
     identities = {identity for folder in folders if (identity := _identity_at(folder)) is not None}
     for each in (real, *real.parents):
         if os.path.normcase(str(each)) in names or _identity_at(each) in identities:

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
+from ..comfy_assets.host.shared_file_response import SharedFileResponse
 from ..comfy_assets.names import split_annotation
 from .interceptors import HostRequest
 
@@ -24,14 +25,14 @@ _ONE_RANGE = re.compile(r"bytes=(?:(\d{1,18})-(\d{0,18})|-0*[1-9]\d{0,17})", re.
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-class ContentResponse(web.FileResponse):
+class ContentResponse(SharedFileResponse):
     """The content of a file, never of a compressed neighbour. ``If-Range`` is compared by entity tag.
 
     A Range is ignored if it is malformed, has several parts, or comes with a method other than GET.
     """
 
     def __init__(self, path: Path, headers: dict[str, str]) -> None:
-        super().__init__(path, headers=headers)
+        super().__init__(path, headers)
         self._file = path
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

@@ -22,6 +22,7 @@ from ..comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
+from ..comfy_assets.fs.paths import real_path
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
@@ -273,10 +274,10 @@ def _any_protected(paths: Sequence[Path]) -> bool:
 def _check_written(paths: list[Path], host: Host) -> None:
     """Raise InvalidNameError if a link in the path leads to a folder that is not part of the library."""
     folders = host.folders()
-    real = [Path(os.path.realpath(path)) for path in paths]
+    real = [real_path(path) for path in paths]
     # No part of the library, but a folder that requests may name and write to.
-    temp = Path(os.path.realpath(folders.temp)) if folders.temp is not None else None
-    for excluded in map(Path, map(os.path.realpath, folders.excluded)):
+    temp = real_path(folders.temp) if folders.temp is not None else None
+    for excluded in map(real_path, folders.excluded):
         if excluded != temp and any(path.is_relative_to(excluded) for path in real):
             raise InvalidNameError("The name leads to a folder that accepts no uploads.")
 

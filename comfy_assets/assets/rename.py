@@ -13,7 +13,7 @@ from ..db import assets, batches, files, moves, sidecars
 from ..db.asset_uses import UseKind
 from ..db.connection import Database, Transaction
 from ..errors import AssetContentMissingError, FileNameTakenError, InvalidNameError
-from ..fs import atomic
+from ..fs import atomic, shared_files
 from ..fs.atomic import run_blocking
 from ..fs.paths import extended_path
 from ..host.base import Host
@@ -142,7 +142,7 @@ def _move(old: Path, new: Path) -> None:
         return
     # Where case does not matter, a name that differs in case alone is that of the file itself.
     if old.name.casefold() == new.name.casefold() and new.exists() and new.samefile(old):
-        old.rename(new)
+        shared_files.rename(old, new)
     else:
         atomic.move_no_replace(old, new)
 

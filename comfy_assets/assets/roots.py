@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ..fs.paths import file_names, is_definitely_gone
+from ..fs.paths import file_names, is_definitely_gone, real_path
 from ..host.base import Host, HostFolders, LibraryFolder, RootKind
 from ..ignored_files import is_ignored, is_ignored_folder
 from ..models import MODEL_TYPE_PREFIX
@@ -132,8 +132,8 @@ class Roots:
     def other_names(self, folder: Path) -> list[Path]:
         """Return the other paths of a folder in the library, where links lead into it. Blocks."""
         if self._real_paths is None:
-            self._real_paths = [(path, Path(os.path.realpath(path))) for path in self._at]
-        real = Path(os.path.realpath(folder))
+            self._real_paths = [(path, real_path(path)) for path in self._at]
+        real = real_path(folder)
         found = {path / real.relative_to(base) for path, base in self._real_paths if real.is_relative_to(base)}
         return sorted(found - {folder})
 

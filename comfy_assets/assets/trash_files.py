@@ -16,7 +16,7 @@ from pathlib import Path
 from ..db.assets import AssetFile
 from ..db.trash import DeletedAsset, TrashedFile
 from ..errors import StorageError
-from ..fs import atomic
+from ..fs import atomic, shared_files
 from ..fs.paths import extended_path, file_stat
 from .roots import Roots, absolute
 
@@ -101,11 +101,11 @@ class TrashMove:
             raise StorageError("The file has just been changed or moved.")
         stored = self._folders.stored_name(self._folder, asset_id, file.name)
         target = self._folders.path(stored)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(target.parent)
         atomic.move_no_replace(self._staged, target)
         self._staged = target
         if self._is_copy:
-            self._source.unlink()
+            shared_files.remove(self._source)
         self._is_moved = True
         return TrashedFile(stored, file.folder, file.name)
 
@@ -114,7 +114,7 @@ class TrashMove:
         if self._is_moved:
             put_back(self._staged, self._source)
         elif self._is_copy:
-            self._staged.unlink(missing_ok=True)
+            shared_files.remove(self._staged, missing_ok=True)
             atomic.remove_if_empty(self._staged.parent)
 
 
@@ -144,14 +144,14 @@ class RestoreMove:
     def undo(self) -> None:
         """Leave the file in the trash, and remove any copy of it elsewhere. Raises OSError."""
         if self._is_copy:
-            self._staged.unlink(missing_ok=True)
+            shared_files.remove(self._staged, missing_ok=True)
         elif self._staged != self._stored:
             atomic.move_no_replace(self._staged, self._stored)
 
     def finish(self) -> None:
         """Remove the file from the trash after it was copied."""
         if self._is_copy:
-            self._stored.unlink(missing_ok=True)
+            shared_files.remove(self._stored, missing_ok=True)
         atomic.remove_if_empty(self._stored.parent)
 
 
@@ -167,7 +167,7 @@ def put_back(stored: Path, place: Path) -> None:
     """Move a file out of the trash. On failure the file stays there, and the log names it."""
     try:
         if os.path.lexists(place) and is_copy_of(stored, place):
-            stored.unlink()  # the move was interrupted when the file had both names
+            shared_files.remove(stored)  # the move was interrupted when the file had both names
         else:
             atomic.move_across_volumes(stored, place)
     except OSError as error:
@@ -186,5 +186,5 @@ def is_copy_of(first: Path, second: Path) -> bool:
 
 def remove(path: Path) -> None:
     """Remove a file from the trash for good. Raises OSError."""
-    path.unlink(missing_ok=True)
+    shared_files.remove(path, missing_ok=True)
     atomic.remove_if_empty(path.parent)

@@ -11,7 +11,8 @@ import shutil
 import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO
 
@@ -21,7 +22,7 @@ UNNAMED = "(unnamed)"
 _MAX_LINES = 200  # of a list on a terminal
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _BAR_WIDTH = 24
-_CLEAR_LINE = "\r\x1b[K"
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _GAP = "  "  # between the columns of a table
 
 
@@ -112,6 +113,7 @@ class ProgressBar:
         self._out = out
         self._enabled = out.isatty()
         self._shown = False
+        self._width = 0  # of the line on the terminal
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -123,7 +125,8 @@ class ProgressBar:
         trace: TracebackType | None,
     ) -> None:
         if self._shown:
-            self._out.write(_CLEAR_LINE)
+            self._write("")
+            self._out.write("\r")
             self._out.flush()
 
     def show(self, status: Mapping[str, Any]) -> None:
@@ -132,9 +135,14 @@ class ProgressBar:
         if self._enabled and line:
             # A full line would wrap, and the next one could not replace it.
             columns = shutil.get_terminal_size().columns
-            self._out.write(_CLEAR_LINE + line[: columns - 1])
+            self._write(line[: columns - 1])
             self._out.flush()
             self._shown = True
+
+    def _write(self, line: str) -> None:
+        """Write a line over the one before. Escape codes would do so too, but older Windows consoles print them."""
+        self._out.write("\r" + line.ljust(self._width))
+        self._width = len(line)
 
 
 def progress_line(status: Mapping[str, Any]) -> str:
@@ -218,12 +226,26 @@ def written_size(count: int) -> str:
 
 def written_time(milliseconds: int) -> str:
     """Format a time (ms since 1970) for programs, as in ``2026-11-24T12:00:00Z``."""
-    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _utc(milliseconds).isoformat().removesuffix("+00:00") + "Z"
 
 
 def local_time(milliseconds: int) -> str:
-    """Format a time (ms since 1970) for people, in their time zone, as in ``2026-11-24 13:00:00+01:00``."""
-    return datetime.fromtimestamp(milliseconds // 1000, timezone.utc).astimezone().isoformat(" ", "seconds")
+    """Format a time (ms since 1970) for people, in their time zone, as in ``2026-11-24 13:00:00+01:00``.
+
+    In UTC where the system knows no local time, as Windows does before 1970 and after 3000.
+    """
+    time = _utc(milliseconds)
+    with suppress(OSError, OverflowError, ValueError):
+        time = time.astimezone()
+    return time.isoformat(" ", "seconds")
+
+
+def _utc(milliseconds: int) -> datetime:
+    """Return a time, or the nearest one that Python can express. Windows converts none before 1970 and after 3000."""
+    try:
+        return _EPOCH + timedelta(seconds=milliseconds // 1000)
+    except OverflowError:
+        return (datetime.max if milliseconds > 0 else datetime.min).replace(microsecond=0, tzinfo=timezone.utc)
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

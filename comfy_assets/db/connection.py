@@ -19,6 +19,7 @@ import aiosqlite
 
 from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError
+from ..fs import shared_files
 from . import migrate, store_files
 from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
 from .sql import Row
@@ -327,7 +328,7 @@ class Database:
             await self._connections.writer.backup(target)
         except BaseException:
             target.close()
-            path.unlink(missing_ok=True)
+            shared_files.remove(path, missing_ok=True)
             raise
         target.close()
         return path

@@ -64,10 +64,11 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unreadable(msgspec.Struct, frozen=True, gc=False):
-    """A file that could not be read, and the reason."""
+    """A file that could not be read, the reason, and whether that is another program that has it open."""
 
     file_id: int
     reason: str
+    is_locked: bool = False
 
 
 # Content of which nothing is known may have been read under a name that hid its format. What else is known stays: it is

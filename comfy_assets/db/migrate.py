@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StoreTooNewError
+from ..fs import shared_files
 from ..store_guard import is_open_store_file
 from .store_files import LOCK_TIMEOUT_S, close_guarded, connect_read_only
 
@@ -75,8 +76,7 @@ def _looks_like_sqlite(path: Path) -> bool:
     """
     if is_open_store_file(path.stat()):
         return True  # reading it would drop this process's locks on it (POSIX)
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
+    head = shared_files.read_shared(path, len(_MAGIC))  # also once a backup or a scanner lets go of it
     looks_right = head == _MAGIC if head else not _has_log(path)
     if not looks_right:
         log.error("The library store %s is not a database.", path.name)
@@ -120,9 +120,9 @@ def _set_aside(path: Path) -> Path:
     for suffix in _SIDE_FILES:
         source = path.with_name(path.name + suffix)
         if suffix in ("-wal", "-shm") and not has_log:
-            source.unlink(missing_ok=True)  # an empty log and its index
+            shared_files.remove(source, missing_ok=True)  # an empty log and its index
         elif source.exists():
-            source.replace(target.with_name(target.name + suffix))
+            shared_files.replace(source, target.with_name(target.name + suffix))
     log.error("It was kept as %s; the library is being rebuilt from the files on disk.", target.name)
     return target
 
@@ -188,11 +188,11 @@ def _back_up(conn: sqlite3.Connection, path: Path, version: int) -> None:
         with closing(_connect(target)) as copy:
             conn.backup(copy)
     except BaseException:
-        target.unlink(missing_ok=True)  # half a backup is worse than none
+        shared_files.remove(target, missing_ok=True)  # half a backup is worse than none
         raise
     backups = sorted(path.parent.glob(f"{path.name}.backup-v*"), key=lambda p: p.stat().st_mtime)
     for old in backups[:-KEPT_BACKUPS]:
-        old.unlink()
+        shared_files.remove(old)
     log.info("The library store was backed up as %s before its migration.", target.name)
 
 

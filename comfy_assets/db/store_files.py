@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from .. import store_guard
+from ..fs import shared_files
 from ..store_guard import Identity, identity_of
 
 log = logging.getLogger("comfy_assets.db")
@@ -183,15 +184,15 @@ def _put_back(path: Path, copy: Path, files: StoreFiles) -> RestoreResult:
     _remove_own_logs(path, files)
     for side in (LOG, INDEX):
         with suppress(FileNotFoundError):  # of another process; a log is useless without its file
-            path.with_name(path.name + side).rename(copy.with_name(f"{copy.name}.other{side}"))
+            shared_files.rename(path.with_name(path.name + side), copy.with_name(f"{copy.name}.other{side}"))
     try:
         os.link(copy, path)  # fails if there is a file by now, which a rename would replace on POSIX
     except FileExistsError:
         return RestoreResult(is_complete=False, problem=f"{path.name} is another file now; restart the server.")
     except OSError:  # the file system has no hard links
-        copy.rename(path)
+        shared_files.rename(copy, path)
     else:
-        copy.unlink()
+        shared_files.remove(copy)
     log.error("The library store %s was removed while the server ran. It was written again.", path.name)
     return RestoreResult(is_complete=True)
 
@@ -249,10 +250,10 @@ def _remove_own_logs(path: Path, files: StoreFiles) -> None:
     for suffix in (LOG, INDEX):
         side = path.with_name(path.name + suffix)
         if files.is_own(side):
-            side.unlink()
+            shared_files.remove(side)
 
 
 def _remove(copy: Path) -> None:
     for suffix in ("", LOG, INDEX):
         with suppress(OSError):
-            copy.with_name(copy.name + suffix).unlink(missing_ok=True)
+            shared_files.remove(copy.with_name(copy.name + suffix), missing_ok=True)

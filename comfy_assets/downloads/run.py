@@ -34,6 +34,7 @@ from ..errors import (
     StoreUnavailableError,
     UnsupportedContentError,
 )
+from ..fs import shared_files
 from ..fs.atomic import run_blocking, temp_name
 from ..fs.resumable_file import ResumableFile
 from ..host.base import Host
@@ -228,7 +229,7 @@ class DownloadRun:
             await self._on_flush()
         has_part = await run_blocking(lambda: keep and self._path.exists() and self._path.stat().st_size > 0)
         if not has_part:
-            await run_blocking(lambda: self._path.unlink(missing_ok=True))
+            await run_blocking(lambda: shared_files.remove(self._path, missing_ok=True))
         if is_over:
             await self._forget(is_interrupted=has_part)
 

@@ -10,7 +10,6 @@ import importlib
 import logging
 import os
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +27,7 @@ from ..errors import (
     SecretNotFoundError,
     StorageError,
 )
+from ..fs import shared_files
 from ..fs.atomic import temp_name
 from ..host.execution import in_daemon_thread
 from ..host.remote_client import RemoteKey, origin_of
@@ -219,7 +219,7 @@ class SecretService:
 
     def _read(self) -> _SecretFile:
         try:
-            content = self._path.read_bytes()
+            content = shared_files.read_shared(self._path)
             _make_private(self._path)
         except FileNotFoundError:
             return _SecretFile()
@@ -330,22 +330,9 @@ def _replace_private(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        _replace(temporary, path)
+        shared_files.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _replace(source: Path, target: Path) -> None:
-    """Replace a file; on Windows another program may have it open for a moment. Raises OSError."""
-    for attempt in range(_WINDOWS_RETRIES):
-        try:
-            source.replace(target)
-        except PermissionError:
-            if os.name != "nt" or attempt == _WINDOWS_RETRIES - 1:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+        shared_files.remove(temporary, missing_ok=True)
 
 
 def _make_private(path: Path) -> None:

@@ -34,6 +34,7 @@ from ..errors import (
     UnsafePickleError,
     UnsafeVirusError,
 )
+from ..fs import shared_files
 from ..fs.atomic import run_blocking, temp_name
 from ..fs.paths import free_bytes
 from ..host.base import Host
@@ -342,4 +343,4 @@ async def _check_space(folder: Path, needed: int) -> None:
 
 def _remove_partial(row: DownloadRow) -> None:
     with suppress(OSError):  # a folder that is away keeps it until it is found by the removal of leftovers
-        (Path(row.folder) / temp_name(row.key)).unlink(missing_ok=True)
+        shared_files.remove(Path(row.folder) / temp_name(row.key), missing_ok=True)

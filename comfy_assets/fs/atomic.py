@@ -14,7 +14,6 @@ import logging
 import os
 import shutil
 import threading
-import time
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
@@ -22,18 +21,17 @@ from typing import BinaryIO, Literal, TypeVar
 
 from blake3 import blake3
 
-from ..errors import StorageError
-from ..names import numbered, split_suffix
+from ..errors import FileInUseError, StorageError
+from ..names import WINDOWS, numbered, split_suffix
 from ..store_guard import check_found
 from .paths import extended, extended_path
+from .shared_files import is_in_use, open_shared, remove, rename, replace
 
 log = logging.getLogger("comfy_assets.library")
 
 T = TypeVar("T")
 
 _ATTEMPTS = 1000  # numbered names; each may be taken by another program just before the move
-_WINDOWS_RETRIES = 10  # virus scanners hold a new file open for some tens of milliseconds
-_WINDOWS_PAUSE_S = 0.05
 _BLOCK = 1 << 20
 _FLUSH_EVERY = 32 << 20  # bytes
 LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
@@ -64,18 +62,26 @@ def temp_file(target: Path, key: str | None = None) -> Iterator[Path]:
 
     With a ``key`` the path is the same each time, and a leftover of a killed process is removed first.
     """
-    path = target.with_name(temp_name(key))
+    path = extended_path(target).with_name(temp_name(key))
     if key is not None:
-        path.unlink(missing_ok=True)
+        remove(path, missing_ok=True)
     try:
         yield path
     finally:
-        path.unlink(missing_ok=True)
+        _discard(path)
+
+
+def _discard(path: Path) -> None:
+    """Remove a temporary file. One that another program holds is left for ``remove_leftovers``."""
+    try:
+        remove(path, missing_ok=True)
+    except OSError as error:
+        log.warning("A temporary file could not be removed yet: %s", error)
 
 
 def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Create a file and flush it to the disk. Raises FileExistsError, OSError."""
-    with path.open("xb") as stream:
+    with extended_path(path).open("xb") as stream:
         write(stream)
         stream.flush()
         os.fsync(stream.fileno())
@@ -83,10 +89,10 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def replace_file(target: Path, content: bytes) -> None:
     """Write a file whole or not at all, in the place of the one that may be there. Raises OSError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with temp_file(target) as temporary:
         write_new(temporary, lambda stream: stream.write(content))
-        temporary.replace(target)
+        replace(temporary, target)
 
 
 def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) -> Path:
@@ -139,10 +145,10 @@ def _next_number(wanted: str, number: int, taken: set[str]) -> int:
 
 def move_no_replace(source: Path, target: Path) -> None:
     """Move a file within a volume, atomically. Raises FileExistsError if there is a target, OSError."""
-    old, new = extended_path(source), extended_path(target)
-    if os.name == "nt":
-        _rename_on_windows(old, new)
+    if WINDOWS:
+        rename(source, target)
         return
+    old, new = source, target
     try:
         new.hardlink_to(old)  # a rename would overwrite
     except FileExistsError:
@@ -158,34 +164,19 @@ def move_no_replace(source: Path, target: Path) -> None:
         old.unlink()
 
 
-def _rename_on_windows(old: Path, new: Path) -> None:
-    """Rename, which never overwrites on Windows; a virus scanner may hold a new file open for a moment."""
-    for attempt in range(_WINDOWS_RETRIES):
-        try:
-            old.rename(new)
-        except FileExistsError:
-            raise
-        except PermissionError:
-            if attempt == _WINDOWS_RETRIES - 1:
-                raise
-            time.sleep(_WINDOWS_PAUSE_S)
-        else:
-            return
-
-
 def is_same_volume(source: Path, folder: Path) -> bool:
     """Return whether a file can be moved into a folder without being copied. A link is moved itself."""
-    return source.lstat().st_dev == folder.stat().st_dev
+    return extended_path(source).lstat().st_dev == extended_path(folder).stat().st_dev
 
 
 def move_across_volumes(source: Path, target: Path) -> None:
     """Move a file to a path on any volume; its folder is made. Raises FileExistsError if there is a target, OSError."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if is_same_volume(source, target.parent):
         move_no_replace(source, target)
     else:
         copy_to_volume(source, target)
-        source.unlink()
+        remove(source)
 
 
 def stage(source: Path, folder: Path) -> Path:
@@ -193,7 +184,7 @@ def stage(source: Path, folder: Path) -> Path:
 
     It is copied if the volumes differ. The folder is made. Raises OSError.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if is_same_volume(source, folder):
         return source
     copy = folder / temp_name()
@@ -207,7 +198,8 @@ def copy_to_volume(source: Path, target: Path) -> None:
     Raises FileExistsError if there is a target, OSError.
     """
     check_found(str(source))
-    with source.open("rb") as reading, target.open("xb") as writing:
+    source, target = extended_path(source), extended_path(target)
+    with open_shared(source) as reading, target.open("xb") as writing:
         try:
             shutil.copyfileobj(reading, writing, _BLOCK)
             writing.flush()
@@ -215,14 +207,19 @@ def copy_to_volume(source: Path, target: Path) -> None:
             shutil.copystat(source, target)
         except BaseException:
             writing.close()  # Windows removes no open file
-            target.unlink(missing_ok=True)
+            _discard(target)
             raise
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, unless they are there. Raises OSError."""
+    extended_path(folder).mkdir(parents=True, exist_ok=True)
 
 
 def remove_if_empty(folder: Path) -> None:
     """Remove a folder if nothing is in it."""
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        extended_path(folder).rmdir()
 
 
 def fsync_folder(folder: Path) -> None:
@@ -255,8 +252,8 @@ class PartialFile:
         self._open(folder, temp_name(), "xb")
 
     def _open(self, folder: Path, name: str, mode: Literal["xb", "ab"]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / name
+        make_folder(folder)
+        self.path = extended_path(folder, name)
         self.size = 0
         self.flushed = 0  # bytes that a power failure cannot take
         self._hash = blake3()
@@ -292,13 +289,13 @@ class PartialFile:
 
     def move_to_volume(self, folder: Path) -> None:
         """Bring the finished file to the volume of a folder, unless it is there. Raises OSError."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with self._lock:
             if is_same_volume(self.path, folder):
                 return
-            target = folder / self.path.name
+            target = extended_path(folder, self.path.name)
             copy_to_volume(self.path, target)
-            self.path.unlink()
+            _discard(self.path)
             self.path = target
 
     def sha256(self) -> bytes:
@@ -314,8 +311,7 @@ class PartialFile:
         with self._lock:
             with contextlib.suppress(OSError):
                 self._stream.close()
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
+            _discard(self.path)
 
 
 def remove_leftovers(folders: Iterable[Path], before: float, keep: Container[str] = ()) -> int:
@@ -330,15 +326,21 @@ def remove_leftovers(folders: Iterable[Path], before: float, keep: Container[str
                 continue
             with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
                 if path.stat().st_mtime < before:
-                    path.unlink()
+                    remove(path)
                     removed += 1
     return removed
 
 
 async def run_blocking(work: Callable[[], T]) -> T:
-    """Do file work in a thread. Raises StorageError for an OSError, with the system's reason but no path."""
+    """Do file work in a thread. Raises FileInUseError, and StorageError for any other OSError.
+
+    The message has the system's reason but no path.
+    """
     try:
         return await asyncio.to_thread(work)
     except OSError as error:
+        if is_in_use(error):
+            log.warning("A file could not be changed: %s", error)
+            raise FileInUseError("Another program has the file open. Close it there, or try again later.") from error
         log.warning("A file could not be stored or moved: %s", error)
         raise StorageError(f"The disk says: {error.strerror or type(error).__name__}.") from error

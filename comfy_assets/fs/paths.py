@@ -48,11 +48,16 @@ def extended_path(folder: Path | str, name: str = "") -> Path:
 
 
 def file_stat(info: os.stat_result) -> FileStat:
-    """Return size, time and inode of a file, with times and inodes that SQLite can hold."""
+    """Return size, time and inode of a file, with times and inodes that SQLite can hold.
+
+    Listings on Windows have no inodes. There the time of creation stands in for it, which stays when a file is renamed
+    or moved within a volume, and is another one for a copy; 0 if the file system keeps none.
+    """
     mtime_ns = info.st_mtime_ns
     if not -_INT64 <= mtime_ns <= _INT64:
         mtime_ns = _INT64 if mtime_ns > 0 else -_INT64
-    return info.st_size, mtime_ns, info.st_ino & _INT64
+    created_ns = birth_ns(info)
+    return info.st_size, mtime_ns, info.st_ino & _INT64 if created_ns is None else max(0, min(created_ns, _INT64))
 
 
 def matches_record(info: os.stat_result, size: int, mtime_ns: int) -> bool:
@@ -74,7 +79,7 @@ def is_replaced(info: os.stat_result, inode: int, folder_ns: int, listed_ns: int
     is unknown. A remounted network drive, or a FAT one at any time, gives files other inodes, which does not count:
     then the folder's time or the file's ctime is older, while creating or renaming a file changes both.
     """
-    if listed_ns is None or folder_ns == listed_ns or not inode or info.st_ino & _INT64 in (0, inode):
+    if listed_ns is None or folder_ns == listed_ns or not inode or file_stat(info)[2] in (0, inode):
         return False
     return info.st_ctime_ns >= listed_ns
 
@@ -99,10 +104,7 @@ def fresh_for_ns(mtime_ns: int) -> int:
 
 
 def birth_ns(info: os.stat_result) -> int | None:
-    """Return the time (ns) at which a file was created, on Windows; None elsewhere.
-
-    It stands in for the inode there: listings on Windows have none.
-    """
+    """Return the time (ns) at which a file was created, on Windows; None elsewhere."""
     if os.name != "nt":
         return None
     # Before Python 3.12 the time of creation was in ctime.
@@ -118,19 +120,24 @@ def identity_at(path: str) -> Identity | None:
     return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
+def real_path(path: Path | str) -> Path:
+    """Return an absolute path with all links resolved. Blocks.
+
+    Some file systems of Windows cannot resolve links: RAM disks, for example, and network drives. Their paths stay.
+    """
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:
+        return Path(os.path.abspath(path))  # noqa: PTH100 - ``absolute`` keeps ``..``
+
+
 def path_state(path: str) -> PathState:
     """Return the state of a path; None also if it cannot be examined. Blocks."""
     try:
         info = os.stat(extended(path))  # noqa: PTH116
     except OSError:
         return None
-    return FOLDER if stat.S_ISDIR(info.st_mode) else _as_listed(info)
-
-
-def _as_listed(info: os.stat_result) -> FileStat:
-    """Return the stat as a folder listing has it: without an inode on Windows."""
-    size, mtime_ns, inode = file_stat(info)
-    return size, mtime_ns, inode if os.name != "nt" else 0
+    return FOLDER if stat.S_ISDIR(info.st_mode) else file_stat(info)
 
 
 def is_junction(info: os.stat_result) -> bool:

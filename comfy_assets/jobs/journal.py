@@ -23,6 +23,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..fs import shared_files
+
 log = logging.getLogger("comfy_assets.jobs")
 
 _LOG_NAME = re.compile(r"(\d+)-(\d+)\.log")
@@ -39,7 +41,7 @@ class Journal:
         self._folder = folder
         self._locks: dict[int, FileLock] = {}
         self.seat = next(seat for seat in count(1) if self._claim(seat))
-        for seat in _numbers(folder, _LOCK_NAME) - {self.seat}:
+        for seat in self.other_seats:
             self._claim(seat)  # fails for running servers; the seats of ended ones are recovered by this server
         # Files with this number and above are this process's own. Below are those of earlier processes with the seat.
         self._number = self._first = max((number for _, number, _ in self._files()), default=0) + 1
@@ -60,8 +62,9 @@ class Journal:
 
     @property
     def other_seats(self) -> set[int]:
-        """The seats of other servers that run now."""
-        return _numbers(self._folder, _LOCK_NAME) - self._locks.keys()
+        """The seats that this server has not claimed: those of other servers that run now."""
+        # Windows removes the lock of a server that ended in order, even if it left events behind.
+        return (_numbers(self._folder, _LOCK_NAME) | _numbers(self._folder, _LOG_NAME)) - self._locks.keys()
 
     def take_over(self) -> set[int]:
         """Claim the seats of servers that have ended since this one began; return them."""
@@ -207,7 +210,7 @@ class ReservedSpace:
 def _remove(paths: Iterable[Path]) -> None:
     for path in paths:
         with suppress(OSError):  # Windows removes no open file; reading its events a second time does no harm
-            path.unlink()
+            shared_files.remove(path)
 
 
 def _numbers(folder: Path, pattern: re.Pattern[str]) -> set[int]:

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from blake3 import blake3
 
-from ..fs import atomic
+from ..fs import atomic, shared_files
 from ..fs.paths import fresh_for_ns
 from ..models import WorkflowView
 from ..names import MAX_PART_BYTES, safe_file_name
@@ -174,7 +174,7 @@ class WorkflowFolder:
         if before is None or before.size > limit:
             return None
         check_found(str(self._root / path))
-        content = (self._root / path).read_bytes()
+        content = shared_files.read_shared(self._root / path)
         if self.stamp(path) != before or len(content) != before.size:
             before = FileStamp(len(content), UNCERTAIN_MTIME)  # changed while it was read
         return FileText(content, blake3(content).digest(), reliable(before))
@@ -219,14 +219,16 @@ class WorkflowFolder:
         FileExistsError if there is a file although ``replaces`` is None.
         """
         target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(target.parent)
         with atomic.temp_file(target) as temporary:
             atomic.write_new(temporary, lambda stream: stream.write(content))
             info = temporary.stat()  # before the move, after which others may change the file
             if replaces is None:
                 atomic.move_no_replace(temporary, target)
             elif self._holds(path, replaces):
-                temporary.replace(target)  # another program may write between the two: nothing does both in one step
+                shared_files.replace(
+                    temporary, target
+                )  # another program may write between the two: nothing does both in one step
             else:
                 return None
         return reliable(FileStamp(info.st_size, info.st_mtime_ns))
@@ -235,7 +237,7 @@ class WorkflowFolder:
         """Whether a file has the content with this hash right now. Raises OSError."""
         try:
             check_found(str(self._root / path))
-            return blake3((self._root / path).read_bytes()).digest() == digest
+            return blake3(shared_files.read_shared(self._root / path)).digest() == digest
         except FileNotFoundError:
             return False
 
@@ -243,14 +245,14 @@ class WorkflowFolder:
         """Move a file within the folder. Raises OSError, FileExistsError if there is a file already."""
         source, target = self._root / path, self._root / new
         if target.exists() and target.samefile(source):  # the same name in another case
-            source.rename(target)
+            shared_files.rename(source, target)
         else:
             atomic.move_no_replace(source, target)
 
     def remove(self, path: str, digest: bytes) -> None:
         """Remove a file if its content has this hash. Raises OSError."""
         if self._holds(path, digest):
-            (self._root / path).unlink(missing_ok=True)
+            shared_files.remove(self._root / path, missing_ok=True)
 
     def remove_leftovers(self, before: float) -> None:
         """Remove incomplete files of a killed server, last written before this time (s since 1970)."""

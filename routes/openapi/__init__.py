@@ -13,9 +13,11 @@ from ...comfy_assets import VERSION
 from ...comfy_assets.errors import (
     ApiError,
     BodyTooLargeError,
+    FileInUseError,
     InvalidBodyError,
     InvalidQueryError,
     QueryTimeoutError,
+    StorageError,
     StoreBusyError,
     StoreUnavailableError,
     UnauthorizedError,
@@ -194,6 +196,8 @@ class _OperationWriter:
 
     def _own_errors(self, route: Route) -> dict[int, tuple[list[type[ApiError]], str]]:
         errors = [*self._operation.errors, *(() if self._operation.is_open else _COMMON_ERRORS)]
+        if StorageError in errors:
+            errors.append(FileInUseError)
         if self._query.__struct_fields__:
             errors.append(InvalidQueryError)
         errors += self._errors_of_body(route, errors)

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,33 @@ def test_a_full_disk_is_an_error(base: Any, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "stdout", FullDisk())
     assert cli.main(["status", "--base-directory", str(base.path)]) == 1
     assert "no space left" in base.capture.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        (-11_644_473_600_000, "1601-01-01T00:00:00Z"),  # an unset time of NTFS
+        (-1_000, "1969-12-31T23:59:59Z"),
+        (32_535_216_000_000, "3001-01-01T00:00:00Z"),
+        (1 << 62, "9999-12-31T23:59:59Z"),
+        (-(1 << 62), "0001-01-01T00:00:00Z"),
+    ],
+)
+def test_times_that_windows_cannot_convert(monkeypatch: pytest.MonkeyPatch, milliseconds: int, expected: str) -> None:
+    """Windows refuses times before 1970 and after 3000; a list with such a file is shown all the same."""
+
+    class OfWindows(datetime):
+        @classmethod
+        def fromtimestamp(cls, *_: Any, **__: Any) -> Any:
+            raise OSError(22, "Invalid argument")
+
+        def astimezone(self, *_: Any) -> Any:
+            raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(output, "datetime", OfWindows)
+    monkeypatch.setattr(output, "_EPOCH", OfWindows(1970, 1, 1, tzinfo=timezone.utc))
+    assert output.written_time(milliseconds) == expected
+    assert output.local_time(milliseconds) == expected.replace("T", " ").replace("Z", "+00:00")
 
 
 def test_times_have_the_zone_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:

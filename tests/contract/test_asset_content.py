@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from aiohttp import web
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 
 BYTES = bytes(range(200)) * 2
@@ -298,3 +299,22 @@ async def test_looking_is_not_reading(library: Any, api: Any, put: Any) -> None:
     await api.get(url.removesuffix("/content"))
     await library.services.assets.close()
     assert "last_access_time" not in await library.asset("a.png")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_time_that_windows_cannot_convert(
+    api: Any, library: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Windows refuses times before 1970 and after 3000: such a file is sent without Last-Modified."""
+
+    def refuse(self: web.StreamResponse, value: Any) -> None:
+        raise OSError(22, "Invalid argument")
+
+    library.write("output/a.png", b"content")
+    await library.scan()
+    (asset,) = await library.assets()
+    refused = property(web.StreamResponse.last_modified.fget, refuse)
+    monkeypatch.setattr(web.FileResponse, "last_modified", refused, raising=False)
+    answer = await api.send(method, f"/api/assets/{asset['id']}/content")
+    assert "Last-Modified" not in answer.headers
+    assert answer.body == (b"content" if method == "GET" else b"")

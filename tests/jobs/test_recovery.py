@@ -197,12 +197,15 @@ async def test_what_a_dead_server_left_is_adopted_by_the_next_that_starts(open_s
     assert sorted(fourth.waiting()) == [B, C]
 
 
-async def test_two_dead_servers_are_adopted_by_one(open_seat: Any) -> None:
+@pytest.mark.parametrize("is_lock_removed", [False, True], ids=["locks stay", "locks are removed, as on Windows"])
+async def test_two_dead_servers_are_adopted_by_one(open_seat: Any, is_lock_removed: bool) -> None:
     seats = [await open_seat() for _ in range(3)]
     for number, (seat, name) in enumerate(zip(seats, [A, B, C], strict=True)):
         seat.submit(name, -number)
-    for seat in seats[:2]:
+    for number, seat in enumerate(seats[:2], 1):
         await seat.die()
+        if is_lock_removed:
+            (seat.data / "queue" / f"{number}.lock").unlink(missing_ok=True)
     heir = await open_seat()
     assert heir.waiting() == [B, A]
     assert seats[2].waiting() == [C]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from blake3 import blake3
-from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run, scanner
+from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run, indexer, scanner
 from comfy_assets_node.comfy_assets.db import files as file_rows
+from comfy_assets_node.comfy_assets.fs.shared_files import FileHeldError
 from comfy_assets_node.comfy_assets.models import Pending
 
 OLD_NS = 1_600_000_000_123_456_789
@@ -153,7 +154,7 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
     """An error that root meets too: the file is locked, or its disk is failing."""
     library.write("output/bad.bin", b"bad")
     library.write("output/good.bin", b"good")
-    real = content_reader.FileIO
+    real = content_reader.open_shared_raw
 
     def open_file(path: Any, *rest: Any) -> Any:
         if str(path).endswith("bad.bin"):
@@ -161,7 +162,7 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
         return real(path, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(content_reader, "FileIO", open_file)
+        patch.setattr(content_reader, "open_shared_raw", open_file)
         for _ in range(2):
             status = await library.scan()
             assert (status["status"], status["unreadable"]) == ("completed", 1)
@@ -173,6 +174,49 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
     assert (await library.asset("bad.bin"))["hash"] == digest(b"bad")
     row = await library.services.db.fetch_one("SELECT state, error FROM files WHERE name = 'bad.bin'")
     assert row == (file_rows.HASHED, None)
+
+
+async def test_a_locked_file_is_read_soon_after_it_is_free(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without another scan: on Windows copying programs and virus scanners lock new files for seconds."""
+    monkeypatch.setattr(indexer, "RETRIES_S", (0.01,) * 5)
+    real, attempts = content_reader.open_shared_raw, 0
+
+    def open_locked(path: str) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 3:
+            return real(path)
+        error = PermissionError(13, "Sharing violation")
+        error.winerror = 32  # type: ignore[attr-defined]  # elsewhere than on Windows exceptions have no such number
+        raise error
+
+    monkeypatch.setattr(content_reader, "open_shared_raw", open_locked)
+    library.write("input/a.png", b"content")
+    assert (await library.scan())["unreadable"] == 1
+    await until(lambda: attempts == 4)
+    await library.services.indexer.finish()
+    (asset,) = await library.assets()
+    assert asset["hash"] == digest(b"content")
+    assert library.services.indexer.status()["unreadable"] == 0
+
+
+async def test_a_file_that_stays_locked_is_given_up_until_the_next_scan(
+    library: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "RETRIES_S", (0.01,) * 3)
+    attempts = 0
+
+    def open_locked(path: str) -> Any:
+        nonlocal attempts
+        attempts += 1
+        raise FileHeldError(13, "Another program has the file open", path)
+
+    monkeypatch.setattr(content_reader, "open_shared_raw", open_locked)
+    library.write("input/a.png", b"content")
+    await library.scan()
+    await until(lambda: attempts == 4)
+    await asyncio.sleep(0.05)
+    assert attempts == 4
 
 
 async def test_it_waits_while_a_prompt_executes_and_goes_on_after(library: Any) -> None:

@@ -163,7 +163,7 @@ def test_the_state_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", "nt")
         on_windows = paths.path_state(str(file))
-    assert on_windows == (4, stat.st_mtime_ns, 0)
+    assert on_windows == (4, stat.st_mtime_ns, stat.st_ctime_ns)  # the time of creation there
     with monkeypatch.context() as patch:
         patch.setattr(os, "stat", lambda path: SimpleNamespace(st_dev=5, st_ino=0))
         assert paths.identity_at("on a drive without inodes") is None
@@ -234,3 +234,13 @@ def test_the_disk_of_a_folder_that_may_not_exist(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(paths.shutil, "disk_usage", disk_usage)
     assert paths.free_bytes(tmp_path) == paths.free_bytes(tmp_path / "none" / "deep") == 7
     assert asked == [tmp_path, tmp_path]
+
+
+def test_paths_that_cannot_be_resolved_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RAM disks and some network drives of Windows cannot resolve links."""
+
+    def refuse(path: object, **_: object) -> str:
+        raise OSError(234, "More data is available")
+
+    monkeypatch.setattr(paths.os.path, "realpath", refuse)
+    assert paths.real_path(tmp_path / "a" / ".." / "b") == tmp_path / "b"

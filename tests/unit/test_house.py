@@ -199,3 +199,31 @@ def test_imports_are_relative() -> None:
 def test_no_posix_only_module_is_imported() -> None:
     posix_only = {"fcntl", "grp", "pwd", "resource", "termios", "posix"}
     assert [module(p) for p in sources() if posix_only & set(imports(p))] == []
+
+
+# Windows refuses these calls while another program has the file open; fs/shared_files repeats them for a moment. Those
+# of fs/atomic are for other systems, and the temporary folder of the standalone host is emptied at the next start too.
+_REFUSED_WHILE_OPEN = {"unlink", "rmtree", "rename", "replace"}
+_MAY_BE_REFUSED = {"fs/shared_files.py", "fs/atomic.py", "host/standalone/folders.py"}
+_NO_PATHS = {"shared_files", "files", "folder", "msgspec.structs", "dataclasses"}
+
+
+def _is_change_of_file(call: ast.Call) -> bool:
+    if not isinstance(call.func, ast.Attribute) or call.func.attr not in _REFUSED_WHILE_OPEN:
+        return False
+    if call.func.attr in ("unlink", "rmtree"):
+        return True
+    owner = ast.unparse(call.func.value)
+    has_one_argument = len(call.args) == 1 and not call.keywords  # ``str.replace`` has two
+    return has_one_argument and owner not in _NO_PATHS and not owner.startswith("self._")
+
+
+def test_files_are_changed_where_open_ones_are_considered() -> None:
+    found = [
+        f"{path.relative_to(CORE)}:{node.lineno} {ast.unparse(node)[:60]}"
+        for path in sorted(CORE.rglob("*.py"))
+        if path.relative_to(CORE).as_posix() not in _MAY_BE_REFUSED
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and _is_change_of_file(node)
+    ]
+    assert found == []

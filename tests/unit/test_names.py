@@ -6,11 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
+from comfy_assets_node.comfy_assets.host.standalone import image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import fill_placeholders, next_counter, prepare_save
 from comfy_assets_node.comfy_assets.names import (
     UnsafeName,
     check_leads_nowhere,
+    existing_folder_parts,
     file_name,
     folder_parts,
     numbered,
@@ -273,3 +275,17 @@ def test_save_places(tmp_path: Path, prefix: str, subfolder: str, name: str) -> 
     place = prepare_save(tmp_path, prefix, 1, 1)
     assert (place.subfolder, place.name(0)) == (subfolder, name)
     assert place.folder == tmp_path / subfolder and place.folder.is_dir()
+
+
+def test_backslashes_separate_folders_where_the_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ComfyUI on Windows lists subfolders with backslashes; elsewhere one may be a part of a name."""
+    assert existing_folder_parts("a\\b", windows=True) == ("a", "b")
+    assert existing_folder_parts("a\\b", windows=False) == ("a\\b",)
+    for outside in ("..\\x", "a\\..\\..\\x", "\\x", "C:\\x", "\\\\server\\x"):
+        with pytest.raises(UnsafeName):
+            existing_folder_parts(outside, windows=True)
+    monkeypatch.setattr(image_nodes, "WINDOWS", True)
+    location = prepare_save(tmp_path, "w\\x\\y", 1, 1)
+    assert (location.subfolder, location.name(0)) == ("w/x", "y_00001_.png")
+    with pytest.raises(UnsafeName):
+        prepare_save(tmp_path, "..\\y", 1, 1)

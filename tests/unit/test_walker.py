@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets.assets.index import walker
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
 from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.fs import paths
 from comfy_assets_node.comfy_assets.fs.paths import extended, file_stat, is_definitely_gone
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX file system")
@@ -375,18 +376,30 @@ def test_long_paths_on_windows(monkeypatch: pytest.MonkeyPatch, system: str, pat
 
 
 @pytest.mark.parametrize(
-    ("mtime_ns", "inode", "expected"),
+    ("system", "mtime_ns", "inode", "created_ns", "expected"),
     [
-        (5, 7, (1, 5, 7)),
-        (10**19, 7, (1, 2**63 - 1, 7)),  # the year 2286 does not fit into 64 bits
-        (-(10**19), 7, (1, 1 - 2**63, 7)),
-        (5, 2**64 - 1, (1, 5, 2**63 - 1)),
+        ("posix", 5, 7, 3, (1, 5, 7)),
+        ("posix", 10**19, 7, 3, (1, 2**63 - 1, 7)),  # the year 2286 does not fit into 64 bits
+        ("posix", -(10**19), 7, 3, (1, 1 - 2**63, 7)),
+        ("posix", 5, 2**64 - 1, 3, (1, 5, 2**63 - 1)),
+        ("nt", 5, 0, 3, (1, 5, 3)),
+        ("nt", 5, 7, 3, (1, 5, 3)),  # as in listings, which have no inodes
+        ("nt", 5, 0, -(10**16), (1, 5, 0)),  # a file system without times of creation
+        ("nt", 5, 0, 10**19, (1, 5, 2**63 - 1)),
     ],
 )
-def test_stats_fit_into_the_store(mtime_ns: int, inode: int, expected: tuple[int, int, int]) -> None:
+def test_stats_fit_into_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+    system: str,
+    mtime_ns: int,
+    inode: int,
+    created_ns: int,
+    expected: tuple[int, int, int],
+) -> None:
     class Info:
-        st_size, st_mtime_ns, st_ino = 1, mtime_ns, inode
+        st_size, st_mtime_ns, st_ino, st_ctime_ns = 1, mtime_ns, inode, created_ns
 
+    monkeypatch.setattr(paths.os, "name", system)
     assert file_stat(Info()) == expected  # type: ignore[arg-type]
 
 

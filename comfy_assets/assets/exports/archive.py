@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ... import store_guard
-from ...fs.paths import extended_path, file_stat
+from ...fs.paths import file_stat
+from ...fs.shared_files import open_shared_raw
 
 _BLOCK = 1 << 20
 _REGULAR = 0o100644 << 16  # mode of a Unix file, in the upper half of the external attributes
@@ -45,7 +46,7 @@ class ArchiveWriter:
         with contextlib.ExitStack() as stack:
             with _reading():
                 store_guard.check(path)
-                source = stack.enter_context(extended_path(path).open("rb", buffering=0))
+                source = stack.enter_context(open_shared_raw(path))
                 info = os.fstat(source.fileno())
             if not stat.S_ISREG(info.st_mode):
                 raise UnreadableMember("it is no regular file")

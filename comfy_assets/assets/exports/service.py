@@ -26,7 +26,7 @@ from ...db import exports, tasks
 from ...db.connection import Database
 from ...db.exports import ExportedArchive
 from ...errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
-from ...fs import atomic
+from ...fs import atomic, shared_files
 from ...host.base import Host
 from ...ids import now_ms
 from .archive import ArchiveWriter, UnreadableMember
@@ -228,7 +228,7 @@ class AssetExports:
     ) -> None:
         """Write the archive. Blocks. Leaves no file behind if it raises OSError, Cancelled, TaskFailedError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # of a server that ended meanwhile
+        shared_files.remove(partial, missing_ok=True)  # of a server that ended meanwhile
         self._check_space(progress.bytes_total)
         stream = partial.open("xb")
         try:
@@ -245,7 +245,7 @@ class AssetExports:
         except BaseException:
             with contextlib.suppress(OSError):  # on a full disk, closing fails as well
                 stream.close()
-            partial.unlink(missing_ok=True)
+            shared_files.remove(partial, missing_ok=True)
             raise
 
     def _add(
@@ -332,7 +332,7 @@ class AssetExports:
     def _removed(self, path: Path) -> bool:
         """Remove a file; return False if it is still open, which prevents it on Windows. Blocks."""
         try:
-            path.unlink(missing_ok=True)
+            shared_files.remove(path, missing_ok=True)
         except PermissionError:
             return False
         return True

@@ -23,7 +23,9 @@ from blake3 import blake3
 from ...db.contents import Document, Facts, Hashed, Unreadable
 from ...db.outdated import OutdatedContent
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
+from ...fs.shared_files import is_in_use, open_shared_raw
 from ...models import Pending
+from ...names import WINDOWS
 from ...store_guard import check, check_found, stat_found
 from ..media.metadata import FileMetadata, extract, extract_path, extract_stream
 from ..media.readers.registry import READER_VERSION
@@ -54,6 +56,7 @@ class HashProgress:
         self.bytes_hashed = 0
         self.bytes_total = bytes_total
         self.unreadable = 0
+        self.locked = 0  # unreadable files that other programs have open
         self.moved = 0
 
     def add_bytes(self, count: int) -> None:
@@ -107,14 +110,14 @@ def read_file(
         _wait_until_reliable(file.mtime_ns, pause)
         if not matches_record(stat_found(path), file.size, file.mtime_ns):
             return None
-        with FileIO(path) as stream:
+        with open_shared_raw(path) as stream:
             digest, extracted = _digest(stream, file, pause, count, digests or LargeDigests())
             if not matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
         return None
     except OSError as error:
-        return Unreadable(file.id, error.strerror or type(error).__name__)
+        return Unreadable(file.id, error.strerror or type(error).__name__, is_in_use(error))
     facts = _facts(digest, file.size, extracted)
     return Hashed(
         file.id,
@@ -148,7 +151,7 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
     path = extended(os.path.join(content.folder, content.name))  # noqa: PTH118 - called for every content
     try:
         check_found(path)
-        with FileIO(path) as stream:
+        with open_shared_raw(path) as stream:
             if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
                 return None
             extracted = _extracted(content.name, lambda: extract_stream(content.name, stream, content.size))
@@ -195,7 +198,7 @@ def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
     """Return the blake3 digest of a file. Raises OSError, ChangedWhileReading if its size differs."""
     check(path)
-    with FileIO(extended(str(path))) as stream:
+    with open_shared_raw(extended(str(path))) as stream:
         return _digest_chunks(stream, size, pause, count)
 
 
@@ -230,7 +233,8 @@ def _read_all(stream: FileIO, size: int) -> bytes:
 
 def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
     """Return the digest, computed by all threads; the file is mapped if that is possible and safe."""
-    if time.time_ns() - file.mtime_ns >= _MAP_AFTER_NS:
+    # Windows lets nobody replace or remove a mapped file.
+    if not WINDOWS and time.time_ns() - file.mtime_ns >= _MAP_AFTER_NS:
         try:
             mapping = mmap.mmap(stream.fileno(), file.size, access=mmap.ACCESS_READ)
         except (OSError, ValueError):

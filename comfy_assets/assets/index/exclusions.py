@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ... import store_guard
-from ...fs.paths import Identity, identity_at, is_link
+from ...fs.paths import Identity, identity_at, is_link, real_path
 from ...ignored_files import is_ignored_folder
 from ..roots import Roots
 
@@ -126,7 +126,7 @@ def _kind(namespace: Namespace) -> str:
 
 
 def _real(path: str) -> str:
-    return os.path.normcase(os.path.realpath(path))
+    return os.path.normcase(real_path(path))
 
 
 def _upwards(path: str) -> Iterator[str]:

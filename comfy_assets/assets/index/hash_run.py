@@ -16,6 +16,7 @@ from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable
 from ...db.files import HashedFile
 from ...fs.paths import extended, extended_path, file_stat, stat_as_recorded
+from ...fs.shared_files import is_in_use
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
@@ -177,6 +178,7 @@ class HashRun:
             await contents.update_missing_references(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
+        self.progress.locked += sum(failure.is_locked for failure in failures)
         return sum(m.stat is not None for m in moved)
 
 
@@ -192,5 +194,5 @@ def _examine(file: Pending) -> _ReadResult:
     except FileNotFoundError:
         return _ChangedFile(file.id, None) if folder.is_dir() else Unreadable(file.id, "its folder is out of reach")
     except OSError as error:
-        return Unreadable(file.id, error.strerror or type(error).__name__)
+        return Unreadable(file.id, error.strerror or type(error).__name__, is_in_use(error))
     return _ChangedFile(file.id, file_stat(info))

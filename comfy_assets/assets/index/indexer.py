@@ -24,6 +24,8 @@ from .scanner import Scanner
 
 SCAN, HASH, PRUNE = "asset_scan", "asset_hash", "asset_prune"
 _EVENT_INTERVAL_S = 0.5  # pages redraw for each event
+# Pauses before files that other programs lock are read again. Those locked for longer are read in the next run.
+RETRIES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *[60.0] * 10)
 
 
 class Indexer:
@@ -50,6 +52,8 @@ class Indexer:
         self.is_followed = False  # whether changes on disk are noticed without a scan
         self._is_seeding = False  # a scan was requested, and pages get an event at its end
         self._reading = CancelToken()
+        self._retries = 0  # of reading locked files, since there was none
+        self._retry: asyncio.TimerHandle | None = None
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="comfy-assets-hash")
 
     def start_scan(self, only: frozenset[str] | None = None) -> tuple[Task, bool]:
@@ -158,6 +162,7 @@ class Indexer:
 
     def close(self) -> None:
         """Stop the worker threads."""
+        self._retry_locked(0)
         self.cancel_reading()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -181,6 +186,18 @@ class Indexer:
             async with _ProgressReporter(self, task, lambda run=run: run.progress.as_dict()):
                 await self._await_reporting(run.run())
             self._report_end(task)
+            self._retry_locked(run.progress.locked)
+
+    def _retry_locked(self, count: int) -> None:
+        """Read files again after a while if other programs lock some of them."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if count == 0:
+            self._retries = 0
+        elif self._retries < len(RETRIES_S):
+            self._retry = asyncio.get_running_loop().call_later(RETRIES_S[self._retries], self.start_reading)
+            self._retries += 1
 
     async def _await_reporting(self, work: Any) -> None:
         """Await the work; pages get an event if it is cancelled."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -11,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from ...background.cancel import CancelToken
-from ...fs.paths import FOLDER, identity_at, path_state
+from ...fs.paths import FOLDER, identity_at, path_state, real_path
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -46,7 +45,7 @@ class DirectoryWatch(threading.Thread):
         super().__init__(name=f"comfy-assets-watch {place}")
         self.place = place
         self.problem: str | None = None
-        self._real = os.path.realpath(place)
+        self._real = str(real_path(place))
         self._backend = backend
         self._token = token
         self._ended = threading.Event()

@@ -17,8 +17,9 @@ from typing import BinaryIO
 import msgspec
 from blake3 import blake3
 
+from ...fs import shared_files
 from ...fs.atomic import fsync_folder, fsync_if_possible, temp_file, temp_name
-from ...fs.paths import extended, file_stat, matches_record
+from ...fs.paths import extended, file_stat, matches_record, real_path
 from ...models import FileStat
 from ...store_guard import is_protected
 
@@ -71,7 +72,7 @@ class KeptFile:
     def check(self) -> os.stat_result:
         """Return its stat if it is unchanged. The first call flushes it. Raises LinkRefusedError, OSError."""
         if self.path.is_symlink():
-            self.path = self.path.resolve()  # a hard link to a symbolic link would not share the content
+            self.path = real_path(self.path)  # a hard link to a symbolic link would not share the content
         info = _checked_stat(self.path, self.size, self.mtime_ns, "the file to keep")
         if not self._is_flushed:
             _fsync(self.path)
@@ -116,7 +117,7 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
     path = Path(extended(entry.path))
     if is_protected(path):
         raise LinkRefusedError("it belongs to the library's store")
-    path.with_name(temp_name(_key(path, "link"))).unlink(missing_ok=True)  # of a killed process
+    shared_files.remove(path.with_name(temp_name(_key(path, "link"))), missing_ok=True)  # of a killed process
     before = path.lstat()
     if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
         if file_stat(before)[:2] == (entry.size, entry.mtime_ns):
@@ -128,7 +129,7 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
         after = file_stat(temporary.lstat())
         if _state(path.lstat()) != _state(before):
             raise LinkRefusedError("it changed while it was copied")
-        temporary.replace(path)
+        shared_files.replace(temporary, path)
     return after
 
 
@@ -205,7 +206,7 @@ def _swap_in_link(original: Path, kept: os.stat_result, copy: Path, before: os.s
         # The names may have been given to other bytes since.
         if file_stat(temporary.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
             raise LinkRefusedError("it changed while it was being replaced")
-        temporary.replace(copy)
+        shared_files.replace(temporary, copy)
 
 
 def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> None:

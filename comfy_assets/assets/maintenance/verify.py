@@ -18,6 +18,7 @@ from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile
 from ...fs.paths import extended, extended_path, is_replaced, matches_record
+from ...fs.shared_files import open_shared_raw
 from ...store_guard import check_found
 from ..index.content_reader import SMALL_FILE, WORKERS, HashProgress
 
@@ -132,7 +133,7 @@ class Verifier:
         would be a bus error instead of an OSError.
         """
         check_found(str(path))
-        with path.open("rb", buffering=0) as stream:
+        with open_shared_raw(path) as stream:
             info = os.fstat(stream.fileno())
             if not matches_record(info, file.size, file.mtime_ns):
                 return None

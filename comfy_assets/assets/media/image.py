@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from ...background.cancel import CancelToken
+from ...fs.shared_files import open_shared_raw
 from ...image_limits import BAND_PIXELS, READER_ERRORS, Convert, bands
 from ...store_guard import check_found
 
@@ -40,7 +41,7 @@ class ImageStream(io.BufferedReader):
 
     def __init__(self, path: Path | str, token: CancelToken) -> None:
         check_found(str(path))
-        super().__init__(io.FileIO(path))
+        super().__init__(open_shared_raw(path))
         self._token = token
 
     def read(self, size: int | None = -1, /) -> bytes:

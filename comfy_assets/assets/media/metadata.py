@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from ...fs.shared_files import open_shared_raw
 from ...store_guard import check_found
 from .decoders import OWN_PICTURE
 from .readers import registry, texts
@@ -52,7 +53,7 @@ def extract(name: str, data: bytes) -> FileMetadata:
 def extract_path(name: str, path: Path) -> FileMetadata:
     """Return the metadata of a file on disk, reading no more of it than needed. Raises only OSError."""
     check_found(str(path))
-    with FileIO(path) as stream:
+    with open_shared_raw(path) as stream:
         return extract_stream(name, stream, os.fstat(stream.fileno()).st_size)
 
 

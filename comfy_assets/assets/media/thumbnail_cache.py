@@ -14,6 +14,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from ...fs import shared_files
 from ...fs.atomic import is_temp_name, temp_file
 
 log = logging.getLogger("comfy_assets.library")
@@ -91,7 +92,7 @@ class ThumbnailCache:
         with temp_file(path) as temporary:
             temporary.write_bytes(data)  # not flushed: a damaged thumbnail fails its checksum and is made again
             try:
-                temporary.replace(path)
+                shared_files.replace(temporary, path)
             except PermissionError:
                 # On Windows a file that is being read cannot be replaced. It has the same content.
                 if not path.exists():
@@ -174,7 +175,7 @@ def _list_directory(folder: Path | str) -> list[os.DirEntry[str]]:
 def _remove(path: Path) -> bool:
     """Remove a file; return whether it is gone."""
     try:
-        path.unlink(missing_ok=True)
+        shared_files.remove(path, missing_ok=True)
     except OSError:
         return False
     return True

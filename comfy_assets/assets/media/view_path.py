@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ... import store_guard
 from ...errors import FileMissingError, InvalidNameError
-from ...fs.paths import extended, file_stat
+from ...fs.paths import extended, file_stat, real_path
 from ...host.base import HostFolders
 from ...models import FileStat
 from ...names import WINDOWS, FileType, UnsafeName, existing_folder_parts, existing_parts, split_annotation
@@ -43,12 +43,12 @@ class ViewedFile:
 def parse(roots: Roots, file_type: FileType, subfolder: str, filename: str, *, windows: bool = WINDOWS) -> ViewPath:
     """Return the path for a request's parameters; a name ending in ``[output]`` or similar overrides the type.
 
-    On Windows a backslash separates folders, because servers there list subfolders that way. Raises InvalidNameError
-    for a path that could lead elsewhere, FileMissingError if the server has no folder of this type.
+    Raises InvalidNameError for a path that could lead elsewhere, FileMissingError if the server has no folder of this
+    type.
     """
     bare, annotated = split_annotation(filename)
     try:
-        parts = existing_folder_parts(subfolder.replace("\\", "/") if windows else subfolder, windows=windows)
+        parts = existing_folder_parts(subfolder, windows=windows)
     except UnsafeName as error:
         raise _invalid_name("subfolder", error) from error
     try:
@@ -116,7 +116,7 @@ def _leaves(library: Roots, folder: Path) -> bool:
 
 
 def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
+    return real_path(path)
 
 
 def _real_folders(folders: HostFolders) -> HostFolders:

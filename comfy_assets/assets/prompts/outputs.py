@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ...fs.paths import birth_ns, extended, file_stat
+from ...fs.paths import birth_ns, extended, file_stat, real_path
 from ...host.base import HostFolders
 from ...ids import canonical_id
 from ...models import FileStat
@@ -161,7 +161,7 @@ class OutputFolders:
     def _as_walked(self, root: Path, folder: Path) -> Path:
         """Return the folder as a scan reaches it: in the disk's spelling, and without a link inside the library."""
         try:
-            real, real_root = folder.resolve(), root.resolve()
+            real, real_root = real_path(folder), real_path(root)
             if real.is_relative_to(real_root):
                 return root / real.relative_to(real_root)
         except OSError:

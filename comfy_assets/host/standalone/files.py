@@ -21,7 +21,10 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...errors import ApiError, BusyError
+from ...fs import shared_files
 from ...fs.atomic import temp_file
+from ...fs.paths import real_path
+from ...fs.shared_files import open_shared
 from ...names import (
     UnsafeName,
     existing_folder_parts,
@@ -32,6 +35,7 @@ from ...names import (
     split_annotation,
 )
 from ...store_guard import is_protected
+from ..shared_file_response import SharedFileResponse
 from .folders import BaseFolders
 from .http import Refusal, RouteTable, json_response
 
@@ -136,7 +140,7 @@ def picture_beside(model: Path) -> Path | None:
 
 def _is_inside(path: Path, folder: Path) -> bool:
     """Return whether a file is really in the folder, rather than a link to another place."""
-    return path.resolve().is_relative_to(folder.resolve())
+    return real_path(path).is_relative_to(real_path(folder))
 
 
 def _small_preview(image: Image) -> tuple[bytes, str]:
@@ -165,7 +169,7 @@ def disposition(kind: str, name: str) -> str:
     return header if plain == name else f"{header}; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def _file(path: Path) -> web.FileResponse:
+def _file(path: Path) -> SharedFileResponse:
     content_type = passive_type(path.name)
     kind = "attachment" if content_type == OPAQUE else "inline"
     headers = {
@@ -173,7 +177,7 @@ def _file(path: Path) -> web.FileResponse:
         "Content-Disposition": disposition(kind, path.name),
         "X-Content-Type-Options": "nosniff",
     }
-    return web.FileResponse(path, headers=headers)
+    return SharedFileResponse(path, headers)
 
 
 async def _picture(path: Path, encode: Encode) -> web.Response:
@@ -338,7 +342,7 @@ def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: boo
             with temp_file(folder / wanted) as temporary:
                 with temporary.open("xb") as target:
                     _copy(source, target)
-                temporary.replace(folder / wanted)
+                shared_files.replace(temporary, folder / wanted)
             return wanted
         return _store_beside(source, folder, wanted)
     except OSError as error:
@@ -367,7 +371,7 @@ def same_content(source: IO[bytes], path: Path) -> bool:
     if not path.is_file():
         return False
     source.seek(0)
-    with path.open("rb") as existing:
+    with open_shared(path) as existing:
         while True:
             block = source.read(_BLOCK)
             if block != existing.read(_BLOCK):
@@ -381,7 +385,7 @@ def _copy_or_remove(source: IO[bytes], target: IO[bytes], path: Path) -> None:
         _copy(source, target)
     except OSError:
         target.close()  # Windows removes no open file
-        path.unlink(missing_ok=True)
+        shared_files.remove(path, missing_ok=True)
         raise
 
 

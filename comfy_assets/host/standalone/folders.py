@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ...fs.paths import real_path
 from ...ignored_files import NO_PATTERNS
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
@@ -211,7 +212,7 @@ def _files_below(root: Path) -> Iterator[str]:
     """Yield every file below a folder, relative, with forward slashes. Links are followed, each real folder once."""
     visited: set[str] = set()  # a link to a parent folder would never end
     for directory, subdirectories, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(directory)
+        real = str(real_path(directory))
         if real in visited:
             subdirectories.clear()
             continue

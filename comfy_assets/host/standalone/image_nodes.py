@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...json_text import as_in_images
-from ...names import UnsafeName, relative_parts
+from ...names import WINDOWS, UnsafeName, relative_parts
 from .nodes import InputTypes, Node, NodeRegistry, Result, Run
 from .pixels import METHODS, load_image, resize, stack, to_image
 
@@ -276,6 +276,8 @@ def prepare_save(root: Path, prefix: str, width: int, height: int) -> SaveLocati
     Raise UnsafeName, a ValueError, for a prefix that could lead outside ``root``.
     """
     filled = fill_placeholders(prefix, width, height, time.localtime()) or DEFAULT_PREFIX
+    if WINDOWS:
+        filled = filled.replace("\\", "/")
     tidy = re.sub(r"/(\./|/)*", "/", filled).rstrip("/") or "/"
     try:
         *folders, stem = relative_parts(tidy.removeprefix("./"))

@@ -14,10 +14,13 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from ...fs import shared_files
 from ...fs.atomic import is_temp_name, temp_file
+from ...fs.paths import real_path
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
+from ..shared_file_response import SharedFileResponse
 from .files import OPAQUE, passive_type
 from .http import RouteTable, json_response
 from .users import Users
@@ -97,7 +100,7 @@ class UserFiles:
                     self._check_free(path, overwrite=overwrite)
                     self._replace(temporary, path)
         except OSError as error:
-            raise FileRefused(400, f"The file cannot be written: {error.strerror or error}.") from error
+            raise _refusal(error, "The file cannot be written") from error
         return path
 
     def move(self, name: str, new_name: str, *, overwrite: bool) -> Path:
@@ -113,11 +116,11 @@ class UserFiles:
         """Remove a file."""
         path = self.existing(name)
         try:
-            path.unlink()
+            shared_files.remove(path)
         except FileNotFoundError as error:  # another request was faster
             raise FileRefused(404, "There is no such file.") from error
         except OSError as error:
-            raise FileRefused(400, f"The file cannot be removed: {error.strerror or error}.") from error
+            raise _refusal(error, "The file cannot be removed") from error
 
     def describe(self, path: Path, relative_to: Path) -> dict[str, Any]:
         """Return a file in the form of lists with ``full_info``; times in milliseconds."""
@@ -131,7 +134,7 @@ class UserFiles:
 
     def _is_inside(self, path: Path) -> bool:
         # Both resolved: the user's folder itself may be a link, and so may any folder in it.
-        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.root))
+        return real_path(path).is_relative_to(real_path(self.root))
 
     def _make_room(self, path: Path) -> None:
         try:
@@ -147,11 +150,11 @@ class UserFiles:
 
     def _replace(self, source: Path, target: Path) -> None:
         try:
-            source.replace(target)
+            shared_files.replace(source, target)
         except FileNotFoundError as error:
             raise FileRefused(404, "There is no such file.") from error
         except OSError as error:
-            raise FileRefused(400, f"The file cannot have this name: {error.strerror or error}.") from error
+            raise _refusal(error, "The file cannot have this name") from error
 
     def _walk(self, directory: Path, *, deep: bool, hidden: bool = False) -> Iterator[Path]:
         """Yield everything below a folder. Links to folders are not followed; links that lead outside are left out."""
@@ -174,6 +177,12 @@ class UserFiles:
                 return entry
             entry.update(size=status.st_size, modified=status.st_mtime)
         return entry
+
+
+def _refusal(error: OSError, problem: str) -> FileRefused:
+    if shared_files.is_in_use(error):
+        return FileRefused(409, "Another program has the file open. Close it there, or try again later.")
+    return FileRefused(400, f"{problem}: {error.strerror or error}.")
 
 
 def _leads_outside(name: str) -> bool:
@@ -251,7 +260,7 @@ class UserdataRoutes:
         headers = {"Content-Type": content_type, "Content-Disposition": "attachment"}
         if path == files.root / STYLE_SHEET:
             headers = {"Content-Type": "text/css", "Content-Disposition": "inline"}
-        return web.FileResponse(path, headers={**headers, "X-Content-Type-Options": "nosniff"})
+        return SharedFileResponse(path, {**headers, "X-Content-Type-Options": "nosniff"})
 
     @_with_user_files
     async def _store(self, request: web.Request, files: UserFiles) -> web.StreamResponse:

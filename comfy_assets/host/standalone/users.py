@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from ...fs import shared_files
 from ...fs.atomic import replace_file
 from ..base import UnknownUserError
 from .http import Refusal, RouteTable, json_response, read_json, read_object, text_or_none
@@ -135,11 +137,11 @@ class SettingsRoutes:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        return json_response(await asyncio.to_thread(_read, self._file(request)))
+        return json_response(await asyncio.to_thread(self._current, self._file(request)))
 
     async def _get(self, request: web.Request) -> web.Response:
         """Return the value itself, null if it was never set, as the page reads it."""
-        settings = await asyncio.to_thread(_read, self._file(request))
+        settings = await asyncio.to_thread(self._current, self._file(request))
         return json_response(settings.get(request.match_info["id"]))
 
     async def _update(self, request: web.Request) -> web.Response:
@@ -159,18 +161,31 @@ class SettingsRoutes:
         except UnknownUserError as error:
             raise Refusal("The server does not know this user.", status=401) from error
 
+    def _current(self, file: Path) -> dict[str, Any]:
+        with self._lock, _as_refusal():  # Windows cannot replace a file that is being read
+            return _read(file)
+
     def _merge(self, file: Path, changes: dict[str, Any]) -> dict[str, Any]:
-        with self._lock:
+        with self._lock, _as_refusal():
             settings = {**_read(file), **changes}
             _set_aside_if_broken(file)
             _write(file, settings)
         return settings
 
 
+@contextlib.contextmanager
+def _as_refusal() -> Iterator[None]:
+    """Turn the error of a file that another program holds into a Refusal."""
+    try:
+        yield
+    except shared_files.FileHeldError as error:
+        raise Refusal("Another program has the file of the settings open. Try again later.", status=409) from error
+
+
 def _parse(file: Path) -> Any:
     """Return the content of the file, {} if it does not exist. Raise ValueError or RecursionError."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(shared_files.read_shared(file))
     except FileNotFoundError:
         return {}
 
@@ -193,7 +208,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _set_aside_if_broken(file: Path) -> None:
     if _is_broken(file):
         kept = file.with_name(f"{file.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}")
-        file.replace(kept)
+        shared_files.replace(file, kept)
         log.warning("The broken settings were kept as %s.", kept)
 
 

@@ -22,9 +22,10 @@ from typing import BinaryIO
 from blake3 import blake3
 
 from ... import store_guard
-from ...fs import atomic
+from ...fs import atomic, shared_files
 from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
-from ...fs.paths import ChangedWhileReading, extended, file_stat
+from ...fs.paths import ChangedWhileReading, file_stat
+from ...fs.shared_files import open_shared
 from ...ids import hash_text
 from ...names import split_suffix
 from . import format
@@ -78,7 +79,7 @@ def open_bundle(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle
 
     Raises BundleError, OSError. Writes nothing.
     """
-    with path.open("rb") as stream:
+    with open_shared(path) as stream:
         _check_end(stream)
         try:
             archive = zipfile.ZipFile(stream)
@@ -238,7 +239,7 @@ def write_bundle(
     with atomic.temp_file(out) as temporary:
         atomic.write_new(temporary, lambda stream: _write_to(stream, manifest, text, sources, pause, count))
         if force:
-            temporary.replace(out)
+            shared_files.replace(temporary, out)
         else:
             atomic.move_no_replace(temporary, out)
     atomic.fsync_folder(out.parent)
@@ -268,7 +269,7 @@ def _copy(archive: zipfile.ZipFile, source: SourceFile, pause: Pause, count: Cou
     info = _info(source.member, source.size, zipfile.ZIP_DEFLATED if is_compressible else zipfile.ZIP_STORED)
     digest, total = blake3(max_threads=blake3.AUTO), 0
     store_guard.check(source.path)
-    with Path(extended(str(source.path))).open("rb") as reading:
+    with open_shared(source.path) as reading:
         before = file_stat(os.fstat(reading.fileno()))
         with archive.open(info, "w") as writing:
             while total <= source.size and (block := reading.read(_BLOCK)):

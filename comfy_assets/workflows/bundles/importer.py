@@ -7,7 +7,6 @@ workflow, and puts the assets into the user's collections of the names that they
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
 from collections import defaultdict
@@ -29,7 +28,7 @@ from ...db.workflow_models import ExpectedContent, expect_contents
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
 from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
-from ...fs.paths import extended_path
+from ...fs.paths import extended_path, real_path
 from ...host.base import Host
 from ...models import Location, Workflow
 from ...names import UnsafeName, relative_parts
@@ -321,7 +320,7 @@ def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
 
 def _leads_out(folder: Path, path: Path) -> bool:
     """Return whether a link below the folder leads out of it. Blocks."""
-    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)) or is_protected(path)
+    return not real_path(path).is_relative_to(real_path(folder)) or is_protected(path)
 
 
 def _found_at(asset: BundledAsset, location: Location) -> AssetOutcome:

@@ -16,7 +16,7 @@ from ...db.assets import NewAsset
 from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
 from ...errors import StorageError
-from ...fs import atomic
+from ...fs import atomic, shared_files
 from ...fs.paths import extended_path, file_stat
 from ...ids import new_ids, now_ms
 from ...models import UPLOADED, Asset
@@ -58,7 +58,7 @@ async def install(db: Database, roots: Roots, bundle_files: Sequence[BundleFile]
 def _remove(placed: Sequence[Path], made: Sequence[Path]) -> None:
     for path in placed:
         with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+            shared_files.remove(path, missing_ok=True)
     for folder in reversed(made):
         atomic.remove_if_empty(folder)
 

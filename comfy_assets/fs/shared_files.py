@@ -1,0 +1,147 @@
+"""Open, replace, rename and remove files that other programs may have open. Blocks: for worker threads.
+
+Windows refuses to replace, rename or remove a file while a program has it open, unless that program allows it. Virus
+scanners, indexers and backups open new files for some tens of milliseconds, so every change is repeated for a moment.
+The project's own readers allow the changes of others.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from io import BufferedReader, FileIO
+from pathlib import Path
+from typing import TypeVar
+
+from ..names import WINDOWS
+from .paths import extended, extended_path
+
+T = TypeVar("T")
+
+PATIENCE_S = 2.0
+_PAUSE_S = 0.01  # the first one; each is twice as long as the one before
+_LONGEST_PAUSE_S = 0.2
+_ACCESS_DENIED = 5  # among others for replacing a file that is open
+_SHARING_VIOLATIONS = frozenset({32, 33})  # the latter for a locked range
+_MAPPED = 1224  # a program has mapped the file into its memory
+# Windows does not replace an open file even if its readers allow that. Those of this process need not be waited for.
+_one_at_a_time = threading.Lock()
+
+if sys.platform == "win32":
+    import _winapi
+    import msvcrt
+
+    _SHARE_ALL = 1 | 2 | 4  # FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_SHARE_DELETE
+
+    def _open_for_sharing(path: str, flags: int) -> int:
+        """Open a file for reading so that other programs can rename and remove it meanwhile. Raises OSError."""
+        handle = _winapi.CreateFile(path, _winapi.GENERIC_READ, _SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+        try:
+            return msvcrt.open_osfhandle(handle, flags | os.O_RDONLY)
+        except BaseException:
+            _winapi.CloseHandle(handle)
+            raise
+
+    _OPENER: Callable[[str, int], int] | None = _open_for_sharing
+else:
+    _OPENER = None
+
+
+class FileHeldError(PermissionError):
+    """Another program has the file open and does not allow the change."""
+
+
+def open_shared(path: Path | str) -> BufferedReader:
+    """Open a file for reading; others can rename, replace and remove it meanwhile. Raises OSError."""
+    return BufferedReader(open_shared_raw(path))
+
+
+def open_shared_raw(path: Path | str) -> FileIO:
+    """Open a file as ``open_shared`` does, without a buffer. Raises OSError."""
+    return FileIO(extended(os.fspath(path)), opener=_OPENER)
+
+
+def read_shared(path: Path | str, most: int = -1) -> bytes:
+    """Return the content of a file, or its first bytes. Raises FileHeldError if another program locks it, OSError."""
+
+    def read() -> bytes:
+        with open_shared(path) as stream:
+            return stream.read(most)
+
+    return _patiently(read, Path(path))
+
+
+def replace(source: Path, target: Path) -> None:
+    """Move a file within a volume, over the target if there is one. Raises FileHeldError, OSError."""
+    old, new = extended_path(source), extended_path(target)
+    _patiently(lambda: old.replace(new), old, new)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Move a file within a volume. What is at the target is replaced on POSIX alone.
+
+    Raises FileExistsError on Windows if there is a target, FileHeldError, OSError.
+    """
+    old, new = extended_path(source), extended_path(target)
+    _patiently(lambda: old.rename(new), old, new)
+
+
+def remove(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file, also a read-only one. Raises FileNotFoundError, FileHeldError, OSError."""
+    extended_one = extended_path(path)
+
+    def unlink() -> None:
+        try:
+            extended_one.unlink(missing_ok=missing_ok)
+        except PermissionError:
+            if not (WINDOWS and _is_read_only(extended_one)):
+                raise
+            extended_one.chmod(stat.S_IWRITE)  # Windows removes no read-only file
+            extended_one.unlink(missing_ok=missing_ok)
+
+    _patiently(unlink, extended_one)
+
+
+def is_in_use(error: OSError) -> bool:
+    """Return whether an operation failed because another program has the file open."""
+    return isinstance(error, FileHeldError) or getattr(error, "winerror", None) in (*_SHARING_VIOLATIONS, _MAPPED)
+
+
+def _patiently(work: Callable[[], T], *paths: Path) -> T:
+    """Repeat work on files while others have one of them open. Raises FileHeldError, OSError."""
+    if not WINDOWS:
+        return work()
+    until, pause = time.monotonic() + PATIENCE_S, _PAUSE_S
+    while True:
+        try:
+            with _one_at_a_time:
+                return work()
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if not _may_be_in_use(error, paths):
+                raise
+            if time.monotonic() + pause > until:
+                raise FileHeldError(error.errno, "Another program has the file open", error.filename) from error
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+
+def _may_be_in_use(error: OSError, paths: tuple[Path, ...]) -> bool:
+    """Return whether the failure may pass. A folder or a read-only file at one of the paths is refused for good."""
+    if is_in_use(error):
+        return True
+    if getattr(error, "winerror", None) != _ACCESS_DENIED:
+        return False
+    return not any(path.is_dir() or _is_read_only(path) for path in paths)
+
+
+def _is_read_only(path: Path) -> bool:
+    try:
+        return not path.stat().st_mode & stat.S_IWRITE
+    except OSError:
+        return False
