@@ -17,6 +17,7 @@ import { CELL_SIZE } from "../settings.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { HoverPlayer } from "./hover_player.mjs";
 import { NewItems } from "./new_items.mjs";
+import { isSearchError } from "./search_box.mjs";
 import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
 
 const CAPTION_PX = 40; // name and summary below a thumbnail
@@ -160,7 +161,10 @@ export class AssetGrid extends EventTarget {
   }
 
   #onListChange() {
-    showListOrPlaceholder(this, this.#context.t, () => this.#emptyPlaceholder());
+    const { t } = this.#context;
+    const wrongSearch = () => emptyPlaceholder("search", t("searchError.title"), t("searchError.hint"));
+    const whenFailed = (/** @type {unknown} */ error) => isSearchError(error) ? wrongSearch() : null;
+    showListOrPlaceholder(this, t, () => this.#emptyPlaceholder(), whenFailed);
     this.#callbacks.onTotalChange(this.list.total);
     this.dispatchEvent(new Event("change"));
   }

@@ -69,7 +69,7 @@ export class LibraryTab {
         this.detail.rename();
       },
       remove,
-      onTotalChange: (total) => this.controls.showTotal(total),
+      onTotalChange: (total) => this.controls.showResult(total, this.grid.list.error),
       menu: (assets, index, at) => this.commands.showMenu(assets, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => {
@@ -291,7 +291,7 @@ export class LibraryTab {
   /** @param {KeyboardEvent} event in the search box */
   #onSearchKey(event) {
     if ((event.key !== "ArrowDown" && event.key !== "Enter") || event.isComposing) return;
-    if (event.key === "Enter") this.#store.set({ text: this.controls.search.value });
+    if (event.key === "Enter") this.controls.applySearch();
     this.grid.focus();
     event.preventDefault();
     event.stopPropagation();

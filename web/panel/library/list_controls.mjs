@@ -8,6 +8,7 @@ import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { ActiveFilters } from "./active_filters.mjs";
 import { FilterSection } from "./filter_section.mjs";
+import { SearchHelp } from "./search_help.mjs";
 import { TagFacets } from "./tag_facets.mjs";
 import { Toolbar } from "./toolbar.mjs";
 
@@ -22,7 +23,13 @@ export class ListControls {
    */
   constructor(context, store, { view, place }, { upload }) {
     this.#context = context;
-    this.toolbar = new Toolbar(context, store, view.button, { upload, filters: () => this.filters.toggle() });
+    this.toolbar = new Toolbar(context, store, view.button, {
+      upload,
+      filters: () => this.filters.toggle(),
+      help: () => this.help.toggle(),
+    });
+    this.help = new SearchHelp(context, store, (isOpen) => this.#onHelpToggle(isOpen));
+    this.toolbar.search.help.setAttribute("aria-controls", this.help.element.id);
     this.active = new ActiveFilters(context, store, () => this.toolbar.filters.focus());
     this.filters = new FilterSection(context, store, (isOpen) => this.#onFiltersToggle(isOpen));
     this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
@@ -32,6 +39,7 @@ export class ListControls {
       this.toolbar.element,
       place.element,
       this.active.element,
+      this.help.element,
       this.filters.element,
       this.facets.element,
       h("div", { class: "ca-list-head" }, this.total, this.active.mark),
@@ -44,7 +52,12 @@ export class ListControls {
 
   /** The field of the search box. */
   get search() {
-    return this.toolbar.search;
+    return this.toolbar.search.input;
+  }
+
+  /** Search for the text of the search box at once. */
+  applySearch() {
+    this.toolbar.search.apply();
   }
 
   /** Load the numbers of tags and filters again. */
@@ -53,16 +66,31 @@ export class ListControls {
     this.filters.refresh();
   }
 
-  /** @param {number | null} total null while it is not known */
-  showTotal(total) {
+  /**
+   * Show the number of assets, and what is wrong with the search.
+   *
+   * @param {number | null} total null while it is not known
+   * @param {unknown} error of the list, or null
+   */
+  showResult(total, error) {
     const { t, language } = this.#context;
     const text = total === null ? "" : t("library.total", { count: total, number: format.number(total, language) });
     this.total.textContent = text;
+    this.toolbar.search.showError(error);
+  }
+
+  /** @param {boolean} isOpen */
+  #onHelpToggle(isOpen) {
+    const { help } = this.toolbar.search;
+    help.setAttribute("aria-expanded", String(isOpen));
+    if (!isOpen) help.focus();
+    else if (this.filters.isOpen) this.filters.toggle(false);
   }
 
   /** @param {boolean} isOpen */
   #onFiltersToggle(isOpen) {
     this.toolbar.filters.setAttribute("aria-expanded", String(isOpen));
-    if (!isOpen) this.toolbar.filters.focus();
+    if (isOpen) this.help.toggle(false);
+    else this.toolbar.filters.focus();
   }
 }

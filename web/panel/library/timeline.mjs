@@ -41,6 +41,7 @@ export class Timeline {
     this.#store = store;
     this.#list = list;
     this.#grid = list.grid;
+    list.grid.element.id = list.grid.id; // for aria-controls
     this.thumb = h("div", { class: "ca-timeline-thumb" });
     this.marks = h("div", { class: "ca-timeline-marks", "aria-hidden": "true" });
     this.label = h("div", { class: "ca-timeline-label", "aria-hidden": "true" });

@@ -3,13 +3,12 @@
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { Query, QueryStore } from "./query.mjs" */
 
-import { debounce, h, uniqueId } from "../shared/dom.mjs";
-import { iconButton, searchBox, select, setPressed } from "../shared/buttons.mjs";
+import { h } from "../shared/dom.mjs";
+import { iconButton, select, setPressed } from "../shared/buttons.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PLACE_FILTERS } from "../navigation/place.mjs";
 import { effectiveSort, KINDS, SORTS } from "./query.mjs";
-
-const SEARCH_DELAY_MS = 180;
+import { SearchBox } from "./search_box.mjs";
 
 export class Toolbar {
   #store;
@@ -19,17 +18,15 @@ export class Toolbar {
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {HTMLElement} navigation the button that shows folders and collections
-   * @param {{ upload: () => void, filters: () => void }} callbacks let the user choose files, and open the filters
+   * @param {{ upload: () => void, filters: () => void, help: () => void }} callbacks let the user choose files, and open
+   *   the filters and the help with the search
    */
-  constructor({ t }, store, navigation, { upload, filters }) {
+  constructor(context, store, navigation, { upload, filters, help }) {
+    const { t } = context;
     this.#store = store;
     this.#t = t;
     const { state } = store;
-    const attributes = { id: uniqueId("search"), spellcheck: "false" };
-    const { element, input } = searchBox(t("library.search"), t("library.searchHint"), attributes);
-    this.search = input;
-    input.addEventListener("input", debounce(() => store.set({ text: input.value }), SEARCH_DELAY_MS));
-    input.addEventListener("keydown", (event) => this.#clearOnEscape(event));
+    this.search = new SearchBox(context, store, help);
     this.filterCount = h("span", { class: "ca-filter-count" });
     const filterAttributes = { class: "ca-button ca-filter-button", type: "button", "aria-expanded": "false" };
     this.filters = h(
@@ -49,7 +46,8 @@ export class Toolbar {
     this.element = h(
       "div",
       { class: "ca-toolbar", role: "search" },
-      h("div", { class: "ca-toolbar-row" }, navigation, element),
+      h("div", { class: "ca-toolbar-row" }, navigation, this.search.element, this.search.help),
+      this.search.error,
       h(
         "div",
         { class: "ca-toolbar-row" },
@@ -66,7 +64,7 @@ export class Toolbar {
   }
 
   #show() {
-    const { filters, kind, view, text } = this.#store.state;
+    const { filters, kind, view } = this.#store.state;
     const count = Object.keys(filters).filter((name) => !PLACE_FILTERS.has(name)).length;
     this.filterCount.textContent = String(count);
     this.filterCount.hidden = count === 0;
@@ -76,18 +74,9 @@ export class Toolbar {
     for (const option of this.sort.options) option.hidden = option.value === "collection" && !("collection" in filters);
     this.sort.value = effectiveSort(this.#store.state);
     setPressed(this.view, view === "list");
-    if (document.activeElement !== this.search) this.search.value = text; // not while the user types
   }
 
   #toggleView() {
     this.#store.set({ view: this.#store.state.view === "list" ? "grid" : "list" });
-  }
-
-  /** @param {KeyboardEvent} event */
-  #clearOnEscape(event) {
-    if (event.key !== "Escape" || this.search.value === "") return;
-    event.stopPropagation();
-    this.search.value = "";
-    this.#store.set({ text: "" });
   }
 }

@@ -22,13 +22,14 @@ export class RequestError extends Error {
   /**
    * @param {RequestErrorKind} kind
    * @param {string} message
-   * @param {{ code?: string }} [options] `code` is the error code of the API
+   * @param {{ code?: string, details?: Record<string, unknown> }} [options] the error code of the API, and its details
    */
-  constructor(kind, message, { code = "" } = {}) {
+  constructor(kind, message, { code = "", details = {} } = {}) {
     super(message);
     this.name = "RequestError";
     this.kind = kind;
     this.code = code;
+    this.details = details;
   }
 }
 
@@ -161,7 +162,7 @@ function responseError(status, text) {
   }
   const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
   const message = reported || `The server returned status ${status}.`;
-  return new RequestError(status >= 500 ? "server" : "refused", message, { code: body?.code });
+  return new RequestError(status >= 500 ? "server" : "refused", message, { code: body?.code, details: body?.details });
 }
 
 /** @param {string} text */

@@ -70,13 +70,15 @@ export function errorPlaceholder(t, error, retry) {
  * @param {{ list: PagedList<Item>, grid: Grid, placeholder: HTMLElement }} view
  * @param {Translate} t
  * @param {() => HTMLElement} whenEmpty
+ * @param {(error: unknown) => HTMLElement | null} [whenFailed] returns a placeholder in place of the usual one, or null
  */
-export function showListOrPlaceholder({ list, grid, placeholder }, t, whenEmpty) {
+export function showListOrPlaceholder({ list, grid, placeholder }, t, whenEmpty, whenFailed = () => null) {
   const { total, error } = list;
   grid.element.hidden = !total || error !== null;
   placeholder.hidden = !grid.element.hidden;
-  if (error !== null) setChildren(placeholder, errorPlaceholder(t, error, () => list.refresh()));
-  else if (total === null) {
+  if (error !== null) {
+    setChildren(placeholder, whenFailed(error) ?? errorPlaceholder(t, error, () => list.refresh()));
+  } else if (total === null) {
     // A spinner that is there already goes on turning.
     if (!placeholder.querySelector(".ca-spinner")) setChildren(placeholder, loadingPlaceholder(t));
   } else if (total === 0) setChildren(placeholder, whenEmpty());
