@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
@@ -13,6 +12,7 @@ from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.collections import MAX_MEMBERS, ListedCollection, MemberChange
+from ..comfy_assets.assets.fields import MAX_NAME_LENGTH, normalize_title
 from ..comfy_assets.errors import (
     AssetNotFoundError,
     CollectionExistsError,
@@ -32,7 +32,6 @@ from .operations import Operation, RequestBody, Response, Route
 from .params import Id, Offset, PageLimit, SortDirection, Text, doc, parse_body
 
 MAX_IDS = 10_000  # of one request
-_MAX_NAME = 255
 _EXAMPLE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 AssetIds = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_IDS)]
@@ -80,7 +79,7 @@ class ListCollections(msgspec.Struct, frozen=True, kw_only=True):
 class CreateCollectionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Body of createCollection."""
 
-    name: Annotated[Text, doc(f"A name of up to {_MAX_NAME} characters.")]
+    name: Annotated[Text, doc(f"A name of up to {MAX_NAME_LENGTH} characters.")]
     description: Annotated[Text | UnsetType, doc("Any text.")] = UNSET
     asset_ids: Annotated[
         list[Id], msgspec.Meta(max_length=MAX_IDS), doc(f"Up to {MAX_IDS:,} assets, in the order that they shall have.")
@@ -155,7 +154,7 @@ async def create_collection(call: RequestContext[NoQuery]) -> web.Response:
     body = await parse_body(CreateCollectionRequest, call.request)
     ids = await _checked(body.asset_ids)
     description = body.description if body.description is not UNSET else None
-    created = await call.services.collections.create(collection_name(body.name), description or None, ids, call.user)
+    created = await call.services.collections.create(normalize_title(body.name), description or None, ids, call.user)
     return json_response(_body(created), 201)
 
 
@@ -170,7 +169,7 @@ async def update_collection(call: RequestContext[NoQuery]) -> CollectionBody:
     """Change a collection's name, description or cover (updateCollection)."""
     body = await parse_body(UpdateCollectionRequest, call.request)
     change = CollectionEdit(
-        name=collection_name(body.name) if body.name is not UNSET else None,
+        name=normalize_title(body.name) if body.name is not UNSET else None,
         description=body.description if body.description is not UNSET else None,
         cover_id=_asset_id(body.cover_id, "cover_id") if body.cover_id is not UNSET else None,
     )
@@ -224,15 +223,6 @@ async def move_assets(call: RequestContext[NoQuery]) -> CollectionBody:
     base = _base(body.base_version)
     change = await call.services.collections.move(call.path["id"], ids, before or None, call.user, base)
     return _body(change.listed)
-
-
-def collection_name(text: str, field: str = "name") -> str:
-    """Return a name in stored form: NFC, trimmed. Raise InvalidNameError."""
-    name = unicodedata.normalize("NFC", text).strip()
-    if not 0 < len(name) <= _MAX_NAME or any(unicodedata.category(each) == "Cc" for each in name):
-        reason = f"A name has 1 to {_MAX_NAME} characters, none of them a control character."
-        raise InvalidNameError(reason, details={"field": field})
-    return name
 
 
 async def _checked(asset_ids: Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from aiohttp import web
 from msgspec import Raw
 from multidict import MultiDict
 
+from ..comfy_assets.assets.fields import normalize_title
 from ..comfy_assets.errors import (
     InvalidBodyError,
     InvalidNameError,
@@ -21,7 +22,6 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.models import SavedSearch
 from .asset_filters import asset_filter
 from .assets import ListAssets, page_request
-from .collections import collection_name
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import Operation, RequestBody, Response, Route
 from .params import ANY_OBJECT, Text, doc, parse_body, parse_query
@@ -102,7 +102,7 @@ async def delete_saved_search(call: RequestContext[NoQuery]) -> web.Response:
 async def _checked(call: RequestContext[NoQuery]) -> tuple[str, str]:
     """Return name and query of a request, the query as JSON text. Raise InvalidNameError, InvalidBodyError."""
     body = await parse_body(SavedSearchRequest, call.request)
-    name, query = collection_name(body.name), dict(body.query)
+    name, query = normalize_title(body.name), dict(body.query)
     unknown = sorted(query.keys() - set(PARAMETERS))
     if unknown:
         raise _refused(f"{unknown[0]} is no parameter of a saved search.", unknown[0])

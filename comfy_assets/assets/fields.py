@@ -71,6 +71,18 @@ def normalize_name(name: str, field: str = "name") -> str:
     return composed
 
 
+def normalize_title(text: str, field: str = "name") -> str:
+    """Return the name of a collection or saved search in stored form: NFC, trimmed.
+
+    Raises InvalidNameError if it is empty, too long, or contains control characters.
+    """
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 0 < len(name) <= MAX_NAME_LENGTH or any(unicodedata.category(each) == "Cc" for each in name):
+        reason = f"A name has 1 to {MAX_NAME_LENGTH} characters, none of them a control character."
+        raise InvalidNameError(reason, details={"field": field})
+    return name
+
+
 def upload_file_name(fields: UploadFields) -> str:
     """Return the file name for an upload: the asset's name with the suffix of the client's file.
 

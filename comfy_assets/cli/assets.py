@@ -44,7 +44,7 @@ _SORTS: dict[str, tuple[AssetSort, Order]] = {
     "name": ("name", "asc"),
     "size": ("size", "desc"),
 }
-_COLUMNS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
+COLUMNS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
 _PAGE = 500  # assets read at once
 _SEARCH_MORE = (
     "The words and fields are those of the panel's search field, such as model:juggernaut, -blurry or rating:4.."
@@ -117,11 +117,16 @@ def _add_user(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     page = asyncio.run(_found(existing_base(options), _filter(options), options))
     if options.json:
-        say(json.dumps([_as_json(asset) for asset in page.items]))
+        say(json.dumps([asset_as_json(asset) for asset in page.items]))
         return 0
-    print_table(_COLUMNS, map(_cells, page.items))
-    say(f"{counted(page.total, 'asset')}, {len(page.items):,} shown")
+    print_assets(page)
     return 0
+
+
+def print_assets(page: Page[Asset]) -> None:
+    """Print a table of assets, and how many there are."""
+    print_table(COLUMNS, map(_cells, page.items))
+    say(f"{counted(page.total, 'asset')}, {len(page.items):,} shown")
 
 
 def _filter(options: argparse.Namespace) -> AssetFilter:
@@ -141,22 +146,29 @@ def _filter(options: argparse.Namespace) -> AssetFilter:
 async def _found(base: Path, wanted: AssetFilter, options: argparse.Namespace) -> Page[Asset]:
     sort, order = _SORTS[options.sort]
     async with open_library(base) as library:
-        search = _search_index(library)
+        search = search_index(library)
         if wanted.words or wanted.excluded:
             library.db.require_search()
             await search.catch_up()  # however long it takes, while a request would be refused
         service = AssetService(library.db, library.host, search)
-        request = PageRequest(sort, order, min(options.limit, _PAGE))
+        return await first_assets(service, wanted, PageRequest(sort, order), options.limit)
+
+
+async def first_assets(service: AssetService, wanted: AssetFilter, request: PageRequest, limit: int) -> Page[Asset]:
+    """Return the first of the matching assets, read page by page."""
+    request = replace(request, limit=min(limit, _PAGE))
+    page = await service.list(wanted, request)
+    items = page.items
+    while page.has_more and len(items) < limit:
+        further = {"after": page.next_key} if page.next_key is not None else {"offset": len(items)}
+        request = replace(request, limit=min(limit - len(items), _PAGE), **further)
         page = await service.list(wanted, request)
-        items = page.items
-        while page.has_more and len(items) < options.limit:
-            request = replace(request, limit=min(options.limit - len(items), _PAGE), after=page.next_key)
-            page = await service.list(wanted, request)
-            items += page.items
-        return Page(items, page.total, page.has_more)
+        items += page.items
+    return Page(items, page.total, page.has_more)
 
 
-def _search_index(library: Library) -> SearchIndex:
+def search_index(library: Library) -> SearchIndex:
+    """Return the full-text index of a library."""
     return SearchIndex(library.db, library.tasks, Throttle(lambda: False))
 
 
@@ -174,7 +186,7 @@ def _cells(asset: Asset) -> tuple[str, ...]:
     return local_time(asset.created_at), written_size(asset.size), asset.id, file
 
 
-def _as_json(asset: Asset) -> dict[str, Any]:
+def asset_as_json(asset: Asset) -> dict[str, Any]:
     """Return what is known of an asset, with the names of the API, and the path of its file."""
     location = asset.location
     members = {
@@ -204,7 +216,7 @@ def _tag(options: argparse.Namespace) -> int:
 async def _tag_all(base: Path, ids: Sequence[str], add: tuple[str, ...], remove: tuple[str, ...], user: str) -> int:
     done = 0
     async with open_library(base) as library:
-        service = AssetService(library.db, library.host, _search_index(library))
+        service = AssetService(library.db, library.host, search_index(library))
         for text in ids:
             try:
                 say(await _tag_one(library, service, text, add, remove, user))

@@ -74,7 +74,7 @@ async def _delete_all(
         bin_ = AssetTrash(library.db, library.host)
 
         async def delete(text: str) -> str:
-            asset = await _find(library, base, text)
+            asset = await find_asset(library, base, text)
             try:
                 await bin_.delete(asset.id, asset.owner, action, force=force, is_operator=True)
             except ApiError as error:
@@ -84,7 +84,7 @@ async def _delete_all(
         return await restore_each(texts, delete)
 
 
-async def _find(library: Library, base: Path, text: str) -> NamedAsset:
+async def find_asset(library: Library, base: Path, text: str) -> NamedAsset:
     """Return the asset that a text means. Raises CommandError, also if it means several."""
     found = await assets.named(library.db, text, str(base / text))
     if not found:

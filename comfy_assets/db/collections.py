@@ -83,6 +83,16 @@ async def by_name(db: Database | Transaction, name: str, owner: str) -> Collecti
     return _COLUMNS.read(rows[0]) if rows else None
 
 
+async def deleted(db: Database, owner: str) -> list[tuple[Collection, int]]:
+    """Return a user's deleted collections that can be restored, each with the time (ms), the latest first."""
+    rows = await db.fetch_all(
+        f"SELECT {_COLUMNS.sql}, c.deleted_at FROM collections c WHERE c.owner = ?1 AND c.deleted_at IS NOT NULL"
+        " ORDER BY c.deleted_at DESC, c.id DESC",
+        (owner,),
+    )
+    return [(_COLUMNS.read(row), row[_COLUMNS.count]) for row in rows]
+
+
 async def count(tx: Transaction, owner: str) -> int:
     """Return the number of a user's collections."""
     return int(

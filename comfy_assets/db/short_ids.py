@@ -6,7 +6,9 @@ from typing import Literal
 
 from .connection import Database
 
-Subject = Literal["job", "asset", "deleted asset", "workflow", "deleted workflow", "share"]
+Subject = Literal[
+    "job", "asset", "deleted asset", "workflow", "deleted workflow", "share", "collection", "deleted collection"
+]
 
 # The statement that finds ids from one text on and before another. Each walks along the index of ids.
 _STATEMENTS: dict[Subject, str] = {
@@ -17,6 +19,8 @@ _STATEMENTS: dict[Subject, str] = {
     " AND EXISTS (SELECT 1 FROM trash t WHERE t.asset_id = a.id)",
     "workflow": "SELECT uuid FROM workflows WHERE uuid >= ? AND uuid < ? AND deleted_at IS NULL",
     "deleted workflow": "SELECT uuid FROM workflows WHERE uuid >= ? AND uuid < ? AND deleted_at IS NOT NULL",
+    "collection": "SELECT uuid FROM collections WHERE uuid >= ? AND uuid < ? AND deleted_at IS NULL",
+    "deleted collection": "SELECT uuid FROM collections WHERE uuid >= ? AND uuid < ? AND deleted_at IS NOT NULL",
     "share": "SELECT share_id FROM shares WHERE share_id >= ? AND share_id < ?",
 }
 _LAST = "\U0010ffff"  # sorts behind every character of an id
