@@ -146,16 +146,20 @@ def test_a_path_and_that_of_a_file_in_it(tmp_path: Path) -> None:
         ((1, 2, 2**63 + 5), (1, 2, 5)),
     ],
 )
-def test_a_stat_that_the_store_can_hold(found: tuple[int, int, int], expected: tuple[int, int, int]) -> None:
-    info: Any = SimpleNamespace(st_size=found[0], st_mtime_ns=found[1], st_ino=found[2])
-    assert paths.file_stat(info) == expected
+def test_a_stat_that_the_store_can_hold(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[int, int, int], expected: tuple[int, int, int]
+) -> None:
+    info: Any = SimpleNamespace(st_size=found[0], st_mtime_ns=found[1], st_ino=found[2], st_ctime_ns=7)
+    monkeypatch.setattr(os, "name", "posix")
+    found_stat = paths.file_stat(info)
+    assert found_stat == expected
 
 
 def test_the_state_of_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "file"
     file.write_text("1234")
     stat = file.stat()
-    assert paths.path_state(str(file)) == (4, stat.st_mtime_ns, stat.st_ino if os.name != "nt" else 0)
+    assert paths.path_state(str(file)) == (4, stat.st_mtime_ns, stat.st_ino if os.name != "nt" else stat.st_ctime_ns)
     assert paths.path_state(str(tmp_path)) == paths.FOLDER
     assert paths.path_state(str(tmp_path / "none")) is None
     assert paths.identity_at(str(file)) == (stat.st_dev, stat.st_ino)

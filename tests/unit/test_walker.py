@@ -45,7 +45,7 @@ def test_lists_files_with_their_stat(tmp_path: Path) -> None:
     assert listed(tmp_path / "r") == {"r": {"a.txt"}, "r/sub": {"b.txt"}, "r/empty": set()}
     [listing] = [x for x in walk([tmp_path / "r"], Exclusions(), WalkReport(), CancelToken()) if x.files][:1]
     info = (tmp_path / "r/a.txt").stat()
-    assert listing.files["a.txt"] == (info.st_size, info.st_mtime_ns, info.st_ino)
+    assert listing.files["a.txt"] == file_stat(info)
 
 
 def test_litter_and_hidden_things_are_ignored(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -222,3 +223,25 @@ async def test_types_that_run_are_not_named(server: Any) -> None:
         await call(server, "POST", f"/userdata/{name}", b"1")
         _, headers, _ = await call(server, "GET", f"/userdata/{name}")
         assert (headers["Content-Type"], headers["Content-Disposition"]) == (content_type, kind), name
+
+
+@pytest.mark.parametrize(
+    ("save", "read"),
+    [
+        ("/api/settings/Comfy.H", "/api/settings"),
+        ("/api/userdata/workflows%2Fa.json", "/api/userdata/workflows%2Fa.json"),
+    ],
+)
+async def test_everything_is_saved_while_others_read_it(server: Any, save: str, read: str) -> None:
+    """As a page at its start does, or two tabs. On Windows a file that is being read cannot be replaced."""
+    statuses: Counter[int] = Counter()
+
+    async def request(method: str, path: str, count: int) -> None:
+        for number in range(count):
+            async with server.client.request(method, path, json=number if method == "POST" else None) as response:
+                await response.read()
+                statuses[response.status] += 1
+
+    await request("POST", save, 1)
+    await asyncio.gather(request("POST", save, 90), *(request("GET", read, 60) for _ in range(3)))
+    assert statuses == {200: 271}
