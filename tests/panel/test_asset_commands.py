@@ -135,7 +135,12 @@ def test_the_menu_by_the_keyboard(panel: Any) -> None:
     panel.page.keyboard.press("Home")
     grid.evaluate(MENU_EVENT)
     menu(panel).wait_for()
-    for key, item in (("End", "Delete"), ("ArrowDown", "Details"), ("c", "Copy prompt"), ("c", "Copy path")):
+    for key, item in (
+        ("End", "Move file to trash"),
+        ("ArrowDown", "Details"),
+        ("c", "Copy prompt"),
+        ("c", "Copy path"),
+    ):
         panel.page.keyboard.press(key)
         assert panel.page.evaluate("document.activeElement.innerText") == item
     panel.page.keyboard.press("Enter")

@@ -104,17 +104,23 @@ def test_editing_tags_name_and_rating(panel: Any) -> None:
     panel.option("renamed.png").wait_for()
 
 
-def test_delete_and_undo(panel: Any) -> None:
+@pytest.mark.parametrize(
+    ("label", "said", "is_kept"),
+    [("Move file to trash", " moved to the trash", False), ("Remove from library (keep file)", " is kept", True)],
+)
+def test_both_ways_to_delete_and_undo(panel: Any, label: str, said: str, is_kept: bool) -> None:
     panel.count_is(ASSETS)
     panel.option("watercolor_forest").click()
     name = panel.root.locator(".ca-detail h3").inner_text()
-    panel.root.locator(".ca-detail").get_by_role("button", name="Delete").click()
-    panel.says(" deleted")
+    file = Path(panel.server.base / panel.server.asset(name)["file_path"])
+    panel.root.locator(".ca-detail").get_by_role("button", name=label).click()
+    panel.says(said)
     panel.count_is(ASSETS - 1)
+    assert file.exists() == is_kept
     panel.button("Undo").click()
     panel.says(" restored")
     panel.count_is(ASSETS)
-    assert panel.server.asset(name)["name"] == name
+    assert panel.server.asset(name)["name"] == name and file.exists()
 
 
 def test_tagging_a_selection_by_keyboard(panel: Any) -> None:

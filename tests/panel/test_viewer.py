@@ -261,7 +261,7 @@ def test_rates_favourites_deletes_and_undo(panel: Any, server: Any) -> None:
     viewer = view(panel, "picture_04.png")
     viewer.press("4", "f", "ArrowRight", "2", "Delete")
     viewer.is_at("picture_06.png")
-    viewer.dialog.get_by_text("picture_05.png deleted").wait_for()
+    viewer.dialog.get_by_text("picture_05.png moved to the trash").wait_for()
     marked = server.wait_for(
         f"/api/assets/{server.asset('picture_04.png')['id']}", lambda asset: len(asset["user_metadata"]) == 2
     )
@@ -315,7 +315,7 @@ def test_the_menu_and_the_information_of_the_viewer(panel: Any, server: Any) -> 
     viewer = view(panel, "picture_02.png")
     viewer.image.wait_for()
     viewer.dialog.locator(".ca-viewer-stage").click(button="right")
-    panel.page.get_by_role("menuitem", name="Delete").click()
+    panel.page.get_by_role("menuitem", name="Move file to trash").click()
     viewer.is_at("picture_03.png")
     viewer.press("Control+z")
     viewer.dialog.get_by_text("picture_02.png restored").wait_for()
@@ -331,7 +331,7 @@ def test_delete_in_the_details_goes_on_to_the_next(panel: Any, server: Any) -> N
     panel.root.locator(".ca-detail h3", has_text="picture_10.png").wait_for()
     panel.page.keyboard.press("Delete")
     panel.root.locator(".ca-detail h3", has_text="picture_11.png").wait_for()
-    panel.says("picture_10.png deleted")
+    panel.says("picture_10.png moved to the trash")
     panel.page.keyboard.press("Control+z")
     panel.says("picture_10.png restored")
     panel.count_is(server.request("/api/assets?limit=1&exclude_tags=missing")["total"])

@@ -246,6 +246,8 @@ export interface BatchRequest {
   ids?: string[];
   /** The filters of the list of assets, with arrays instead of commas. */
   filter?: Record<string, unknown>;
+  /** Left out of those that pass `filter`. */
+  exclude_ids?: string[];
   tags?: string[];
   rating?: number;
   favourite?: boolean;
@@ -267,11 +269,22 @@ export interface BatchResult {
   can_undo?: boolean;
 }
 
+export type TaskStatus = "created" | "running" | "completed" | "failed" | "cancelled";
+
+/** The result of `POST /trash/empty`. */
+export interface EmptyTrashResult {
+  total: number;
+  done: number;
+  /** In bytes. */
+  freed: number;
+  failed: { id: string; code: string; message: string }[];
+}
+
 /** The response of a batch and of its undoing, which have `result` while they run as well. */
 export interface BatchResponse {
   batch_id: string;
   task_id?: string;
-  status: "created" | "running" | "completed" | "failed" | "cancelled";
+  status: TaskStatus;
   result?: BatchResult;
   error_message?: string;
 }
@@ -466,6 +479,12 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `GET /assets/exports/${string}` ? { url: string; expires_at: string }
   : Route extends `GET /tasks/${string}` ? Task
   : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
+  : Route extends "POST /assets/batch" | `POST /assets/batch/${string}/undo` ? BatchResponse
+  : Route extends `GET /assets/${string}/uses` ? AssetUses
+  : Route extends `GET /tasks/${string}` ? Task
+  : Route extends "GET /trash" ? TrashPage
+  : Route extends "POST /trash/empty" ? { task_id: string; status: TaskStatus }
+  : Route extends `POST /trash/${string}/restore` ? RestoredAsset
   : Route extends `POST /assets/${string}/tags` ? { added: string[]; total_tags: string[] }
   : Route extends `DELETE /assets/${string}/tags` ? { removed: string[]; total_tags: string[] }
   : Route extends `${"GET" | "PUT"} /assets/${string}` ? Asset

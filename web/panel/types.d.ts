@@ -1,6 +1,7 @@
 /** Types that the panel's modules share. For the type checker alone: no page loads this file. */
 
 import type { PageGraph, Prompt, ServerMessages } from "./api.d.ts";
+import type { IconName } from "./shared/icons.mjs";
 import type { Client } from "./shared/client.mjs";
 import type { Network } from "./shared/network.mjs";
 import type { Notifications } from "./shared/notifications.mjs";
@@ -91,4 +92,6 @@ export interface PanelContext {
 export interface Undo {
   label: string;
   action: () => unknown;
+  /** "undo" if it is left out. */
+  icon?: IconName;
 }

@@ -1,88 +1,151 @@
 /** What a user can do with assets. */
 
-/** @import { Asset, UserMetadata } from "../api.d.ts" */
+/** @import { Asset, DeletionAction, UserMetadata } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
+/** @import { BatchTexts } from "./batches.mjs" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 /** @import { Change } from "./undo_stack.mjs" */
 
+import { Batches } from "./batches.mjs";
+import { Deletion } from "./deletion.mjs";
 import { download } from "./download.mjs";
 import { exportWorkflow, openWorkflow } from "./embedded_workflow.mjs";
 import { UndoStack } from "./undo_stack.mjs";
-
-const CONCURRENCY = 6; // requests at a time; browsers open no more connections to a server
 
 /** @typedef {{ add?: string[], remove?: string[] }} TagChange */
 
 /** What has changed of an asset. @typedef {Partial<Asset> & { id: string }} AssetChange */
 
 /**
- * The methods that change assets throw the first error if requests fail; what succeeded by then stays, and can be taken
- * back with the others. All other methods show a notification.
+ * The methods that change assets throw an error if the request fails. One asset is changed by a request of its own; for
+ * several, one request changes all, a notification shows its progress and its result, and one step takes it back. All
+ * other methods show a notification.
  */
 export class AssetActions {
   #context;
   #onChange;
   #undo;
+  #deletion;
   /** @type {Promise<unknown>} of the last change; the next waits for it, or it could overtake it */
   #last = Promise.resolve();
 
   /**
    * @param {PanelContext} context
-   * @param {(change: AssetChange | null) => void} onChange receives each change, or null if the list must be loaded again
+   * @param {(change: AssetChange | null, selected?: AssetChange[]) => void} onChange receives the change of one asset;
+   *   null if the list must be loaded again, with the changes of selected assets
    */
   constructor(context, onChange) {
     this.#context = context;
     this.#onChange = onChange;
     this.#undo = new UndoStack(context);
+    const callbacks = {
+      changed: (/** @type {AssetChange[]} */ selected) => this.#onChange(null, selected),
+      takeBack: (/** @type {Change} */ change) => this.undo(change),
+    };
+    this.batches = new Batches(context, this.#undo, callbacks);
+    this.#deletion = new Deletion(context, this.batches, callbacks);
   }
 
   /**
+   * Rename an asset, and its file if that is asked for: the file keeps its suffix.
+   *
    * @param {Asset} asset
    * @param {string} name
+   * @param {{ withFile?: boolean }} [options]
    */
-  rename(asset, name) {
+  rename(asset, name, { withFile = false } = {}) {
     return this.#inTurn(async () => {
-      await this.#update(asset.id, { name });
-      const undo = () => this.#update(asset.id, { name: asset.name });
-      this.#undo.push({ label: this.#context.t("undo.rename", { name: asset.name }), undo });
+      await this.#update(asset.id, withFile ? { name, rename_file: true } : { name });
+      const label = this.#context.t("undo.rename", { name: asset.name });
+      this.#undo.push({ label, undo: () => this.#renameBack(asset, withFile) });
     });
   }
 
   /**
-   * @param {Asset[]} assets
+   * @param {Asset} asset as it was
+   * @param {boolean} withFile
+   */
+  async #renameBack({ id, name, file_path: path = "" }, withFile) {
+    const fileName = path.slice(path.lastIndexOf("/") + 1);
+    if (withFile) await this.#update(id, { name: fileName, rename_file: true });
+    if (!withFile || name !== fileName) await this.#update(id, { name });
+  }
+
+  /**
+   * @param {SelectedAssets} selected
    * @param {number} stars 0 removes the rating
    */
-  rate(assets, stars) {
-    return this.#changeMetadata(assets, { rating: stars === 0 ? undefined : stars }, "undo.rating");
-  }
-
-  /**
-   * @param {Asset[]} assets
-   * @param {boolean} isFavourite
-   */
-  favour(assets, isFavourite) {
-    return this.#changeMetadata(assets, { favorite: isFavourite ? true : undefined }, "undo.favourite");
-  }
-
-  /**
-   * Add and remove tags. Returns the change, which can be taken back.
-   *
-   * @param {Asset[]} assets
-   * @param {TagChange} tags
-   */
-  tag(assets, tags) {
-    return this.#change(assets, "undo.tags", async (asset) => {
-      const reverse = await this.#applyTags(asset, tags);
-      return () => this.#applyTags(asset, reverse);
+  rate(selected, stars) {
+    return this.#changeMetadata(selected, { rating: stars === 0 ? undefined : stars }, {
+      request: { action: "rate", rating: stars },
+      label: "undo.rating",
+      done: stars === 0 ? "selection.unrated" : "selection.rated",
+      values: { stars },
     });
   }
 
   /**
-   * Delete assets, and offer to restore them. Returns the deleted assets.
-   *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
+   * @param {boolean} isFavourite
    */
-  remove(assets) {
-    return this.#inTurn(() => this.#remove(assets));
+  favour(selected, isFavourite) {
+    return this.#changeMetadata(selected, { favorite: isFavourite ? true : undefined }, {
+      request: { action: "favourite", favourite: isFavourite },
+      label: "undo.favourite",
+      done: isFavourite ? "selection.addedFavourites" : "selection.removedFavourites",
+    });
+  }
+
+  /**
+   * Add or remove tags.
+   *
+   * @param {SelectedAssets} selected
+   * @param {TagChange} tags of several assets, tags are either added or removed
+   */
+  tag(selected, tags) {
+    if (isOne(selected)) {
+      const [asset] = selected;
+      return this.#changeOne(asset, "undo.tags", async () => {
+        const reverse = await this.#applyTags(asset, tags);
+        return () => this.#applyTags(asset, reverse);
+      });
+    }
+    const { add = [], remove = [] } = tags;
+    const isAdding = add.length > 0;
+    const names = isAdding ? add : remove;
+    return this.#changeMany(
+      selected,
+      {
+        request: { action: isAdding ? "tag" : "untag", tags: names },
+        label: "undo.tags",
+        done: isAdding ? "selection.tagged" : "selection.untagged",
+        values: { tags: names.join(", ") },
+      },
+      ({ id, tags: before }) => ({
+        id,
+        tags: [...new Set([...before, ...add])].filter((tag) => !remove.includes(tag)),
+      }),
+    );
+  }
+
+  /**
+   * Ask before a deletion, where that is needed. Returns whether to go on.
+   *
+   * @param {SelectedAssets} selected
+   * @param {DeletionAction} action
+   */
+  mayDelete(selected, action) {
+    return this.#deletion.mayDelete(selected, action);
+  }
+
+  /**
+   * Delete assets, and offer to restore them; asks if they are in use. Returns the deleted ones.
+   *
+   * @param {SelectedAssets} selected
+   * @param {DeletionAction} action
+   */
+  delete(selected, action) {
+    return this.#inTurn(() => this.#deletion.delete(selected, action));
   }
 
   /**
@@ -101,29 +164,6 @@ export class AssetActions {
    */
   remember(change) {
     this.#undo.push(change);
-  }
-
-  /** @param {Asset[]} assets */
-  async #remove(assets) {
-    const { t, notifications, client } = this.#context;
-    /** @type {Asset[]} */
-    const removed = [];
-    const { error } = await this.#forEach(assets, async (asset) => {
-      await client.request("DELETE", `/assets/${asset.id}`);
-      removed.push(asset);
-    });
-    if (error !== null) notifications.error(t("asset.deleteFailed", { count: assets.length }), error);
-    if (removed.length > 0) {
-      const { name } = removed[0];
-      const count = removed.length;
-      const done = t("asset.restored", { count, name });
-      const change = { label: t("undo.delete", { count, name }), done, undo: () => this.#restore(removed) };
-      this.#undo.push(change);
-      const undo = { label: t("asset.undo"), action: () => this.undo(change) };
-      notifications.show(t("asset.deleted", { count, name }), error === null ? undo : null);
-    }
-    this.#onChange(null);
-    return removed;
   }
 
   /**
@@ -147,13 +187,6 @@ export class AssetActions {
   /** @param {Asset} asset */
   download(asset) {
     return download(this.#context, asset);
-  }
-
-  /** @param {Asset[]} assets */
-  async #restore(assets) {
-    const { error } = await this.#forEach(assets, ({ id }) => this.#context.client.post(`/assets/${id}/restore`));
-    this.#onChange(null);
-    if (error !== null) throw error;
   }
 
   /**
@@ -181,63 +214,56 @@ export class AssetActions {
   }
 
   /**
-   * Change some of the user metadata. The server replaces it as a whole, so the current one is read first.
+   * Change some of the user metadata. Of one asset the server replaces it as a whole, so the current one is read first.
    *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {UserMetadata} values undefined removes a member
-   * @param {string} label
+   * @param {BatchTexts} batch
    */
-  #changeMetadata(assets, values, label) {
-    /**
-     * @param {string} id
-     * @param {UserMetadata} values
-     */
-    const put = async (id, values) => {
+  #changeMetadata(selected, values, batch) {
+    if (!isOne(selected)) {
+      return this.#changeMany(selected, batch, ({ id, user_metadata }) => ({
+        id,
+        user_metadata: { ...user_metadata, ...values },
+      }));
+    }
+    const [{ id }] = selected;
+    /** @param {UserMetadata} values */
+    const put = async (values) => {
       const { user_metadata: before = {} } = await this.#context.client.get(`/assets/${id}`);
       await this.#update(id, { user_metadata: { ...before, ...values } });
       return Object.fromEntries(Object.keys(values).map((name) => [name, before[name]]));
     };
-    return this.#change(assets, label, async ({ id }) => {
-      const before = await put(id, values);
-      return () => put(id, before);
+    return this.#changeOne(selected[0], batch.label, async () => {
+      const before = await put(values);
+      return () => put(before);
     });
   }
 
   /**
-   * Change assets as one change that can be taken back. Returns that.
+   * Change an asset as one change that can be taken back. Returns that.
    *
-   * @param {Asset[]} assets
+   * @param {Asset} asset
    * @param {string} label the key of its name
-   * @param {(asset: Asset) => Promise<() => Promise<unknown>>} change returns what takes it back
+   * @param {() => Promise<() => Promise<unknown>>} change returns what takes it back
    * @returns {Promise<Change>}
    */
-  #change(assets, label, change) {
-    return this.#inTurn(() => this.#changeNow(assets, label, change));
+  #changeOne({ name }, label, change) {
+    return this.#inTurn(async () => {
+      const reverse = await change();
+      const made = { label: this.#context.t(label, { count: 1, name }), undo: reverse };
+      this.#undo.push(made);
+      return made;
+    });
   }
 
   /**
-   * @param {Asset[]} assets
-   * @param {string} label
-   * @param {(asset: Asset) => Promise<() => Promise<unknown>>} change
-   * @returns {Promise<Change>}
+   * @param {SelectedAssets} selected
+   * @param {BatchTexts} texts
+   * @param {(asset: Asset) => AssetChange} change what becomes of a selected asset
    */
-  async #changeNow(assets, label, change) {
-    /** @type {(() => Promise<unknown>)[]} */
-    const reverses = [];
-    const { error } = await this.#forEach(assets, async (asset) => {
-      reverses.push(await change(asset));
-    });
-    const [{ name }] = assets;
-    const made = {
-      label: this.#context.t(label, { count: reverses.length, name }),
-      undo: async () => {
-        const { error } = await this.#forEach(reverses, (reverse) => reverse());
-        if (error !== null) throw error;
-      },
-    };
-    if (reverses.length > 0) this.#undo.push(made);
-    if (error !== null) throw error;
-    return made;
+  #changeMany(selected, texts, change) {
+    return this.#inTurn(() => this.batches.change(selected, texts, change));
   }
 
   /**
@@ -254,35 +280,19 @@ export class AssetActions {
   }
 
   /**
-   * Run an action for many items, a few at a time. Returns the first error, or null.
-   *
-   * @template Item
-   * @param {Item[]} items
-   * @param {(item: Item) => Promise<unknown>} action
-   */
-  async #forEach(items, action) {
-    const waiting = [...items];
-    /** @type {unknown} */
-    let firstError = null;
-    const work = async () => {
-      for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) {
-        try {
-          await action(item);
-        } catch (error) {
-          firstError ??= error;
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: CONCURRENCY }, work));
-    return { error: firstError };
-  }
-
-  /**
    * @param {string} id
-   * @param {{ name?: string, user_metadata?: UserMetadata }} body
+   * @param {{ name?: string, user_metadata?: UserMetadata, rename_file?: boolean }} body
    */
   async #update(id, body) {
     const { metadata: _, ...changed } = await this.#context.client.request("PUT", `/assets/${id}`, { body });
     this.#onChange(changed); // the metadata is without the embedded documents, which some have already
   }
+}
+
+/**
+ * @param {SelectedAssets} selected
+ * @returns {selected is [Asset]}
+ */
+function isOne(selected) {
+  return Array.isArray(selected) && selected.length === 1;
 }

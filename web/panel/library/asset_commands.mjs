@@ -1,23 +1,26 @@
 /** The commands for assets, which the details, the menus and the viewer offer under the same names. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { AssetActions } from "./asset_actions.mjs" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 
 import { copyText } from "../shared/clipboard.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
-import { hasGraph, isFavourite, isMissing, mediaKind, modelCategories } from "./asset.mjs";
+import { hasGraph, isMissing, mediaKind, modelCategories } from "./asset.mjs";
+import { DELETION_ICONS, DELETIONS } from "./deletion.mjs";
 import { startDrag } from "./drag.mjs";
 import { isLora, triggerText } from "./loader_nodes.mjs";
 import { NodeActions } from "./node_actions.mjs";
+import { areFavourites } from "./search_results.mjs";
 
 /**
  * `organizing` returns the commands that arrange assets, such as in collections.
  * @typedef {{
  *   details: (asset: Asset, index: number) => unknown,
  *   view: (asset: Asset, index: number) => unknown,
- *   remove: (assets: Asset[]) => unknown,
+ *   remove: (selected: SelectedAssets, action: DeletionAction) => unknown,
  *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
  * }} CommandCallbacks
  */
@@ -43,15 +46,16 @@ export class AssetCommands {
   /**
    * Show the menu of an asset, or of several that are selected.
    *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {ScreenPoint} at
    * @param {number} [index] of a single asset in the list; without it, the menu does not offer to open the asset
    */
-  showMenu(assets, at, index) {
+  showMenu(selected, at, index) {
     const { t } = this.#context;
-    const organizing = this.#callbacks.organizing(assets, at);
-    if (assets.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(assets, organizing), at);
-    const [asset] = assets;
+    if (!Array.isArray(selected)) return showMenu(t("selection.title"), this.#groupsOfMany(selected, []), at);
+    const organizing = this.#callbacks.organizing(selected, at);
+    if (selected.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(selected, organizing), at);
+    const [asset] = selected;
     const viewing = index === undefined ? [] : this.#viewing(asset, index);
     showMenu(asset.name, [viewing, ...this.#groups(asset, organizing)], at);
   }
@@ -63,7 +67,7 @@ export class AssetCommands {
    * @returns {MenuItem[]}
    */
   main(asset) {
-    return [...this.#opening(asset), this.#download(asset), this.#delete([asset])];
+    return [...this.#opening(asset), this.#download(asset), ...this.#deleting([asset])];
   }
 
   /**
@@ -93,7 +97,8 @@ export class AssetCommands {
       this.#copying(asset),
       [this.#download(asset), ...this.#exporting(asset)],
       organizing,
-      [...this.#showing(asset), this.#favourite([asset]), this.#delete([asset])],
+      [...this.#showing(asset), this.#favourite([asset])],
+      this.#deleting([asset]),
     ];
   }
 
@@ -111,18 +116,18 @@ export class AssetCommands {
   }
 
   /**
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {MenuItem[]} organizing
    * @returns {MenuItem[][]}
    */
-  #groupsOfMany(assets, organizing) {
+  #groupsOfMany(selected, organizing) {
     const { t, page } = this.#context;
-    const insert = () => this.#nodes.insert(assets);
-    return [
-      page.canvas === null ? [] : [{ icon: "node", label: t("asset.insertNodes"), run: insert }],
-      organizing,
-      [this.#favourite(assets), this.#delete(assets)],
-    ];
+    /** @type {MenuItem[]} */
+    const inserting = [];
+    if (page.canvas !== null && Array.isArray(selected)) {
+      inserting.push({ icon: "node", label: t("asset.insertNodes"), run: () => this.#nodes.insert(selected) });
+    }
+    return [inserting, organizing, [this.#favourite(selected)], this.#deleting(selected)];
   }
 
   /**
@@ -234,38 +239,44 @@ export class AssetCommands {
   }
 
   /**
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @returns {MenuItem}
    */
-  #favourite(assets) {
+  #favourite(selected) {
     const { t } = this.#context;
-    const isOn = !assets.every(isFavourite);
+    const isOn = !areFavourites(selected);
     const label = t(isOn ? "selection.addFavourites" : "selection.removeFavourites");
-    return { icon: "heart", label, run: () => this.#setFavourites(assets, isOn) };
+    return { icon: "heart", label, run: () => this.#setFavourites(selected, isOn) };
   }
 
   /**
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {boolean} isOn
    */
-  async #setFavourites(assets, isOn) {
+  async #setFavourites(selected, isOn) {
     const { t, notifications } = this.#context;
     try {
-      const change = await this.#actions.favour(assets, isOn);
+      const change = await this.#actions.favour(selected, isOn);
+      if (change === null) return;
       const undo = { label: t("asset.undo"), action: () => this.#actions.undo(change) };
-      const text = t(isOn ? "selection.addedFavourites" : "selection.removedFavourites", { count: assets.length });
-      notifications.show(text, undo);
+      const key = isOn ? "selection.addedFavourites" : "selection.removedFavourites";
+      notifications.show(t(key, { count: 1, number: "1" }), undo);
     } catch (error) {
       notifications.error(t("asset.changeFailed"), error);
     }
   }
 
   /**
-   * @param {Asset[]} assets
-   * @returns {MenuItem}
+   * @param {SelectedAssets} selected
+   * @returns {MenuItem[]}
    */
-  #delete(assets) {
-    const label = this.#context.t("asset.delete");
-    return { icon: "trash", label, run: () => this.#callbacks.remove(assets), isDanger: true };
+  #deleting(selected) {
+    const { t } = this.#context;
+    return DELETIONS.map((action) => ({
+      icon: DELETION_ICONS[action],
+      label: t(`deletion.${action}`),
+      run: () => this.#callbacks.remove(selected, action),
+      isDanger: true,
+    }));
   }
 }

@@ -1,6 +1,6 @@
 /** One asset in detail: its preview, its actions, its properties and metadata. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetActions, AssetChange, TagChange } from "./asset_actions.mjs" */
 /** @import { AssetCommands } from "./asset_commands.mjs" */
@@ -14,6 +14,7 @@ import { editInPlace } from "../shared/edit_in_place.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
 import { isMissing } from "./asset.mjs";
 import { copiesSection, fetchCopies } from "./copies.mjs";
+import { deletionOf } from "./culling_keys.mjs";
 import { detailActions } from "./detail_actions.mjs";
 import { detailSections } from "./detail_sections.mjs";
 import { marks } from "./marks.mjs";
@@ -23,7 +24,7 @@ import { TagEditor } from "./tag_editor.mjs";
 /**
  * @typedef {{
  *   view: (asset: Asset, index: number) => unknown,
- *   remove: (assets: Asset[]) => unknown,
+ *   remove: (selected: Asset[], action: DeletionAction) => unknown,
  * }} DetailCallbacks
  */
 
@@ -289,7 +290,7 @@ export class AssetDetail {
     else if (event.key === "ArrowLeft") this.#step(-1);
     else if (event.key === "ArrowRight") this.#step(1);
     else if (event.key === "F2") this.rename();
-    else if (event.key === "Delete") this.#callbacks.remove([this.#current()]);
+    else if (event.key === "Delete") this.#callbacks.remove([this.#current()], deletionOf(event));
     else if (event.key === " " && event.target === this.element) this.#callbacks.view(this.#current(), this.#index());
     else return;
     event.preventDefault();

@@ -1,11 +1,12 @@
 /** The assets that the query finds, as a grid or a list that scrolls through all of them. */
 
-/** @import { Asset, AssetPage } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { PageRequest } from "../shared/paged_list.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { CullingKeys } from "./culling_keys.mjs" */
 /** @import { GridCell } from "./grid_cell.mjs" */
 /** @import { QueryStore } from "./query.mjs" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 /** @import { Selection } from "./selection.mjs" */
 
 import { middleOf, onMenu } from "../shared/context_menu.mjs";
@@ -14,25 +15,25 @@ import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
+import { deletionOf } from "./culling_keys.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { HoverPlayer } from "./hover_player.mjs";
 import { NewItems } from "./new_items.mjs";
 import { isSearchError } from "./search_box.mjs";
-import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
+import { filterParams, isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
 
 const CAPTION_PX = 40; // name and summary below a thumbnail
 const ROW_PX = 52;
 const DEFAULT_CELL_PX = 128;
-const MAX_SELECTED_AT_ONCE = 5000; // assets are changed one request each
-const SELECT_PAGE_SIZE = 500;
+const SELECT_PAGE_SIZE = 500; // the most that are selected one by one
 
 /**
  * @typedef {{
  *   open: (asset: Asset, index: number) => unknown,
  *   view: (asset: Asset, index: number) => unknown,
  *   rename: (asset: Asset, index: number) => unknown,
- *   remove: (assets: Asset[]) => unknown,
- *   menu: (assets: Asset[], index: number, at: ScreenPoint) => unknown,
+ *   remove: (selected: SelectedAssets, action: DeletionAction) => unknown,
+ *   menu: (selected: SelectedAssets, index: number, at: ScreenPoint) => unknown,
  *   copyWords: (asset: Asset) => unknown,
  *   drag: (event: DragEvent, asset: Asset) => unknown,
  *   onTotalChange: (total: number | null) => void,
@@ -164,6 +165,7 @@ export class AssetGrid extends EventTarget {
     const { t } = this.#context;
     const wrongSearch = () => emptyPlaceholder("search", t("searchError.title"), t("searchError.hint"));
     const whenFailed = (/** @type {unknown} */ error) => isSearchError(error) ? wrongSearch() : null;
+    if (this.#selection.size > 0) this.#selection.update(this.list.loaded());
     showListOrPlaceholder(this, t, () => this.#emptyPlaceholder(), whenFailed);
     this.#callbacks.onTotalChange(this.list.total);
     this.dispatchEvent(new Event("change"));
@@ -202,8 +204,8 @@ export class AssetGrid extends EventTarget {
     const asset = this.list.at(index);
     if (asset === undefined) return false;
     this.grid.activate(index);
-    const assets = this.#selection.has(asset) ? this.#selection.assets : [asset];
-    this.#callbacks.menu(assets, index, at ?? middleOf(`${this.grid.id}-${index}`));
+    const selected = this.#selection.has(asset) ? this.#selection.selected : [asset];
+    this.#callbacks.menu(selected, index, at ?? middleOf(`${this.grid.id}-${index}`));
     return true;
   }
 
@@ -235,10 +237,10 @@ export class AssetGrid extends EventTarget {
     else if (event.key === " " && asset && !isChord) this.#callbacks.view(asset, active);
     else if (isSelectKey(event) && asset) this.#selection.toggle(asset, active);
     else if (event.key === "F2" && asset) this.#callbacks.rename(asset, active);
-    else if (event.key === "a" && isChord) this.#selectAll();
+    else if (event.key === "a" && isChord) this.selectAll();
     else if (event.key === "Escape" && this.#selection.size > 0) this.#selection.clear();
     else if (event.key === "Delete" && asset) {
-      this.#callbacks.remove(this.#selection.size > 0 ? this.#selection.assets : [asset]);
+      this.#callbacks.remove(this.#targets(asset), deletionOf(event));
     } else if (!this.#culling.handle(event, this.#targets(asset), () => this.#goOn())) return;
     event.preventDefault();
     event.stopPropagation();
@@ -248,9 +250,10 @@ export class AssetGrid extends EventTarget {
    * Return the assets that a key applies to: the selected ones, else the active one.
    *
    * @param {Asset | undefined} active
+   * @returns {SelectedAssets}
    */
   #targets(active) {
-    if (this.#selection.size > 0) return this.#selection.assets;
+    if (this.#selection.size > 0) return this.#selection.selected;
     return active === undefined ? [] : [active];
   }
 
@@ -264,22 +267,16 @@ export class AssetGrid extends EventTarget {
     this.#selection.extend(index, (each) => this.list.at(each));
   }
 
-  /** Select everything that the query finds, up to a limit. */
-  async #selectAll() {
+  /** Select everything that the query finds: few assets one by one, which offers more actions, many as a search. */
+  async selectAll() {
     const { t, client, notifications } = this.#context;
+    const { state } = this.#store;
     try {
-      /** @type {Asset[]} */
-      const found = [];
-      let cursor;
-      do {
-        const query = pageParams(this.#store.state, { offset: found.length, limit: SELECT_PAGE_SIZE, cursor });
-        /** @type {AssetPage} */
-        const page = await client.get("/assets", { query });
-        found.push(...page.assets);
-        cursor = page.next_cursor;
-        if (!page.has_more || page.assets.length === 0) break;
-      } while (found.length < MAX_SELECTED_AT_ONCE);
-      this.#selection.add(found);
+      const query = pageParams({ ...state, isStacked: false }, { offset: 0, limit: SELECT_PAGE_SIZE });
+      const { assets, total, has_more: isMore } = await client.get("/assets", { query });
+      if (this.#store.state !== state) return;
+      if (isMore) this.#selection.selectAll(filterParams(state), total);
+      else this.#selection.add(assets);
     } catch (error) {
       notifications.error(t("library.selectAllFailed"), error);
     }

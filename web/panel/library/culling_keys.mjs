@@ -1,13 +1,14 @@
 /** Keys that rate assets, mark favourites and take changes back: the same in the grid, the details and the viewer. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { DeletionAction } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetActions } from "./asset_actions.mjs" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 
 import { iconButton } from "../shared/buttons.mjs";
 import { createDialog, takesText } from "../shared/dialog.mjs";
 import { h } from "../shared/dom.mjs";
-import { isFavourite } from "./asset.mjs";
+import { areFavourites, countOf } from "./search_results.mjs";
 
 /** The keys as the help shows them, by the place where they work. "or" stands between alternatives. */
 const HELP = /** @type {const} */ ({
@@ -15,7 +16,8 @@ const HELP = /** @type {const} */ ({
     ["0–5", "rate"],
     ["Shift 0–5", "rateAndGoOn"],
     ["F", "favourite"],
-    ["Delete", "delete"],
+    ["Delete", "trash"],
+    ["Shift Delete", "remove"],
     ["Ctrl Z", "undo"],
     ["F2", "rename"],
     ["?", "help"],
@@ -44,6 +46,16 @@ const HELP = /** @type {const} */ ({
 /** Keys with a meaning of their own, which some layouts have on a digit with Shift. */
 const NOT_A_RATING = ["?", "/", "+", "-"];
 
+/**
+ * Return how the Delete key deletes.
+ *
+ * @param {{ shiftKey: boolean }} event
+ * @returns {DeletionAction}
+ */
+export function deletionOf({ shiftKey }) {
+  return shiftKey ? "remove" : "trash";
+}
+
 export class CullingKeys {
   #context;
   #actions;
@@ -62,20 +74,20 @@ export class CullingKeys {
    * from the page.
    *
    * @param {KeyboardEvent} event
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} assets
    * @param {() => unknown} [goOn] moves to the next asset, after a rating with Shift
    */
   handle(event, assets, goOn) {
     if (event.altKey || takesText(event.target)) return false;
     if (event.ctrlKey || event.metaKey) return this.#handleChord(event);
     if (event.key === "?") this.showHelp();
-    else if (assets.length === 0) return false;
+    else if (countOf(assets) === 0) return false;
     else if (/^[0-5]$/.test(event.key)) this.#report(this.#actions.rate(assets, Number(event.key)));
     else if (shiftedDigit(event) !== null) {
       this.#report(this.#actions.rate(assets, Number(shiftedDigit(event))));
       goOn?.();
     } else if (event.key.toLowerCase() === "f" && !event.repeat) {
-      this.#report(this.#actions.favour(assets, !assets.every(isFavourite)));
+      this.#report(this.#actions.favour(assets, !areFavourites(assets)));
     } else return false;
     return true;
   }

@@ -1,16 +1,18 @@
 /** The library tab: search, tags, the assets that match, and one of them in detail. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { CompareDialog } from "../viewer/compare_dialog.mjs" */
 /** @import { Viewer } from "../viewer/viewer.mjs" */
 /** @import { AssetChange } from "./asset_actions.mjs" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 /** @import { Query } from "./query.mjs" */
 
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import { Navigation } from "../navigation/navigation.mjs";
+import { TrashOpener } from "../trash/trash_opener.mjs";
 import { AssetActions } from "./asset_actions.mjs";
 import { AssetCommands } from "./asset_commands.mjs";
 import { AssetDetail } from "./asset_detail.mjs";
@@ -19,6 +21,7 @@ import { CullingKeys } from "./culling_keys.mjs";
 import { beginDrag } from "./dragged.mjs";
 import { ListControls } from "./list_controls.mjs";
 import { NO_FILTERS } from "./query.mjs";
+import { removeAndGoOn } from "./removal.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { createQueryStore } from "./stored_query.mjs";
@@ -44,15 +47,12 @@ export class LibraryTab {
     const { t, page } = context;
     this.#store = createQueryStore(context);
     this.selection = new Selection();
-    this.actions = new AssetActions(context, (change) => this.#onAssetChange(change));
+    this.actions = new AssetActions(context, (change, many) => this.#onAssetChange(change, many));
     const culling = new CullingKeys(context, this.actions);
     this.culling = culling;
-    /** @param {Asset[]} assets */
-    const remove = (assets) => this.#remove(assets);
-    /**
-     * @param {Asset} asset
-     * @param {number} index
-     */
+    /** @type {(selected: SelectedAssets, action: DeletionAction) => Promise<void>} */
+    const remove = (selected, action) => this.#remove(selected, action);
+    /** @type {(asset: Asset, index: number) => unknown} */
     const view = (asset, index) => this.#view(asset, index);
     /** @type {(asset: Asset, index: number) => unknown} */
     const details = (asset, index) => this.detail.open(asset, index);
@@ -69,8 +69,11 @@ export class LibraryTab {
         this.detail.rename();
       },
       remove,
-      onTotalChange: (total) => this.controls.showResult(total, this.grid.list.error),
-      menu: (assets, index, at) => this.commands.showMenu(assets, at, index),
+      onTotalChange: (total) => {
+        this.controls.showResult(total, this.grid.list.error);
+        this.bar.setTotal(total);
+      },
+      menu: (selected, index, at) => this.commands.showMenu(selected, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => {
         beginDrag(this.selection.has(asset) ? this.selection.assets : [asset]);
@@ -80,10 +83,14 @@ export class LibraryTab {
     new Timeline(context, this.#store, this.grid);
     this.navigation.arrangeIn(this.grid);
     this.uploads = new Uploads(context, () => this.#refresh());
-    this.controls = new ListControls(context, this.#store, this.navigation, { upload: () => this.uploads.choose() });
+    const upload = () => this.uploads.choose();
+    const opener = new TrashOpener(context, this.actions.batches);
+    const trash = () => opener.open(this.element, () => this.controls.focusTrash());
+    this.controls = new ListControls(context, this.#store, this.navigation, { upload, trash });
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
-    const bar = new SelectionBar(context, this.selection, this.actions, { remove, compare, organizing });
+    const selectAll = () => this.grid.selectAll();
+    this.bar = new SelectionBar(context, this.selection, this.actions, { remove, compare, organizing, selectAll });
     const list = [...this.controls.elements, this.grid.element];
     this.navigation.view.frame.append(
       h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
@@ -93,7 +100,7 @@ export class LibraryTab {
       { class: "ca-tab-content", "aria-label": t("tab.library") },
       this.navigation.view.frame,
       context.notifications.createSlot(), // above the bar, which then stays where it is
-      bar.element,
+      this.bar.element,
       this.uploads.element,
       this.navigation.zip.element,
     );
@@ -177,10 +184,13 @@ export class LibraryTab {
     this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
   }
 
-  /** @param {AssetChange | null} change null if the list must be loaded again */
-  #onAssetChange(change) {
+  /**
+   * @param {AssetChange | null} change null if the list must be loaded again
+   * @param {AssetChange[]} [many] changes of selected assets
+   */
+  #onAssetChange(change, many = []) {
+    this.selection.update(change === null ? many : [change]);
     if (change === null) return this.#refresh();
-    this.selection.update(change);
     this.grid.list.update(change.id, change);
     this.detail.update(change);
     this.#viewer?.update(change);
@@ -188,22 +198,12 @@ export class LibraryTab {
   }
 
   /**
-   * Delete assets. The details and the viewer go on to the next asset.
-   *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
+   * @param {DeletionAction} action
    */
-  async #remove(assets) {
-    const shown = assets.find(({ id }) => id === this.detail.shown?.id);
-    if (shown !== undefined) {
-      const index = this.grid.indexOf(shown);
-      const next = assets.length > 1 ? undefined : this.grid.list.at(index + 1) ?? this.grid.list.at(index - 1);
-      if (index >= 0 && next !== undefined) this.detail.open(next, this.grid.indexOf(next));
-      else this.detail.close();
-    }
-    this.#viewer?.goOn(assets);
-    const removed = await this.actions.remove(assets);
-    for (const asset of removed) this.selection.remove(asset.id);
-    if (this.detail.shown === null && !this.#viewer?.isOpen) this.grid.focus();
+  #remove(selected, action) {
+    const { actions, grid, detail, selection } = this;
+    return removeAndGoOn({ actions, grid, detail, selection, viewer: this.#viewer }, selected, action);
   }
 
   /**
@@ -244,7 +244,7 @@ export class LibraryTab {
     try {
       const { Viewer } = await import("../viewer/viewer.mjs");
       this.#viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
-        remove: (assets) => this.#remove(assets),
+        remove: (selected, action) => this.#remove(selected, action),
         organizing: (each, at) => this.navigation.itemsFor(each, at),
         onClose: (last, at) => this.#onViewerClose(last, at),
       });

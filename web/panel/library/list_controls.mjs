@@ -4,6 +4,7 @@
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { QueryStore } from "./query.mjs" */
 
+import { iconButton } from "../shared/buttons.mjs";
 import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { ActiveFilters } from "./active_filters.mjs";
@@ -19,9 +20,9 @@ export class ListControls {
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {Navigation} navigation
-   * @param {{ upload: () => void }} callbacks `upload` lets the user choose files
+   * @param {{ upload: () => void, trash: () => void }} callbacks let the user choose files, and open the trash
    */
-  constructor(context, store, { view, place }, { upload }) {
+  constructor(context, store, { view, place }, { upload, trash }) {
     this.#context = context;
     this.toolbar = new Toolbar(context, store, view.button, {
       upload,
@@ -35,6 +36,7 @@ export class ListControls {
     this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
     this.facets = new TagFacets(context, store);
     this.total = h("div", { class: "ca-total", role: "status" });
+    this.trash = iconButton("trash", context.t("trash.title"), trash);
     this.elements = [
       this.toolbar.element,
       place.element,
@@ -42,7 +44,7 @@ export class ListControls {
       this.help.element,
       this.filters.element,
       this.facets.element,
-      h("div", { class: "ca-list-head" }, this.total, this.active.mark),
+      h("div", { class: "ca-list-head" }, this.total, this.active.mark, h("span", { class: "ca-spacer" }), this.trash),
     ];
     store.subscribe((state, before) => {
       const changesOrder = state.sort !== before.sort || state.view !== before.view;
@@ -58,6 +60,11 @@ export class ListControls {
   /** Search for the text of the search box at once. */
   applySearch() {
     this.toolbar.search.apply();
+  }
+
+  /** Return the focus from the trash. */
+  focusTrash() {
+    this.trash.focus({ preventScroll: true });
   }
 
   /** Load the numbers of tags and filters again. */

@@ -1,23 +1,42 @@
-/** The selected assets, by id: their indexes change when the list does. Dispatches "change" events. */
+/**
+ * The selected assets: each by its id, as their indexes change when the list does, or all that the list has. Dispatches
+ * "change" events.
+ */
 
 /** @import { Asset } from "../api.d.ts" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
+
+import { SearchResults } from "./search_results.mjs";
 
 export class Selection extends EventTarget {
   /** @type {Map<string, Asset>} */
   #assets = new Map();
+  /** @type {SearchResults | null} instead of single assets */
+  #results = null;
   #anchor = 0; // index at which a range begins
 
   get size() {
-    return this.#assets.size;
+    return this.#results?.count ?? this.#assets.size;
   }
 
+  /** The assets that were selected one by one; none if all are selected that a search finds. */
   get assets() {
     return [...this.#assets.values()];
   }
 
+  /**
+   * What is selected, to be changed.
+   *
+   * @returns {SelectedAssets}
+   */
+  get selected() {
+    return this.#results ?? this.assets;
+  }
+
   /** @param {Asset | undefined} asset */
   has(asset) {
-    return asset !== undefined && this.#assets.has(asset.id);
+    if (asset === undefined) return false;
+    return this.#results === null ? this.#assets.has(asset.id) : !this.#results.excluded.has(asset.id);
   }
 
   /**
@@ -25,8 +44,9 @@ export class Selection extends EventTarget {
    * @param {number} index
    */
   toggle(asset, index) {
-    if (!this.#assets.delete(asset.id)) this.#assets.set(asset.id, asset);
     this.#anchor = index;
+    if (this.#results !== null) this.#exclude(asset, this.has(asset));
+    else if (!this.#assets.delete(asset.id)) this.#assets.set(asset.id, asset);
     this.#notify();
   }
 
@@ -40,7 +60,8 @@ export class Selection extends EventTarget {
     const [from, to] = [Math.min(this.#anchor, index), Math.max(this.#anchor, index)];
     for (let each = from; each <= to; each += 1) {
       const asset = at(each);
-      if (asset !== undefined) this.#assets.set(asset.id, asset);
+      if (asset !== undefined && this.#results !== null) this.#exclude(asset, false);
+      else if (asset !== undefined) this.#assets.set(asset.id, asset);
     }
     this.#notify();
   }
@@ -51,25 +72,56 @@ export class Selection extends EventTarget {
     this.#notify();
   }
 
-  clear() {
-    if (this.#assets.size === 0) return;
+  /**
+   * Select everything that a search finds, also what is not loaded.
+   *
+   * @param {URLSearchParams} params the filters of the search
+   * @param {number} total
+   */
+  selectAll(params, total) {
     this.#assets.clear();
+    this.#results = new SearchResults(params, total);
+    this.#notify();
+  }
+
+  clear() {
+    if (this.size === 0 && this.#results === null) return;
+    this.#assets.clear();
+    this.#results = null;
     this.#notify();
   }
 
   /**
-   * Apply a change to an asset, if it is selected.
+   * Take over what has changed of the selected assets.
    *
-   * @param {Partial<Asset> & { id: string }} change
+   * @param {Iterable<Partial<Asset> & { id: string }>} changes
    */
-  update(change) {
-    const asset = this.#assets.get(change.id);
-    if (asset !== undefined) this.#assets.set(asset.id, { ...asset, ...change });
+  update(changes) {
+    for (const change of changes) {
+      const asset = this.#assets.get(change.id);
+      if (asset !== undefined) this.#assets.set(asset.id, { ...asset, ...change });
+    }
   }
 
-  /** @param {string} id */
-  remove(id) {
-    if (this.#assets.delete(id)) this.#notify();
+  /** @param {Iterable<string>} ids */
+  remove(ids) {
+    let count = 0;
+    for (const id of ids) count += Number(this.#assets.delete(id));
+    if (count > 0) this.#notify();
+  }
+
+  /**
+   * Leave an asset out of the results, or take it in again.
+   *
+   * @param {Asset} asset
+   * @param {boolean} isExcluded
+   */
+  #exclude(asset, isExcluded) {
+    const { params, total, excluded } = /** @type {SearchResults} */ (this.#results);
+    const changed = new Map(excluded);
+    if (isExcluded) changed.set(asset.id, asset);
+    else changed.delete(asset.id);
+    this.#results = changed.size < total ? new SearchResults(params, total, changed) : null;
   }
 
   #notify() {

@@ -1,8 +1,4 @@
-/** The query of the list as the filter of a request's body, which has lists, numbers and booleans. */
-
-/** @import { Query } from "./query.mjs" */
-
-import { filterParams } from "./query.mjs";
+/** The filters of the list as those of a request's body, which has lists, numbers and booleans. */
 
 const LISTS = new Set([
   "tags_all",
@@ -25,13 +21,12 @@ const NUMBERS = new Set([
 ]);
 
 /**
- * Return the filter that selects what the query lists.
+ * Return parameters of the list as members of a body. The server refuses a filter that it does not know.
  *
- * @param {Query} query
+ * @param {URLSearchParams} params
  * @returns {Record<string, unknown>}
  */
-export function selectionFilter(query) {
-  const params = filterParams(query);
+export function filterBody(params) {
   return Object.fromEntries([...new Set(params.keys())].map((name) => [name, valueOf(name, params.getAll(name))]));
 }
 

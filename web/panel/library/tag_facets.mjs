@@ -111,7 +111,7 @@ export class TagFacets {
  *
  * @param {string} tag
  */
-function isFacet(tag) {
+export function isFacet(tag) {
   return !(/** @type {readonly string[]} */ (KINDS).includes(tag)) && !tag.startsWith("model_type:") &&
     tag !== "missing";
 }

@@ -1,14 +1,26 @@
 /** The last changes of the library, to be taken back one after the other. */
 
-/** @import { PanelContext } from "../types.d.ts" */
+/** @import { PanelContext, Undo } from "../types.d.ts" */
 
 import { RequestError } from "../shared/client.mjs";
 
 const MAX_CHANGES = 50;
 
+/** What to tell of a change that was taken back otherwise than usual: in part, or to another place. */
+export class UndoNote {
+  /**
+   * @param {string} text
+   * @param {Undo | null} [failures] a button that shows what could not be taken back
+   */
+  constructor(text, failures = null) {
+    this.text = text;
+    this.failures = failures;
+  }
+}
+
 /**
- * A change that can be taken back. `label` says what it was, `done` what it means that it is taken back; `undo` throws if
- * a request fails.
+ * A change that can be taken back. `label` says what it was, `done` what it means that it is taken back, unless `undo`
+ * returns an UndoNote; it throws if a request fails.
  * @typedef {{ label: string, done?: string, undo: () => Promise<unknown> }} Change
  */
 
@@ -45,8 +57,9 @@ export class UndoStack {
     if (place < 0) return;
     this.#changes.splice(place, 1); // before the request: a second press means the change before
     try {
-      await change.undo();
-      notifications.show(change.done ?? t("undo.done", { change: change.label }));
+      const outcome = await change.undo();
+      if (outcome instanceof UndoNote) notifications.show(outcome.text, null, outcome.failures);
+      else notifications.show(change.done ?? t("undo.done", { change: change.label }));
     } catch (error) {
       if (isTemporary(error)) this.#changes.splice(place, 0, change);
       notifications.error(t("undo.failed", { change: change.label }), error);

@@ -16,6 +16,8 @@ export class Notifications {
   #close = () => {};
   /** @type {HTMLElement | null} */
   #shown = null;
+  /** @type {Set<HTMLElement>} */
+  #progress = new Set();
 
   /**
    * @param {Translate} t
@@ -46,17 +48,47 @@ export class Notifications {
   removeSlot(slot) {
     slot.remove();
     this.#slots = this.#slots.filter((each) => each !== slot);
-    if (this.#shown !== null && slot.contains(this.#shown)) this.#slot().append(this.#shown);
+    for (const each of [this.#shown, ...this.#progress]) if (each && slot.contains(each)) this.#slot().append(each);
   }
 
   /**
-   * Show a text, and a button that takes the change back.
+   * Show a text, a button that takes the change back, and one that shows what went wrong with a part of it.
    *
    * @param {string} text
    * @param {Undo | null} [undo]
+   * @param {Undo | null} [failures]
    */
-  show(text, undo = null) {
-    this.#put("", text, undo);
+  show(text, undo = null, failures = null) {
+    this.#put(failures === null ? "" : "ca-failure", text, undo, failures);
+  }
+
+  /**
+   * Show the progress of something that takes long, beside other notifications and until it is closed.
+   *
+   * @param {string} text
+   * @param {Undo} cancel
+   * @returns {{ show: (text: string, part: number) => void, close: () => void }} `part` is from 0 to 1
+   */
+  progress(text, cancel) {
+    const bar = h("progress", { max: 1, "aria-label": text });
+    const label = h("span", { class: "ca-notification-text", "aria-live": "off" }, text);
+    const stop = button("close", cancel.label, () => {
+      stop.disabled = true;
+      cancel.action();
+    });
+    const element = h("div", { class: "ca-notification ca-progress" }, label, stop, bar);
+    this.#progress.add(element);
+    this.#slot().append(element);
+    return {
+      show: (text, part) => {
+        label.textContent = text;
+        bar.value = part;
+      },
+      close: () => {
+        this.#progress.delete(element);
+        element.remove();
+      },
+    };
   }
 
   /**
@@ -67,26 +99,27 @@ export class Notifications {
    */
   error(summary, error) {
     console.warn("comfy-assets:", error);
-    this.#put("ca-failure", `${summary} ${error instanceof Error ? error.message : error}`, null);
+    this.#put("ca-failure", `${summary} ${error instanceof Error ? error.message : error}`);
   }
 
   /**
    * @param {string} kind
    * @param {string} text
-   * @param {Undo | null} undo
+   * @param {...(Undo | null)} actions
    */
-  #put(kind, text, undo) {
+  #put(kind, text, ...actions) {
     this.#close();
-    const undoButton = undo &&
-      button("undo", undo.label, () => {
+    const buttons = actions.map((each) =>
+      each && button(each.icon ?? "undo", each.label, () => {
         close();
-        undo.action();
-      });
+        each.action();
+      })
+    );
     const notification = h(
       "div",
       { class: `ca-notification ${kind}`.trim() },
       h("span", { class: "ca-notification-text" }, text),
-      undoButton,
+      buttons,
       iconButton("close", this.#t("common.close"), () => close()),
     );
     const stop = closeInTime(notification, this.#visibleMs, () => close());

@@ -1,11 +1,12 @@
 /** The viewer: one asset of the list over the whole page, with the others around it. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { AssetActions, AssetChange } from "../library/asset_actions.mjs" */
 /** @import { AssetGrid } from "../library/asset_grid.mjs" */
 /** @import { CullingKeys } from "../library/culling_keys.mjs" */
+/** @import { SelectedAssets } from "../library/search_results.mjs" */
 
 import { iconButton } from "../shared/buttons.mjs";
 import { onMenu } from "../shared/context_menu.mjs";
@@ -13,6 +14,7 @@ import { createDialog, hostNotifications, takesText } from "../shared/dialog.mjs
 import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { AssetCommands } from "../library/asset_commands.mjs";
+import { deletionOf } from "../library/culling_keys.mjs";
 import { Filmstrip } from "./filmstrip.mjs";
 import { InfoPanel } from "./info_panel.mjs";
 import { Stage } from "./stage.mjs";
@@ -23,7 +25,7 @@ const VIEW = "viewer"; // its name among the views of the list
 
 /**
  * @typedef {{
- *   remove: (assets: Asset[]) => Promise<unknown>,
+ *   remove: (selected: SelectedAssets, action: DeletionAction) => Promise<unknown>,
  *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
  *   onClose: (asset: Asset, index: number) => unknown,
  * }} ViewerCallbacks
@@ -67,24 +69,24 @@ export class Viewer {
       searchLibrary: (text) => this.#leave(() => context.searchLibrary(text)),
     };
     this.#info = new InfoPanel(leaving);
+    const { t } = context;
     const { remove, organizing } = callbacks;
     const commands = new AssetCommands(leaving, actions, { details: () => {}, view: () => {}, remove, organizing });
     onMenu(this.#stage.element, (_target, at) => {
       commands.showMenu([this.#current()], at ?? { x: innerWidth / 2, y: innerHeight / 2 });
       return true;
     });
-    const { t } = context;
     this.#bar = new ViewerBar(context, actions, {
       zoom: () => this.#stage.pane.toggleActualSize(),
       info: () => this.#toggleInfo(),
-      remove: () => callbacks.remove([this.#current()]),
+      remove: (action) => callbacks.remove([this.#current()], action),
       help: () => culling.showHelp(),
       close: () => this.#close(),
       focus: () => this.#dialog?.focus(),
     });
     this.#previous = iconButton("back", t("detail.previous"), () => this.#step(-1));
     this.#next = iconButton("forward", t("detail.next"), () => this.#step(1));
-    for (const button of [this.#previous, this.#next]) button.classList.add("ca-viewer-step");
+    for (const each of [this.#previous, this.#next]) each.classList.add("ca-viewer-step");
     grid.addEventListener("change", () => this.#onListChange());
   }
 
@@ -128,8 +130,7 @@ export class Viewer {
     hostNotifications(dialog, notifications);
     dialog.addEventListener("close", () => this.#close());
     this.#dialog = dialog;
-    const { info = true } = preferences.read("viewer", ["info"]);
-    this.#setInfo(info !== false);
+    this.#setInfo(preferences.read("viewer", ["info"]).info !== false);
     dialog.showModal();
   }
 
@@ -137,14 +138,12 @@ export class Viewer {
   #close() {
     if (this.#dialog === null) return;
     this.#dialog.close();
-    const asset = this.#current();
-    const index = this.#index();
     this.#dialog = null;
     this.#info.stop();
     this.#strip.clear();
     this.#stage.clear();
     this.#grid.list.hide(VIEW);
-    this.#callbacks.onClose(asset, index);
+    this.#callbacks.onClose(this.#current(), this.#index());
   }
 
   #current() {
@@ -186,10 +185,9 @@ export class Viewer {
   }
 
   #showPosition() {
-    const { language } = this.#context;
     const index = this.#index();
     const { count } = this.#grid.grid;
-    const [number, total] = [index + 1, count].map((each) => format.number(each, language));
+    const [number, total] = [index + 1, count].map((each) => format.number(each, this.#context.language));
     this.#bar.showPosition(index < 0 ? "" : `${number} / ${total}`);
     this.#previous.disabled = index <= 0;
     this.#next.disabled = index < 0 || index >= count - 1;
@@ -204,8 +202,7 @@ export class Viewer {
   }
 
   #onZoom() {
-    const { hasPicture, pane } = this.#stage;
-    this.#bar.showZoom(hasPicture, pane.isActualSize);
+    this.#bar.showZoom(this.#stage.hasPicture, this.#stage.pane.isActualSize);
   }
 
   /** @param {1 | -1} by */
@@ -227,16 +224,18 @@ export class Viewer {
   }
 
   /**
-   * Go on to the next asset if the one on display is among those that are deleted.
+   * Go on to the next asset if the one on display is among those that are deleted. Returns that one, or null.
    *
    * @param {Asset[]} deleted
    */
   goOn(deleted) {
-    if (!this.isOpen || !deleted.some(({ id }) => id === this.#asset?.id)) return;
+    const shown = this.#asset;
+    if (!this.isOpen || !deleted.some(({ id }) => id === shown?.id)) return null;
     const index = this.#index();
     const next = this.#grid.list.at(index + 1) ?? this.#grid.list.at(index - 1);
     if (index < 0 || next === undefined) this.#close();
     else this.#show(next, this.#grid.indexOf(next));
+    return shown;
   }
 
   /** @param {() => unknown} action */
@@ -273,7 +272,8 @@ export class Viewer {
    *
    * @param {KeyboardEvent} event
    */
-  #act({ key, shiftKey, target }) {
+  #act(event) {
+    const { key, shiftKey, target } = event;
     const { pane, player, hasPicture } = this.#stage;
     /** @type {Record<string, () => unknown>} */
     const actions = {
@@ -283,7 +283,7 @@ export class Viewer {
       ArrowDown: () => pane.pan(0, PAN_STEP),
       Home: () => this.#goTo(0),
       End: () => this.#goTo(this.#grid.grid.count - 1),
-      Delete: () => this.#callbacks.remove([this.#current()]),
+      Delete: () => this.#callbacks.remove([this.#current()], deletionOf(event)),
       Escape: () => this.#close(),
       F2: () => this.#bar.rename(),
       "+": () => pane.zoomByKey(1),

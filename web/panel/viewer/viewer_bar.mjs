@@ -1,19 +1,20 @@
 /** The bar above the viewer: name, place in the list, marks and actions. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { Asset, DeletionAction } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetActions } from "../library/asset_actions.mjs" */
 
 import { iconButton, setPressed } from "../shared/buttons.mjs";
 import { h } from "../shared/dom.mjs";
 import { editInPlace } from "../shared/edit_in_place.mjs";
+import { DELETION_ICONS, DELETIONS } from "../library/deletion.mjs";
 import { marks } from "../library/marks.mjs";
 
 /**
  * @typedef {{
  *   zoom: () => unknown,
  *   info: () => unknown,
- *   remove: () => unknown,
+ *   remove: (action: DeletionAction) => unknown,
  *   help: () => unknown,
  *   close: () => unknown,
  *   focus: () => unknown,
@@ -54,7 +55,9 @@ export class ViewerBar {
       this.#zoom,
       this.#info,
       iconButton("download", t("asset.download"), () => actions.download(this.#current())),
-      iconButton("trash", t("asset.delete"), callbacks.remove),
+      DELETIONS.map((action) =>
+        iconButton(DELETION_ICONS[action], t(`deletion.${action}`), () => callbacks.remove(action))
+      ),
       iconButton("keyboard", t("keysIn.title"), callbacks.help),
       iconButton("close", t("common.close"), callbacks.close),
     );

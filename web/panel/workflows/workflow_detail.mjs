@@ -114,7 +114,7 @@ export class WorkflowDetail {
     const remove = async () => {
       if (await this.#actions.remove(workflow)) this.drawer.close();
     };
-    return confirmButton("trash", t("asset.delete"), { ask: () => t("workflow.reallyDelete"), action: remove });
+    return confirmButton("trash", t("workflow.delete"), { ask: () => t("workflow.reallyDelete"), action: remove });
   }
 
   /**

@@ -1,0 +1,178 @@
+/** Changes of many assets by one request, with progress, cancellation and undoing. */
+
+/** @import { Asset, BatchRequest, BatchResponse, BatchResult } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { AssetChange } from "./asset_actions.mjs" */
+/** @import { SearchResults } from "./search_results.mjs" */
+/** @import { Change, UndoStack } from "./undo_stack.mjs" */
+
+import * as format from "../shared/format.mjs";
+import { followTask } from "../shared/tasks.mjs";
+import { failuresButton } from "./batch_failures.mjs";
+import { countOf, selectionBody } from "./search_results.mjs";
+import { UndoNote } from "./undo_stack.mjs";
+
+const MOST_IDS = 10_000; // in a request
+const WAIT_S = 1; // for the result in the response; then the progress is shown
+
+/**
+ * The request of a batch without its assets, and the keys of its texts: its name for undoing, and what is shown when it
+ * is done, with `values`.
+ * @typedef {{
+ *   request: BatchRequest,
+ *   label: string,
+ *   done: string,
+ *   values?: Record<string, string | number>,
+ * }} BatchTexts
+ */
+
+/** Assets, in the library or in the trash. @typedef {{ id: string, name: string }[] | SearchResults} Selected */
+
+/**
+ * `changed` is called when the list must be loaded again, with the changes of selected assets; `takeBack` undoes a
+ * change after those that are under way.
+ * @typedef {{ changed: (selected: AssetChange[]) => void, takeBack: (change: Change) => unknown }} ChangeCallbacks
+ */
+
+export class Batches {
+  #context;
+  #undoStack;
+  #callbacks;
+
+  /**
+   * @param {PanelContext} context
+   * @param {UndoStack} undoStack
+   * @param {ChangeCallbacks} callbacks
+   */
+  constructor(context, undoStack, callbacks) {
+    this.#context = context;
+    this.#undoStack = undoStack;
+    this.#callbacks = callbacks;
+  }
+
+  /**
+   * Change assets by one request, and show the result with a button that takes it back. Throws if the request failed.
+   *
+   * @param {Selected} selected
+   * @param {BatchTexts} texts
+   * @param {(asset: Asset) => AssetChange} [change] what becomes of a selected asset
+   * @returns {Promise<null>} as nothing is left to show
+   */
+  async change(selected, { request, label, done, values = {} }, change) {
+    const { t } = this.#context;
+    const results = await this.run(request, selected, t(label, this.counts(countOf(selected))));
+    const failed = new Set(results.flatMap(({ failures }) => failures.map(({ id }) => id)));
+    const known = change === undefined || !Array.isArray(selected) ? [] : /** @type {Asset[]} */ (selected);
+    this.#callbacks.changed(change === undefined ? [] : known.filter(({ id }) => !failed.has(id)).map(change));
+    const counts = this.counts(changedBy(results));
+    const made = { label: t(label, counts), undo: () => this.undo(results, selected) };
+    this.offer(t(done, { ...counts, ...values }), made, results, selected);
+    return null;
+  }
+
+  /**
+   * Show what was done, with buttons that take it back and show the failures, and remember it.
+   *
+   * @param {string} text
+   * @param {Change} change
+   * @param {BatchResult[]} [results]
+   * @param {Selected} [selected] assets, for their names
+   */
+  offer(text, change, results = [], selected = []) {
+    const { t, notifications } = this.#context;
+    const isChanged = results.length === 0 || changedBy(results) > 0;
+    if (isChanged) this.#undoStack.push(change);
+    const undo = { label: t("asset.undo"), action: () => this.#callbacks.takeBack(change) };
+    notifications.show(text, isChanged ? undo : null, this.#failures(results, selected));
+  }
+
+  /**
+   * Carry out an action. Returns the results: of one request, unless single assets are too many for it. They are also
+   * those of an action that the user has cancelled.
+   *
+   * @param {BatchRequest} request
+   * @param {Selected} selected
+   * @param {string} label of the progress
+   */
+  async run(request, selected, label) {
+    const parts = Array.isArray(selected) ? partsOf(selected) : [selected];
+    const results = [];
+    for (const part of parts) {
+      const body = { ...request, ...selectionBody(part), wait: WAIT_S };
+      const result = await this.#end(await this.#context.client.post("/assets/batch", body), label);
+      results.push(result);
+      if (result.done < result.total) break; // cancelled
+    }
+    return results;
+  }
+
+  /**
+   * Restore what the assets of batches had before. Returns what to tell if that was not possible for all.
+   *
+   * @param {BatchResult[]} results
+   * @param {Selected} selected
+   */
+  async undo(results, selected) {
+    const { t, client } = this.#context;
+    const undone = [];
+    for (const { batch_id: id, changed } of [...results].reverse()) {
+      if (changed === 0) continue;
+      const response = await client.post(`/assets/batch/${id}/undo`, { wait: WAIT_S });
+      undone.push(await this.#end(response, t("asset.undo")));
+    }
+    this.#callbacks.changed([]);
+    const failures = this.#failures(undone, selected);
+    return failures === null ? null : new UndoNote(t("undo.inPart", { count: changedBy(undone) }), failures);
+  }
+
+  /**
+   * Return the values of texts that name a number of assets.
+   *
+   * @param {number} count
+   */
+  counts(count) {
+    return { count, number: format.number(count, this.#context.language), name: "" };
+  }
+
+  /**
+   * @param {BatchResult[]} results
+   * @param {Selected} selected
+   */
+  #failures(results, selected) {
+    const failures = results.flatMap((each) => each.failures);
+    const total = results.reduce((sum, { failed }) => sum + failed, 0);
+    return failuresButton(this.#context, failures, Array.isArray(selected) ? selected : [], total);
+  }
+
+  /**
+   * @param {BatchResponse} response
+   * @param {string} label
+   * @returns {Promise<BatchResult>}
+   */
+  async #end({ batch_id: id, task_id: task, status, result, error_message: error }, label) {
+    if (task !== undefined && (status === "running" || status === "created")) {
+      return await followTask(this.#context, task, label);
+    }
+    if (status === "failed") throw new Error(error);
+    return result ?? { batch_id: id, action: "", total: 0, done: 0, changed: 0, failed: 0, failures: [] };
+  }
+}
+
+/**
+ * Return how many assets batches have changed.
+ *
+ * @param {BatchResult[]} results
+ */
+export function changedBy(results) {
+  return results.reduce((sum, { changed }) => sum + changed, 0);
+}
+
+/**
+ * @template Item
+ * @param {Item[]} items
+ */
+function partsOf(items) {
+  const parts = [];
+  for (let first = 0; first < items.length; first += MOST_IDS) parts.push(items.slice(first, first + MOST_IDS));
+  return parts;
+}

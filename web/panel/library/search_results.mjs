@@ -1,0 +1,54 @@
+/** All assets that a search finds, without their ids: as a whole, the server changes them by the search itself. */
+
+/** @import { Asset } from "../api.d.ts" */
+
+import { isFavourite } from "./asset.mjs";
+import { filterBody } from "./selection_filter.mjs";
+
+/** What the user has selected. @typedef {Asset[] | SearchResults} SelectedAssets */
+
+export class SearchResults {
+  /**
+   * @param {URLSearchParams} params the filters of the list
+   * @param {number} total
+   * @param {ReadonlyMap<string, Asset>} [excluded] by id
+   */
+  constructor(params, total, excluded = new Map()) {
+    this.params = params;
+    this.total = total;
+    this.excluded = excluded;
+  }
+
+  get count() {
+    return Math.max(this.total - this.excluded.size, 0);
+  }
+}
+
+/**
+ * Return how many assets are selected.
+ *
+ * @param {{ id: string }[] | SearchResults} selected
+ */
+export function countOf(selected) {
+  return Array.isArray(selected) ? selected.length : selected.count;
+}
+
+/**
+ * Return whether all are favourites, as far as that is known.
+ *
+ * @param {SelectedAssets} selected
+ */
+export function areFavourites(selected) {
+  return Array.isArray(selected) && selected.every(isFavourite);
+}
+
+/**
+ * Return the members of a batch that name the assets.
+ *
+ * @param {{ id: string }[] | SearchResults} selected
+ * @returns {{ ids: string[] } | { filter: Record<string, unknown>, exclude_ids: string[] }}
+ */
+export function selectionBody(selected) {
+  if (Array.isArray(selected)) return { ids: selected.map(({ id }) => id) };
+  return { filter: filterBody(selected.params), exclude_ids: [...selected.excluded.keys()] };
+}
