@@ -57,9 +57,15 @@ RESET = """
 () => {
     const root = document.querySelector('.ca-root')
     const click = selector => root.querySelectorAll(selector).forEach(each => each.click())
-    const put = (element, value, event) => { element.value = value; element.dispatchEvent(new Event(event)) }
+    const put = (element, value, event) => { // what is as it should be loads no list again
+        if (element.value === value) return
+        element.value = value
+        element.dispatchEvent(new Event(event))
+    }
+    globalThis.dispatchEvent(new Event('blur')) // closes menus
     document.querySelectorAll('dialog').forEach(each => each.close())
-    click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"]), .ca-notification .ca-icon-button')
+    click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"])')
+    click('.ca-notification .ca-icon-button, .ca-upload .ca-icon-button')
     click('[role=tab]:first-child')
     click('.ca-selection:not([hidden]) [aria-label="Clear selection"]')
     click('.ca-toolbar-row [aria-pressed=true], .ca-toolbar [aria-expanded=true]')
@@ -199,8 +205,8 @@ class Panel:
         self.root.locator(".ca-notifications", has_text=text).wait_for()
 
     def count_is(self, count: int) -> None:
-        """Wait until the library lists this many assets."""
-        self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$")).wait_for()
+        """Wait until the library lists this many assets, even if details cover the list."""
+        self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$")).wait_for(state="attached")
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +270,27 @@ def opened_by_name(browser: Any, server: PanelServer, path: str = "/") -> Iterat
         context.close()
 
 
+@contextmanager
+def opened_alone(
+    browser: Any, server: PanelServer, *, url: str = "", user: str = "", **options: Any
+) -> Iterator[Panel]:
+    """Open the panel in a tab of its own, in a context with these options."""
+    context = browser.new_context(**{"locale": "en-GB", "reduced_motion": "reduce", **options})
+    try:
+        context.set_default_timeout(TIMEOUT_MS)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        if user:
+            context.add_init_script(f"localStorage['Comfy.userId'] = {json.dumps(user)}")
+        panel = Panel(context.new_page(), server, is_open=True)
+        panel.page.on("pageerror", panel.note)
+        panel.page.goto((url or f"{server.url}/") + "assets")
+        panel.root.get_by_role("tablist").wait_for()
+        yield panel
+        assert panel.errors == []
+    finally:
+        context.close()
+
+
 @pytest.fixture(scope="module")
 def shared(browser: Any, server: PanelServer) -> Iterator[Panel]:
     """The panel in a page shared by the tests of a module, as loading ComfyUI's page takes seconds."""
@@ -316,6 +343,18 @@ def screenshots() -> Path | None:
 def open_panel() -> Callable[..., Any]:
     """Opens ComfyUI's page with the panel; takes a browser and a server."""
     return opened
+
+
+@pytest.fixture(scope="session")
+def open_alone() -> Callable[..., Any]:
+    """Opens the panel in a tab of its own; takes a browser, a server and options of the context."""
+    return opened_alone
+
+
+@pytest.fixture(scope="session")
+def reset() -> str:
+    """The script that closes whatever is open in the panel, and resets its filters."""
+    return RESET
 
 
 @pytest.fixture(scope="session")

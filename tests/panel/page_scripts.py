@@ -101,3 +101,81 @@ type => {
     app.canvas.graph.add(node)
 }
 """
+
+# Return what is wrong with the controls of the panel, or of the dialog or menu over it: outside, covered, or cut off.
+LAYOUT = """
+() => {
+    const dialogs = document.querySelectorAll('dialog:modal')
+    const top = document.querySelector('.ca-menu') ?? dialogs[dialogs.length - 1] ?? document.querySelector('.ca-root')
+    const controls = 'button, input, select, textarea, summary, a[href], [role=option], [role=tab], [role=slider]'
+    const name = element => (element.ariaLabel || element.innerText || element.title || element.className).slice(0, 40)
+    const problems = []
+    for (const control of top.querySelectorAll(controls)) {
+        const whole = control.getBoundingClientRect()
+        if (whole.width === 0 || !control.checkVisibility({ visibilityProperty: true })) continue
+        let { left, top: upper, right, bottom } = whole
+        let isClipped = false
+        for (let parent = control.parentElement; parent !== null; parent = parent.parentElement) {
+            const { overflowX, overflowY } = getComputedStyle(parent)
+            const box = parent.getBoundingClientRect()
+            const [isScrolledX, isScrolledY] = [overflowX, overflowY].map(each => ['auto', 'scroll'].includes(each))
+            if (overflowX !== 'visible') {
+                isClipped ||= !isScrolledX && (left < box.left - 1 || right > box.right + 1)
+                left = Math.max(left, box.left), right = Math.min(right, box.right)
+            }
+            if (overflowY !== 'visible') upper = Math.max(upper, box.top), bottom = Math.min(bottom, box.bottom)
+        }
+        if (bottom - upper < 2 || right - left < 2) continue // scrolled out of view
+        const isOfStrip = control.matches('[role=option], .ca-filmstrip-cell') // which may be cut off at its ends
+        if (isClipped && !isOfStrip) problems.push(`${name(control)}: cut off`)
+        if (left < -1 || right > innerWidth + 1) problems.push(`${name(control)}: out of the window`)
+        const hit = document.elementFromPoint((left + right) / 2, (upper + bottom) / 2)
+        const label = control.closest('label')
+        if (hit !== null && !control.contains(hit) && !(label ?? control).contains(hit)) {
+            problems.push(`${name(control)}: under ${hit.className} ${name(hit)}`)
+        }
+        if (control.matches('button, a') && control.scrollWidth > control.clientWidth + 2) {
+            problems.push(`${name(control)}: its text is cut off`)
+        }
+    }
+    if (document.documentElement.scrollWidth > innerWidth) problems.push('the page scrolls sideways')
+    return problems
+}
+"""
+
+# Put the focus on the first control of the panel, or of the dialog over it, take note of what gets the focus from now
+# on, and return how often to press Tab to come to all of them.
+BEFORE_TABS = """
+() => {
+    const dialogs = document.querySelectorAll('dialog:modal')
+    const top = dialogs[dialogs.length - 1] ?? document.querySelector('.ca-root')
+    const groups = new Set()
+    const isOwn = element => element.type !== 'radio' || !groups.has(element.name) && groups.add(element.name)
+    const isInReach = each => each.tabIndex >= 0 && !each.disabled && each.checkVisibility({ visibilityProperty: true })
+    const controls = [...top.querySelectorAll('button, input, select, textarea, summary, a[href], [tabindex]')]
+        .filter(each => isInReach(each) && isOwn(each))
+    const reached = new Set()
+    addEventListener('focusin', event => reached.add(event.target))
+    window.unreached = () => controls.filter(each => each.isConnected && !reached.has(each)
+        && !(each.type === 'radio' && [...reached].some(other => other.name === each.name)))
+        .map(each => each.outerHTML.slice(0, 120))
+    controls[0].focus()
+    reached.add(document.activeElement)
+    return controls.length + 4 * controls.filter(each => each.type === 'date').length // day, month, year, calendar
+}
+"""
+
+# Return the places of the controls of the panel, or of the dialog over it, without those of notifications.
+PLACES = """
+() => {
+    const dialogs = document.querySelectorAll('dialog:modal')
+    const top = dialogs[dialogs.length - 1] ?? document.querySelector('.ca-root')
+    // Cells below the view come and go with its height.
+    const isShown = each => each.checkVisibility({ visibilityProperty: true })
+        && !each.closest('.ca-notification, .ca-cell')
+    return [...top.querySelectorAll('button, input, select, img, video')].filter(isShown).map(each => {
+        const { x, y } = each.getBoundingClientRect()
+        return `${each.ariaLabel ?? each.innerText ?? each.alt} ${Math.round(x)} ${Math.round(y)}`
+    })
+}
+"""

@@ -1,112 +1,13 @@
-"""Accessibility: no serious axe violations, everything by keyboard, and the page's themes and languages.
-
-``PANEL_SCREENSHOTS`` names a folder for the pictures that the documentation shows.
-"""
+"""The panel by keyboard alone, its commands, its settings, and its keys beside those of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from panel_graphs import failing, page_graph, saving
+from panel_graphs import page_graph, saving
 
 pytestmark = pytest.mark.slow
-
-GRAVE = {"serious", "critical"}
-THEMES = ("dark", "light")
-
-
-@pytest.fixture(scope="module", params=THEMES)
-def themed(request: Any, server: Any, browser: Any, open_panel: Any) -> Iterator[Any]:
-    """The panel in one of the page's themes, with entries in every tab."""
-    if request.param == THEMES[0]:
-        _fill(server)
-    server.request("/api/settings/Comfy.ColorPalette", request.param)
-    with open_panel(browser, server) as panel:
-        panel.theme = request.param
-        yield panel
-
-
-def _fill(server: Any) -> None:
-    for name, colour in (("study", 0xFF8844), ("sketch", 0x44AAFF)):
-        server.run(saving(name, colour))
-    server.run(failing())
-    made = server.request("/api/workflows", {"name": "Castle study", "workflow_json": page_graph("castle at dusk")})
-    graph = page_graph("castle at dawn, fog", 30, with_lora=True)
-    server.request(f"/api/workflows/{made['id']}/versions", {"base_version": 1, "workflow_json": graph})
-    for name in ("castle_on_a_cliff_at_dusk_00016_.png", "red_dragon_over_a_mountain_00018_.png"):
-        asset = server.asset(name)
-        server.request(f"/api/assets/{asset['id']}/tags", {"tags": ["client a", "best"]})
-        server.request(f"/api/assets/{asset['id']}", {"user_metadata": {"favorite": True, "rating": 4}}, "PUT")
-
-
-def library(panel: Any) -> None:
-    panel.tab("Library")
-    panel.options().locator("img.ca-loaded").first.wait_for()
-
-
-def selection(panel: Any) -> None:
-    library(panel)
-    for place in (4, 6):
-        panel.options().nth(place).click(modifiers=["Control"])
-
-
-def detail(panel: Any) -> None:
-    panel.root.get_by_role("listbox", name="Assets").press("Escape")
-    panel.root.get_by_label("Search the library").fill("dragon mountain")
-    panel.options().nth(3).wait_for(state="detached")
-    panel.option("00018_").click()
-    panel.button("Open workflow").wait_for()
-    panel.root.get_by_text("Prompt", exact=True).wait_for()
-
-
-def jobs(panel: Any) -> None:
-    panel.tab("Jobs")
-    panel.option("study_00001_.png").wait_for()
-
-
-def job(panel: Any) -> None:
-    panel.option("failed").click()
-    panel.button("Copy error").wait_for()
-
-
-def workflows(panel: Any) -> None:
-    panel.tab("Workflows")
-    panel.option("Castle study").wait_for()
-
-
-def workflow(panel: Any) -> None:
-    panel.option("Castle study").click()
-    panel.button("Show changes").click()
-    panel.root.locator(".ca-diff").wait_for()
-
-
-VIEWS = [
-    library,
-    selection,
-    detail,
-    jobs,
-    job,
-    workflows,
-    workflow,
-]  # each starts from the state that the previous one leaves
-
-
-@pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.__name__))
-def test_no_serious_violations(themed: Any, view: Any, screenshots: Path | None) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    view(themed)
-    if screenshots is not None:
-        themed.page.mouse.move(700, 500)
-        box = themed.root.bounding_box()
-        clip = {"x": box["x"], "y": box["y"], "width": box["width"], "height": box["height"]}
-        themed.page.screenshot(path=screenshots / f"panel-{view.__name__}-{themed.theme}.png", clip=clip)
-    found = Axe().run(themed.page, context=".ca-root").response["violations"]
-    grave = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found if each["impact"] in GRAVE]
-    assert grave == []
 
 
 def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
@@ -135,6 +36,72 @@ def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
     panel.root.get_by_role("dialog", name="Asset").wait_for()
     page.keyboard.press("Escape")
     panel.root.get_by_role("dialog", name="Asset").wait_for(state="hidden")
+
+
+def tab_to(panel: Any, name: str) -> None:
+    """Press Tab until the control with this name has the focus."""
+    focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText.trim()"
+    for _ in range(40):
+        if panel.page.evaluate(focused) == name:
+            return
+        panel.page.keyboard.press("Tab")
+    raise AssertionError(name)
+
+
+def test_jobs_by_keyboard_alone(panel: Any, server: Any) -> None:
+    server.run(saving("keyed"))
+    keys = panel.page.keyboard
+    panel.root.get_by_role("tab", name="Library").focus()
+    keys.press("ArrowRight")
+    panel.option("keyed_00001_.png").wait_for()
+    tab_to(panel, "Jobs")
+    listbox = panel.root.get_by_role("listbox", name="Jobs")
+    for _ in range(20):
+        keys.press("Tab")
+        if listbox.evaluate("list => list === document.activeElement"):
+            break
+    keys.press("Enter")
+    panel.button("Run again").wait_for()
+    tab_to(panel, "Run again")
+    keys.press("Enter")
+    panel.says("Job queued")
+    keys.press("Escape")
+    panel.button("Run again").wait_for(state="detached")
+    assert listbox.evaluate("list => list === document.activeElement")
+    keys.press("Shift+Tab")
+    panel.page.wait_for_function("document.activeElement.innerText === 'Clear finished'")
+    keys.press("Enter")
+    panel.page.wait_for_function("document.activeElement.innerText.startsWith('Remove the records')")
+    keys.press("Escape")
+    panel.page.wait_for_function("document.activeElement.innerText === 'Clear finished'")
+    panel.option("keyed_00001_.png").wait_for()
+
+
+def test_workflows_by_keyboard_alone(panel: Any, server: Any) -> None:
+    made = server.request("/api/workflows", {"name": "Keyed", "workflow_json": page_graph("by keys")})
+    keys = panel.page.keyboard
+    panel.root.get_by_role("tab", name="Library").focus()
+    keys.press("ArrowLeft")  # around the end
+    panel.root.get_by_role("tab", name="Workflows", selected=True).wait_for()
+    tab_to(panel, "Search workflows by name")
+    keys.type("Keyed")
+    panel.options().nth(1).wait_for(state="detached")
+    panel.option("Keyed").wait_for()
+    listbox = panel.root.get_by_role("listbox", name="Workflows")
+    for _ in range(20):
+        keys.press("Tab")
+        if listbox.evaluate("list => list === document.activeElement"):
+            break
+    keys.press("Enter")
+    panel.button("Open version 1").wait_for()
+    tab_to(panel, "Delete")
+    keys.press("Enter")
+    keys.press("Enter")
+    server.wait_for("/api/workflows?name=Keyed", lambda found: found["data"] == [])
+    panel.says("deleted")
+    tab_to(panel, "Undo")
+    keys.press("Enter")
+    server.wait_for(f"/api/workflows/{made['id']}", lambda found: found["name"] == "Keyed")
 
 
 def test_tabs_fit_into_a_narrow_sidebar(panel: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from page_scripts import DRAG, DROP
-from panel_graphs import lasting, page_graph
+from panel_graphs import lasting, page_graph, saving
 from panel_proxy import proxied
 
 pytestmark = pytest.mark.slow
@@ -43,6 +43,56 @@ def test_thumbnails_and_search(panel: Any) -> None:
     assert download.value.suggested_filename.startswith("knight_in_golden_armour")
     panel.button("Back").click()
     panel.root.get_by_label("Search the library").fill("")
+
+
+def test_the_viewer_and_a_comparison(panel: Any) -> None:
+    panel.root.get_by_label("Search the library").fill("knight")
+    panel.count_is(3)
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press(" ")
+    viewer = panel.page.get_by_role("dialog", name="Viewer")
+    viewer.locator(".ca-picture img").evaluate("picture => picture.decode()")
+    viewer.get_by_text("Properties", exact=True).wait_for()
+    with panel.page.expect_download() as download:
+        viewer.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename.startswith("knight_in_golden_armour")
+    viewer.press("Escape")
+    panel.page.keyboard.press("Control+a")
+    panel.button("Compare").click()
+    table = panel.page.get_by_role("region", name="Differences")
+    table.wait_for()
+    panel.page.get_by_role("dialog", name="Compare", exact=True).press("Escape")
+    panel.button("Clear selection").click()
+    panel.root.get_by_label("Search the library").fill("")
+
+
+def test_changes_of_a_selection(panel: Any, server: Any) -> None:
+    panel.root.get_by_label("Search the library").fill("robot")
+    panel.count_is(3)
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press("Control+a")
+    panel.button("Add to favourites").click()
+    panel.says("added to favourites")
+    favourites = "/api/assets?metadata_filter=%7B%22favorite%22:true%7D"
+    server.wait_for(favourites, lambda found: found["total"] == 3)
+    panel.button("Undo").click()
+    server.wait_for(favourites, lambda found: found["total"] == 0)
+    panel.button("Clear selection").click()
+    panel.root.get_by_label("Search the library").fill("")
+
+
+def test_the_panel_in_a_tab_of_its_own(browser: Any, server: Any, open_alone: Any) -> None:
+    with proxied(server.url, PREFIX) as (url, proxy), open_alone(browser, server, url=url) as own:
+        own.options().locator("img.ca-loaded").first.wait_for()
+        own.option("lighthouse").click()
+        own.root.locator(".ca-detail .ca-preview img").evaluate("picture => picture.decode()")
+        own.root.locator(".ca-detail .ca-preview img").click()
+        own.page.locator(".ca-viewer .ca-picture img").evaluate("picture => picture.decode()")
+        own.page.keyboard.press("Escape")
+        own.tab("Jobs")
+        server.run(saving("told"))  # over the websocket
+        own.option("told_00001_.png").wait_for()
+        assert proxy.astray == []
 
 
 def test_dragged_addresses_have_the_path(panel: Any) -> None:

@@ -80,6 +80,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, small_library: Any, serve: 
     info.add_text("prompt", json.dumps(generated()))
     info.add_text("workflow", json.dumps(page_graph("a fox")))
     Image.new("RGB", (64, 96), (200, 120, 40)).save(base / "output" / "fox.png", pnginfo=info)
+    (base / "output" / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(40))
     with serve(base) as running:
         made = running.request("/api/workflows", {"name": "Portrait", "workflow_json": page_graph("the first")})
         body = {"base_version": 1, "workflow_json": page_graph("the second")}
@@ -239,6 +240,14 @@ def lora_into_graph(panel: Any, hand: Hand) -> None:
     assert panel.page.evaluate(GRAPH)["LoraLoader"]["values"][0] == "ink_style.safetensors"
 
 
+def only_videos(panel: Any, hand: Hand) -> None:
+    hand.click(panel.button("Filters"))
+    kinds = panel.root.get_by_role("region", name="Filters").get_by_role("group", name="Type", exact=True)
+    hand.click(kinds.get_by_role("button", name="Videos"))
+    panel.count_is(1)
+    panel.option("clip.mp4").wait_for()
+
+
 def cancel_waiting(panel: Any, hand: Hand) -> None:
     jobs = [panel.server.request("/api/prompt", {"prompt": lasting()})["prompt_id"] for _ in range(2)]
     hand.click(panel.root.get_by_role("tab", name="Jobs"))
@@ -271,6 +280,7 @@ ACTIONS = (
     Action("picture into LoadImage", 1, into_load_image),
     Action("pictures made with a LoRA", 1, made_with_lora),
     Action("LoRA into the graph", 1, lora_into_graph),
+    Action("only videos", 2, only_videos),
     Action("cancel a waiting job", 2, cancel_waiting),
     Action("earlier version of a workflow", 3, earlier_version),
 )

@@ -78,6 +78,54 @@ def test_uploads_belong_to_their_user(both: Any) -> None:
         panel.root.get_by_label("Search the library").fill("")
 
 
+def test_the_viewer_reads_and_steps_within_ones_own(both: Any) -> None:
+    ann, bob = both
+    ann.page.evaluate(DROP, {"name": "diary.txt", "text": "dear diary"})
+    ann.root.locator(".ca-upload", has_text="diary.txt").filter(has_text="done").wait_for()
+    for panel, count in ((ann, 1), (bob, 0)):
+        panel.root.get_by_label("Search the library").fill("diary")
+        panel.count_is(count)
+    ann.root.get_by_role("listbox", name="Assets").focus()
+    ann.page.keyboard.press(" ")
+    viewer = ann.page.get_by_role("dialog", name="Viewer")
+    viewer.locator(".ca-text-view pre", has_text="dear diary").wait_for()
+    viewer.locator(".ca-viewer-position", has_text="1 / 1").wait_for()
+    ann.page.keyboard.press("Escape")
+    for panel in both:
+        panel.root.get_by_label("Search the library").fill("")
+
+
+def test_changes_of_a_selection_name_the_user(both: Any) -> None:
+    ann, _ = both
+    ann.root.get_by_label("Search the library").fill("diary")
+    ann.count_is(1)
+    ann.root.get_by_role("listbox", name="Assets").focus()
+    ann.page.keyboard.press("x")
+    ann.root.locator(".ca-selection input").first.fill("private")
+    ann.page.keyboard.press("Enter")
+    for panel, count in zip(both, (1, 0), strict=True):
+        query = "/api/assets?include_tags=private"
+        panel.server.wait_for(query, lambda found, count=count: found["total"] == count, user=panel.user)
+        assert ("private" in {tag["name"] for tag in _tags(panel)}) == bool(count)
+    ann.button("Clear selection").click()
+    ann.root.get_by_label("Search the library").fill("")
+
+
+def _tags(panel: Any) -> Any:
+    return panel.server.request("/api/tags?limit=500", user=panel.user)["tags"]
+
+
+def test_the_panel_in_a_tab_of_its_own(both: Any, browser: Any, open_alone: Any) -> None:
+    for panel, count in zip(both, (1, 0), strict=True):
+        with open_alone(browser, panel.server, user=panel.user) as own:
+            asked: list[Any] = []
+            own.page.on("request", lambda request, asked=asked: asked.append(request))
+            own.root.get_by_label("Search the library").fill("diary")
+            own.count_is(count)
+            ours = [each for each in asked if urlsplit(each.url).path.startswith(OURS)]
+            assert ours and all(each.all_headers().get("comfy-user") == panel.user for each in ours)
+
+
 def test_jobs_and_their_outputs(both: Any) -> None:
     ann, bob = both
     for panel in both:

@@ -16,7 +16,7 @@ export function confirmButton(iconName, label, { ask, action }) {
   const kind = "ca-danger";
   const first = button(iconName, label, async () => {
     const act = () => {
-      restore();
+      leave();
       action();
     };
     const second = button(iconName, await ask(), act, { kind });
@@ -24,6 +24,16 @@ export function confirmButton(iconName, label, { ask, action }) {
       second.removeEventListener("blur", restore); // which comes again when the element leaves the page
       second.replaceWith(first);
     };
+    const leave = () => {
+      restore();
+      first.focus({ preventScroll: true });
+    };
+    second.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation(); // which closes what the button is in
+      leave();
+    });
     first.replaceWith(second);
     second.focus();
     second.addEventListener("blur", restore);

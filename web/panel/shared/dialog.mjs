@@ -38,13 +38,15 @@ export function takesText(target) {
 }
 
 /**
- * Show notifications in a dialog until it closes. Under it, they would neither be seen nor take a click.
+ * Show notifications in a dialog until it closes. Under it, they would neither be seen nor take a click. They lie over
+ * the top of what is on display, so that no control moves.
  *
  * @param {HTMLDialogElement} dialog
  * @param {Notifications} notifications
+ * @param {HTMLElement} display without controls at its top
  */
-export function hostNotifications(dialog, notifications) {
+export function hostNotifications(dialog, notifications, display) {
   const slot = notifications.createSlot();
-  dialog.append(slot);
+  display.before(slot);
   dialog.addEventListener("close", () => notifications.removeSlot(slot));
 }

@@ -123,9 +123,16 @@ export class Notifications {
       iconButton("close", this.#t("common.close"), () => close()),
     );
     const stop = closeInTime(notification, this.#visibleMs, () => close());
+    /** @type {EventTarget | null} */
+    let cameFrom = null;
+    notification.addEventListener("focusin", ({ relatedTarget }) => {
+      if (!(relatedTarget instanceof Node && notification.contains(relatedTarget))) cameFrom = relatedTarget;
+    });
     const close = () => {
       stop();
+      const hadFocus = notification.contains(document.activeElement);
       notification.remove();
+      if (hadFocus && cameFrom instanceof HTMLElement) cameFrom.focus({ preventScroll: true });
     };
     this.#close = close;
     this.#shown = notification;
@@ -147,22 +154,16 @@ export class Notifications {
  */
 function closeInTime(notification, milliseconds, close) {
   let isPointedAt = false;
-  let isOver = false;
-  let timer = setTimeout(() => {
-    isOver = true;
-    if (!isHeld()) close();
-  }, milliseconds);
   const isHeld = () => isPointedAt || notification.contains(document.activeElement);
-  const closeSoon = () => {
-    clearTimeout(isOver ? timer : 0);
-    if (isOver) timer = setTimeout(() => isHeld() || close(), LEFT_MS);
+  // Looks again and again: no event says that a pointer has left what has moved from under it.
+  const closeUnlessHeld = () => {
+    isPointedAt &&= notification.matches(":hover");
+    if (isHeld()) timer = setTimeout(closeUnlessHeld, LEFT_MS);
+    else close();
   };
-  // Not `:hover`: a notification that comes to lie under a pointer at rest is not pointed at.
+  let timer = setTimeout(closeUnlessHeld, milliseconds);
+  // Not `:hover` alone: a notification that comes to lie under a pointer at rest is not pointed at.
   notification.addEventListener("pointermove", () => (isPointedAt = true));
-  notification.addEventListener("pointerleave", () => {
-    isPointedAt = false;
-    closeSoon();
-  });
-  notification.addEventListener("focusout", closeSoon);
+  notification.addEventListener("pointerleave", () => (isPointedAt = false));
   return () => clearTimeout(timer);
 }

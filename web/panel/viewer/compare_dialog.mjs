@@ -51,7 +51,7 @@ export class CompareDialog {
       const goOn = () => this.#panes[index + 1]?.element.focus();
       if (culling.handle(event, index < 0 ? [] : [this.#panes[index].asset], goOn)) event.preventDefault();
     });
-    hostNotifications(dialog, context.notifications);
+    hostNotifications(dialog, context.notifications, this.#view);
     dialog.addEventListener("close", () => this.#onClose());
     this.#setOverlay(false);
     this.#setTable(true);

@@ -127,7 +127,7 @@ export class Viewer {
     const dialog = createDialog("ca-viewer", t("viewer.title"), this.#bar.element, body, this.#strip.element);
     dialog.tabIndex = -1;
     dialog.addEventListener("keydown", (event) => this.#onKeyDown(event));
-    hostNotifications(dialog, notifications);
+    hostNotifications(dialog, notifications, this.#stage.element);
     dialog.addEventListener("close", () => this.#close());
     this.#dialog = dialog;
     this.#setInfo(preferences.read("viewer", ["info"]).info !== false);

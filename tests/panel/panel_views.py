@@ -1,0 +1,202 @@
+"""The views of the panel over the gallery: functions that show each, from the state in which the panel is opened."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from page_scripts import DROP
+from panel_graphs import failing, page_graph
+
+View = Callable[[Any], None]
+QUEUE_LENGTH = 3
+
+
+def fill(server: Any) -> None:
+    """Give the server jobs, saved workflows, tags and marks, so that no view is empty."""
+    made = server.request("/api/workflows", {"name": "Landscape study", "workflow_json": page_graph("hills at dusk")})
+    graph = page_graph("hills at dawn, fog in the valley", 30, with_lora=True)
+    server.request(f"/api/workflows/{made['id']}/versions", {"base_version": 1, "workflow_json": graph})
+    for name in ("Portrait", "Upscale twice"):
+        server.request("/api/workflows", {"name": name, "workflow_json": page_graph(name)})
+    for number in range(1, QUEUE_LENGTH + 1):
+        body = {"prompt": copying(number), "workflow_id": made["id"]}
+        job = server.request("/api/prompt", body)["prompt_id"]
+        server.wait_for(f"/api/jobs/{job}", lambda found: found["status"] == "completed")
+    server.run(failing())
+    assets = server.request("/api/assets?include_tags=output&limit=20&sort=created_at&order=desc")["assets"]
+    for place, asset in enumerate(assets):
+        tags = ["client", *(["best"] if place % 3 == 0 else []), *(["print"] if place % 5 == 0 else [])]
+        server.request(f"/api/assets/{asset['id']}/tags", {"tags": tags})
+        if place % 4 == 1:
+            server.request(f"/api/assets/{asset['id']}", {"user_metadata": {"favorite": True, "rating": 4}}, "PUT")
+
+
+def copying(number: int) -> dict[str, Any]:
+    """Return a graph that saves a reference picture anew."""
+    load = {"class_type": "LoadImage", "inputs": {"image": f"reference_{number}.png"}}
+    return {"1": load, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "hills"}}}
+
+
+def library(panel: Any) -> None:
+    panel.options().locator("img.ca-loaded").nth(3).wait_for()
+
+
+def as_list(panel: Any) -> None:
+    panel.button("Show as a list").click()
+    library(panel)
+
+
+def filters(panel: Any) -> None:
+    panel.button("Filters").click()
+    section = panel.root.get_by_role("region", name="Filters")
+    section.get_by_role("button", name=re.compile(r"^Images\W+\d")).wait_for()
+
+
+def selection(panel: Any) -> None:
+    """Several assets selected, and a notification over the bar."""
+    library(panel)
+    for place in (0, 1, 3):
+        _cell(panel, place).locator("[data-check]").click(force=True)
+    panel.button("Add to favourites").click()
+    panel.says("added to favourites")
+
+
+def context_menu(panel: Any) -> None:
+    library(panel)
+    _cell(panel, 1).click(button="right")
+    panel.page.get_by_role("menu").wait_for()
+
+
+def detail(panel: Any) -> None:
+    library(panel)
+    panel.option("northern_coast_night_04").click()
+    panel.root.locator(".ca-generation").wait_for()
+    panel.root.locator(".ca-preview img").evaluate("picture => picture.decode()")
+
+
+def model(panel: Any) -> None:
+    panel.root.get_by_label("Kind").select_option("models")
+    panel.option("ink_wash").click()
+    panel.root.get_by_text("made with this").wait_for()
+
+
+def upload_question(panel: Any) -> None:
+    name = "fresh.safetensors"
+    header = '{"unet.lora_up.weight":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    panel.page.evaluate(DROP, {"name": name, "text": chr(len(header)) + "\0" * 7 + header + "x"})
+    panel.root.get_by_label(f"Destination of {name}").wait_for()
+
+
+def viewer(panel: Any) -> None:
+    library(panel)
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press("Home")
+    for _ in range(QUEUE_LENGTH + 2):
+        panel.page.keyboard.press("ArrowRight")
+    panel.page.keyboard.press(" ")
+    dialog = panel.page.get_by_role("dialog", name="Viewer")
+    dialog.locator(".ca-picture img").evaluate("picture => picture.decode()")
+    if (panel.page.viewport_size or {"width": 1280})["width"] > 800:
+        dialog.get_by_text("Negative prompt").wait_for()
+
+
+def viewer_menu(panel: Any) -> None:
+    viewer(panel)
+    panel.page.locator(".ca-viewer-stage").click(button="right")
+    panel.page.get_by_role("menu").wait_for()
+
+
+def viewer_notice(panel: Any) -> None:
+    viewer(panel)
+    panel.page.keyboard.press("Control+z")
+    panel.page.get_by_role("dialog", name="Viewer").locator(".ca-notification").wait_for()
+
+
+def compare(panel: Any) -> None:
+    library(panel)
+    for place in (0, 1, 2, 3):
+        _cell(panel, place).locator("[data-check]").click(force=True)
+    panel.button("Compare").click()
+    panel.page.get_by_role("region", name="Differences").wait_for()
+    panel.page.wait_for_function(
+        "[...document.querySelectorAll('.ca-compare-stage img')].every(image => image.complete && image.naturalWidth)"
+    )
+
+
+def keys(panel: Any) -> None:
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press("?")
+    panel.page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
+
+
+def jobs(panel: Any) -> None:
+    panel.tab("Jobs")
+    panel.option("Landscape study").wait_for()
+
+
+def jobs_confirmation(panel: Any) -> None:
+    jobs(panel)
+    panel.button("Clear finished").click()
+    panel.root.get_by_role("button", name="Remove the records of").wait_for()
+
+
+def job(panel: Any) -> None:
+    panel.tab("Jobs")
+    panel.option("failed").click()
+    panel.button("Copy error").wait_for()
+
+
+def job_outputs(panel: Any) -> None:
+    panel.tab("Jobs")
+    panel.option("completed").click()
+    panel.root.get_by_text("1 output", exact=True).wait_for()
+    panel.root.locator(".ca-detail:not([hidden]) img").first.evaluate("picture => picture.decode()")
+
+
+def workflows(panel: Any) -> None:
+    panel.tab("Workflows")
+    panel.option("Landscape study").wait_for()
+
+
+def workflow(panel: Any) -> None:
+    workflows(panel)
+    panel.option("Landscape study").click()
+    panel.button("Show changes").click()
+    panel.root.locator(".ca-diff").wait_for()
+
+
+def workflow_confirmation(panel: Any) -> None:
+    workflows(panel)
+    panel.option("Portrait").click()
+    panel.root.locator(".ca-detail:not([hidden])").get_by_role("button", name="Delete").click()
+    panel.root.locator(".ca-detail:not([hidden]) .ca-danger").first.wait_for()
+
+
+def _cell(panel: Any, index: int) -> Any:
+    return panel.root.locator(f'.ca-grid .ca-cell:not([hidden])[data-index="{index}"]').first
+
+
+VIEWS: tuple[View, ...] = (
+    library,
+    as_list,
+    filters,
+    selection,
+    context_menu,
+    detail,
+    model,
+    upload_question,
+    viewer,
+    viewer_menu,
+    viewer_notice,
+    compare,
+    keys,
+    jobs,
+    jobs_confirmation,
+    job,
+    job_outputs,
+    workflows,
+    workflow,
+    workflow_confirmation,
+)
