@@ -207,10 +207,14 @@ async def test_what_is_used(shelf: Any, api: Any, prompts: Any) -> None:
     created = await api.send("POST", "/api/workflows", 201, json={"name": "Mine", "workflow_json": {"nodes": []}})
     async with shelf.services.db.transaction() as tx:
         await tx.execute(
-            "INSERT INTO asset_uses SELECT id, 'workflow_version', ? FROM assets WHERE name = 'square.png'",
+            "INSERT INTO asset_uses (asset_id, kind, used_by)"
+            " SELECT id, 'workflow_version', ? FROM assets WHERE name = 'square.png'",
             (created.json["id"],),
         )
-        await tx.execute("INSERT INTO asset_uses SELECT id, 'deleted_workflow_version', 'x' FROM assets WHERE size < 9")
+        await tx.execute(
+            "INSERT INTO asset_uses (asset_id, kind, used_by)"
+            " SELECT id, 'deleted_workflow_version', 'x' FROM assets WHERE size < 9"
+        )
     graph = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "pony.safetensors"}}}
     prompts.run(graph=graph)
     await shelf.services.jobs.outputs(prompts.run(graph=graph), "")

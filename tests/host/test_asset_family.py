@@ -86,7 +86,10 @@ class World(ServerWorld):
         self.ids["reference"] = answer.json["id"]
         for kind, user, name in (("share", "holiday", "used"), ("workflow_version", "v7", "versioned")):
             self.execute(
-                "INSERT INTO asset_uses SELECT id, ?, ? FROM assets WHERE uuid = ?", kind, user, self.ids[name]
+                "INSERT INTO asset_uses (asset_id, kind, used_by) SELECT id, ?, ? FROM assets WHERE uuid = ?",
+                kind,
+                user,
+                self.ids[name],
             )
 
     def execute(self, sql: str, *parameters: Any) -> None:

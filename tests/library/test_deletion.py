@@ -231,7 +231,9 @@ async def test_an_asset_that_is_in_use_cannot_be_deleted(library: Any, annotate:
     asset = await upload(library)
     async with library.services.db.transaction() as tx:
         await tx.execute(
-            "INSERT INTO asset_uses SELECT id, 'workflow_version', 'w7' FROM assets WHERE uuid = ?", (asset["id"],)
+            "INSERT INTO asset_uses (asset_id, kind, used_by)"
+            " SELECT id, 'workflow_version', 'w7' FROM assets WHERE uuid = ?",
+            (asset["id"],),
         )
     await delete(library, asset, 409)
     assert await names(library) == ["up.bin"]
