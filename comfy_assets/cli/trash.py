@@ -31,6 +31,7 @@ from .command import (
 from .output import Column, counted, local_time, print_table, say, written_size, written_time
 from .short_ids import full_id
 
+_KINDS = {"trashed": "trashed", "removed": "removed", "left-out": "left_out"}
 _COLUMNS = (Column("DELETED"), Column("SIZE", True), Column("KEPT"), Column("ID"), Column("NAME"))
 
 
@@ -42,11 +43,21 @@ def add_to(commands: Commands) -> None:
         "list and restore deleted assets, or empty the trash",
         ("trash list", "trash restore 018f4a1c", "trash empty --older-than 30d"),
     )
-    add_json(
-        add_command(
-            actions, "list", _list, "list deleted assets, the latest first", ("trash list", "trash list --json")
-        )
+    list_ = add_command(
+        actions,
+        "list",
+        _list,
+        "list deleted assets, the latest first",
+        ("trash list", "trash list portrait --kind trashed", "trash list --json"),
     )
+    list_.add_argument("name", nargs="?", default="", metavar="NAME", help="only those whose names contain this")
+    list_.add_argument(
+        "--kind",
+        choices=_KINDS,
+        help="only those whose files are in the trash (trashed), were removed from the library and stayed in their "
+        "places (removed), or are nothing but left out of it (left-out)",
+    )
+    add_json(list_)
     restore = add_command(
         actions, "restore", _restore, "restore deleted assets with their files", ("trash restore 018f4a1c",)
     )
@@ -64,7 +75,8 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    entries = asyncio.run(_entries(existing_base(options)))
+    entries = asyncio.run(_entries(existing_base(options), options.kind))
+    entries = [entry for entry in entries if options.name.casefold() in entry.name.casefold()]
     if options.json:
         say(json.dumps([_as_json(entry) for entry in entries]))
         return 0
@@ -78,10 +90,12 @@ def _cells(entry: DeletedAsset) -> tuple[str, ...]:
     return local_time(entry.deleted_at), written_size(entry.size), kept, entry.id, entry.name
 
 
-async def _entries(base: Path) -> list[DeletedAsset]:
+async def _entries(base: Path, kind: str | None = None) -> list[DeletedAsset]:
+    """Return the deleted assets of a kind, or of all kinds but the one of which nothing is left."""
+    kinds = [_KINDS[kind]] if kind is not None else ["trashed", "removed"]
     async with open_library(base) as library:
         entries = await AssetTrash(library.db, library.host).entries()
-    return [entry for entry in entries if entry.kind != "left_out"]
+    return [entry for entry in entries if entry.kind in kinds]
 
 
 def _kept_bytes(entries: Sequence[DeletedAsset]) -> int:

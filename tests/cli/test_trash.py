@@ -65,6 +65,29 @@ async def deleting(library: Any, capsys: pytest.CaptureFixture[str]) -> Deleting
     return Deleting(library, capsys)
 
 
+async def test_list_in_part(deleting: Deleting) -> None:
+    kept = await deleting.upload("Kept_Portrait.bin", b"k" * 10)
+    gone = await deleting.upload("portrait.bin", b"p" * 20)
+    await deleting.delete(await deleting.upload("other.bin", b"o" * 30))
+    for asset_id, action in ((kept, "remove"), (gone, "trash")):
+        async with deleting.library.client.delete(f"/api/assets/{asset_id}?action={action}") as response:
+            assert response.status == 204
+
+    async def names(*arguments: str) -> list[str]:
+        status, out, _ = await deleting.run("trash", "list", "--json", *arguments)
+        assert status == 0
+        return sorted(entry["name"] for entry in json.loads(out))
+
+    assert await names("PORTRAIT") == ["Kept_Portrait.bin", "portrait.bin"]
+    assert await names("portrait", "--kind", "trashed") == ["portrait.bin"]
+    assert await names("--kind", "removed") == ["Kept_Portrait.bin"]
+    assert await names("nothing") == []
+    async with deleting.library.client.delete(f"/api/trash/{kept}") as response:
+        assert response.status == 204
+    assert await names("--kind", "removed") == []
+    assert await names("--kind", "left-out") == ["Kept_Portrait.bin"]
+
+
 async def test_list(deleting: Deleting) -> None:
     assert await deleting.listed() == []
     uploaded = await deleting.upload("ü pload.bin", b"u" * 2000)

@@ -1,4 +1,4 @@
-"""Deleting in the panel, many assets at once, and the trash."""
+"""Files in the panel: deleting them, many at once, the trash, and renaming them."""
 
 from __future__ import annotations
 
@@ -220,3 +220,29 @@ def test_emptying(panel: Any, server: Any) -> None:
     trash.get_by_role("button", name="Library").click()
     assert not Path(server.base / "input/notes/note_010.txt").exists()
     assert Path(server.base / "input/notes/note_012.txt").exists()
+
+
+def test_renaming_the_file(panel: Any, server: Any) -> None:
+    find(panel, "note_100", 1)
+    panel.option("note_100").click()
+    panel.page.keyboard.press("F2")
+    panel.root.get_by_label("Rename the file as well").check()
+    panel.root.get_by_label("Name", exact=True).fill("renamed")
+    panel.page.keyboard.press("Enter")
+    panel.root.locator(".ca-detail").get_by_text("input/notes/renamed.txt").first.wait_for()
+    notes = server.base / "input" / "notes"
+    assert (notes / "renamed.txt").read_text() == "note 100" and not (notes / "note_100.txt").exists()
+    panel.root.locator(".ca-detail").focus()
+    panel.page.keyboard.press("Control+z")
+    panel.says("Undone: rename of note_100.txt")
+    assert (notes / "note_100.txt").read_text() == "note 100" and server.asset("note_100.txt")["name"] == "note_100.txt"
+
+
+def test_a_file_in_use_keeps_its_name(panel: Any) -> None:
+    find(panel, PICTURE, 1)
+    panel.option("castle").click()
+    panel.page.keyboard.press("F2")
+    panel.root.get_by_text("The file keeps its name, as it is used by version 1 of Portrait").wait_for()
+    assert panel.root.get_by_label("Rename the file as well").count() == 0
+    panel.page.keyboard.press("Escape")
+    panel.root.locator(".ca-detail h3", has_text=PICTURE).wait_for()

@@ -10,7 +10,6 @@
 import { h, setChildren } from "../shared/dom.mjs";
 import { button, iconButton } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
-import { editInPlace } from "../shared/edit_in_place.mjs";
 import { errorPlaceholder } from "../shared/placeholders.mjs";
 import { isMissing } from "./asset.mjs";
 import { copiesSection, fetchCopies } from "./copies.mjs";
@@ -19,6 +18,7 @@ import { detailActions } from "./detail_actions.mjs";
 import { detailSections } from "./detail_sections.mjs";
 import { marks } from "./marks.mjs";
 import { preview } from "./preview.mjs";
+import { renameInPlace } from "./rename_in_place.mjs";
 import { TagEditor } from "./tag_editor.mjs";
 
 /**
@@ -257,16 +257,12 @@ export class AssetDetail {
 
   /** Edit the name in place. */
   rename() {
-    const { name } = this.#current();
-    const stem = name.lastIndexOf(".");
-    editInPlace(this.#title, {
-      label: this.#context.t("asset.name"),
-      value: name,
-      selectionEnd: stem > 0 ? stem : name.length,
+    renameInPlace(this.#context, this.#title, this.#current(), {
       focusAfter: this.element,
-      save: (edited) => {
-        this.#title.textContent = edited;
-        return this.#change((current) => this.#actions.rename(current, edited));
+      save: async (name, withFile) => {
+        this.#title.textContent = name;
+        const isDone = await this.#change((current) => this.#actions.rename(current, name, { withFile }));
+        if (isDone && withFile) this.#fetchDetails(this.#current().id); // the file has another path
       },
     });
   }

@@ -6,9 +6,9 @@
 
 import { iconButton, setPressed } from "../shared/buttons.mjs";
 import { h } from "../shared/dom.mjs";
-import { editInPlace } from "../shared/edit_in_place.mjs";
 import { DELETION_ICONS, DELETIONS } from "../library/deletion.mjs";
 import { marks } from "../library/marks.mjs";
+import { renameInPlace } from "../library/rename_in_place.mjs";
 
 /**
  * @typedef {{
@@ -104,13 +104,9 @@ export class ViewerBar {
   /** Edit the name in place. */
   rename() {
     const asset = this.#current();
-    const stem = asset.name.lastIndexOf(".");
-    editInPlace(this.#title, {
-      label: this.#context.t("asset.name"),
-      value: asset.name,
-      selectionEnd: stem > 0 ? stem : asset.name.length,
+    renameInPlace(this.#context, this.#title, asset, {
       focusAfter: this.element,
-      save: (edited) => this.#report(this.#actions.rename(asset, edited)),
+      save: (name, withFile) => this.#report(this.#actions.rename(asset, name, { withFile })),
     });
   }
 
