@@ -17,10 +17,16 @@ import {
   thumbnailUrl,
   trainedWords,
 } from "./asset.mjs";
+import { stackSize } from "./stacks.mjs";
 
 /**
  * A cell with its parts, and the asset that it shows.
- * @typedef {HTMLDivElement & { parts: CellParts, assetId: string | null, updatedAt: string }} GridCell
+ * @typedef {HTMLDivElement & {
+ *   parts: CellParts,
+ *   assetId: string | null,
+ *   updatedAt: string,
+ *   stackSize: number,
+ * }} GridCell
  */
 
 /** @typedef {ReturnType<typeof createParts>} CellParts */
@@ -38,11 +44,20 @@ function createParts() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
   const mediaIcon = h("span", { class: "ca-media-icon" });
   const length = h("span", { class: "ca-length" }); // of a video or a sound
+  const stackCount = h("span", {});
   return {
     image,
     mediaIcon,
     length,
-    thumbnail: h("div", { class: "ca-thumb" }, mediaIcon, image, length),
+    stackCount,
+    thumbnail: h(
+      "div",
+      { class: "ca-thumb" },
+      mediaIcon,
+      image,
+      length,
+      h("span", { class: "ca-stack-count" }, icon("stack"), stackCount),
+    ),
     name: h("div", { class: "ca-name" }),
     words: h("span", { class: "ca-copy-words", dataset: { copyWords: "" } }, icon("copy")),
     summary: h("div", { class: "ca-summary" }),
@@ -72,7 +87,7 @@ export function createCell() {
     parts.name,
     parts.summary,
   );
-  return Object.assign(h("div", { draggable: "true" }, card), { parts, assetId: null, updatedAt: "" });
+  return Object.assign(h("div", { draggable: "true" }, card), { parts, assetId: null, updatedAt: "", stackSize: 1 });
 }
 
 /**
@@ -88,7 +103,8 @@ export function fillCell(cell, asset, { page, t, language, isSelected, isMoving 
     clearCell(cell);
     return;
   }
-  const isSame = cell.assetId === asset.id && cell.updatedAt === asset.updated_at;
+  const isSame = cell.assetId === asset.id && cell.updatedAt === asset.updated_at &&
+    cell.stackSize === stackSize(asset);
   if (!isSame) showAsset(cell, asset, t, language);
   const url = isMoving && !isSame ? null : thumbnailUrl(page, asset);
   showThumbnail(cell.parts, url !== null && hasFailed(url) ? null : url);
@@ -110,6 +126,7 @@ function hasFailed(url) {
 /** @param {GridCell} cell */
 function clearCell(cell) {
   cell.assetId = null;
+  cell.classList.remove("ca-stacked");
   cell.removeAttribute("aria-label");
   cell.parts.name.textContent = cell.parts.summary.textContent = "";
   cell.parts.mediaIcon.replaceChildren();
@@ -127,6 +144,9 @@ function clearCell(cell) {
 function showAsset(cell, asset, t, language) {
   cell.assetId = asset.id;
   cell.updatedAt = asset.updated_at;
+  cell.stackSize = stackSize(asset);
+  cell.classList.toggle("ca-stacked", cell.stackSize > 1);
+  cell.parts.stackCount.textContent = format.number(cell.stackSize, language);
   cell.classList.toggle("ca-missing", isMissing(asset));
   cell.classList.toggle("ca-favourite", isFavourite(asset));
   cell.setAttribute("aria-label", accessibleName(asset, t, language));
@@ -181,5 +201,6 @@ function accessibleName(asset, t, language) {
   if (isFavourite(asset)) parts.push(t("asset.favourite"));
   if (rating(asset) > 0) parts.push(t("asset.stars", { count: rating(asset) }));
   if (isMissing(asset)) parts.push(t("asset.missing"));
+  if (stackSize(asset) > 1) parts.push(t("stack.size", { count: stackSize(asset) }));
   return parts.join(", ");
 }

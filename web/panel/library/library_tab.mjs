@@ -20,10 +20,11 @@ import { AssetGrid } from "./asset_grid.mjs";
 import { CullingKeys } from "./culling_keys.mjs";
 import { beginDrag } from "./dragged.mjs";
 import { ListControls } from "./list_controls.mjs";
-import { NO_FILTERS } from "./query.mjs";
+import { isStacked, NO_FILTERS } from "./query.mjs";
 import { removeAndGoOn } from "./removal.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
+import { membersLoader, Stacks } from "./stacks.mjs";
 import { createQueryStore } from "./stored_query.mjs";
 import { Timeline } from "./timeline.mjs";
 import { Uploads } from "./uploads.mjs";
@@ -46,7 +47,7 @@ export class LibraryTab {
     this.#context = context;
     const { t, page } = context;
     this.#store = createQueryStore(context);
-    this.selection = new Selection();
+    this.selection = new Selection(membersLoader(context, this.#store));
     this.actions = new AssetActions(context, (change, many) => this.#onAssetChange(change, many));
     const culling = new CullingKeys(context, this.actions);
     this.culling = culling;
@@ -71,7 +72,7 @@ export class LibraryTab {
       remove,
       onTotalChange: (total) => {
         this.controls.showResult(total, this.grid.list.error);
-        this.bar.setTotal(total);
+        this.bar.setTotal(isStacked(this.#store.state) ? null : total); // stacks are fewer than assets
       },
       menu: (selected, index, at) => this.commands.showMenu(selected, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
@@ -80,13 +81,16 @@ export class LibraryTab {
         this.commands.drag(event, asset);
       },
     });
+    this.stacks = new Stacks(context, this.#store, this.grid);
     new Timeline(context, this.#store, this.grid);
     this.navigation.arrangeIn(this.grid);
     this.uploads = new Uploads(context, () => this.#refresh());
     const upload = () => this.uploads.choose();
     const opener = new TrashOpener(context, this.actions.batches);
     const trash = () => opener.open(this.element, () => this.controls.focusTrash());
-    this.controls = new ListControls(context, this.#store, this.navigation, { upload, trash });
+    const leaveSearch = () => this.grid.focus();
+    const callbacks = { upload, trash, leaveSearch };
+    this.controls = new ListControls(context, this.#store, this.navigation, this.stacks.back, callbacks);
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
     const selectAll = () => this.grid.selectAll();
@@ -107,7 +111,6 @@ export class LibraryTab {
     this.uploads.acceptDrops(this.element);
     this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     this.element.addEventListener("click", (event) => this.#onSecondClick(event), { capture: true });
-    this.controls.search.addEventListener("keydown", (event) => this.#onSearchKey(event));
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
     page.listen("assets.changed", refreshSoon);
     for (const type of /** @type {const} */ (["assets.seed.fast_complete", "assets.seed.completed"])) {
@@ -213,8 +216,9 @@ export class LibraryTab {
    * @param {number} index
    */
   #open(asset, index) {
-    this.#opened = { asset, index, at: performance.now() };
-    this.detail.open(asset, index);
+    const isStack = this.stacks.open(asset, index);
+    this.#opened = { asset: isStack ? null : asset, index, at: performance.now() };
+    if (!isStack) this.detail.open(asset, index);
   }
 
   /**
@@ -225,9 +229,10 @@ export class LibraryTab {
   #onSecondClick(event) {
     const { asset, index, at } = this.#opened;
     // `detail` counts the clicks at one place; a key that activates a button makes a click without any.
-    if (asset === null || event.detail < 2 || performance.now() - at > DOUBLE_CLICK_MS) return;
+    if (event.detail < 2 || performance.now() - at > DOUBLE_CLICK_MS) return;
     event.preventDefault();
     event.stopPropagation();
+    if (asset === null) return; // a stack was opened: the click would reach one of its assets
     this.#opened = { asset: null, index: -1, at: 0 };
     this.detail.close();
     this.#view(asset, index);
@@ -284,15 +289,6 @@ export class LibraryTab {
     if (event.key === "/") this.find();
     // Without an asset: here the focus is on a button, and a digit or a letter means nothing.
     else if (!["?", "z", "Z"].includes(event.key) || !this.culling.handle(event, [])) return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  /** @param {KeyboardEvent} event in the search box */
-  #onSearchKey(event) {
-    if ((event.key !== "ArrowDown" && event.key !== "Enter") || event.isComposing) return;
-    if (event.key === "Enter") this.controls.applySearch();
-    this.grid.focus();
     event.preventDefault();
     event.stopPropagation();
   }

@@ -9,25 +9,34 @@ import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { ActiveFilters } from "./active_filters.mjs";
 import { FilterSection } from "./filter_section.mjs";
+import { isStacked } from "./query.mjs";
 import { SearchHelp } from "./search_help.mjs";
 import { TagFacets } from "./tag_facets.mjs";
 import { Toolbar } from "./toolbar.mjs";
 
+/** The members of a query that decide which assets there are. */
+const FILTERS = /** @type {const} */ (["text", "kind", "tags", "filters"]);
+
 export class ListControls {
   #context;
+  #store;
 
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {Navigation} navigation
-   * @param {{ upload: () => void, trash: () => void }} callbacks let the user choose files, and open the trash
+   * @param {HTMLElement} back the button that leaves a stack
+   * @param {{ upload: () => void, trash: () => void, leaveSearch: () => void }} callbacks let the user choose files, open
+   *   the trash, and move the focus from the search box to the list
    */
-  constructor(context, store, { view, place }, { upload, trash }) {
+  constructor(context, store, { view, place }, back, { upload, trash, leaveSearch }) {
     this.#context = context;
+    this.#store = store;
     this.toolbar = new Toolbar(context, store, view.button, {
       upload,
       filters: () => this.filters.toggle(),
       help: () => this.help.toggle(),
+      leaveSearch,
     });
     this.help = new SearchHelp(context, store, (isOpen) => this.#onHelpToggle(isOpen));
     this.toolbar.search.help.setAttribute("aria-controls", this.help.element.id);
@@ -37,6 +46,8 @@ export class ListControls {
     this.facets = new TagFacets(context, store);
     this.total = h("div", { class: "ca-total", role: "status" });
     this.trash = iconButton("trash", context.t("trash.title"), trash);
+    const spacer = h("span", { class: "ca-spacer" });
+    this.head = h("div", { class: "ca-list-head" }, back, this.total, this.active.mark, spacer, this.trash);
     this.elements = [
       this.toolbar.element,
       place.element,
@@ -44,22 +55,17 @@ export class ListControls {
       this.help.element,
       this.filters.element,
       this.facets.element,
-      h("div", { class: "ca-list-head" }, this.total, this.active.mark, h("span", { class: "ca-spacer" }), this.trash),
+      this.head,
     ];
     store.subscribe((state, before) => {
-      const changesOrder = state.sort !== before.sort || state.view !== before.view;
-      if (!changesOrder) this.refresh(); // an order changes no counts
+      // Order, view and stacks change no counts.
+      if (FILTERS.some((name) => state[name] !== before[name])) this.refresh();
     });
   }
 
   /** The field of the search box. */
   get search() {
     return this.toolbar.search.input;
-  }
-
-  /** Search for the text of the search box at once. */
-  applySearch() {
-    this.toolbar.search.apply();
   }
 
   /** Return the focus from the trash. */
@@ -81,7 +87,8 @@ export class ListControls {
    */
   showResult(total, error) {
     const { t, language } = this.#context;
-    const text = total === null ? "" : t("library.total", { count: total, number: format.number(total, language) });
+    const name = isStacked(this.#store.state) ? "library.entries" : "library.total"; // stacks and single assets
+    const text = total === null ? "" : t(name, { count: total, number: format.number(total, language) });
     this.total.textContent = text;
     this.toolbar.search.showError(error);
   }

@@ -14,16 +14,18 @@ const FIELDS = ["seed", "type", "has", "rating"];
 export class SearchBox {
   #t;
   #store;
+  #leave;
   #pasted = ""; // with its line breaks, which tell the parts of parameters; the field has spaces instead
 
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
-   * @param {() => void} help opens or closes the help
+   * @param {{ help: () => void, leave: () => void }} callbacks open or close the help, and move the focus to the list
    */
-  constructor({ t }, store, help) {
+  constructor({ t }, store, { help, leave }) {
     this.#t = t;
     this.#store = store;
+    this.#leave = leave;
     const errorId = uniqueId("search-error");
     const attributes = { id: uniqueId("search"), spellcheck: "false", "aria-describedby": errorId };
     const { element, input } = searchBox(t("library.search"), t("library.searchHint"), attributes);
@@ -34,7 +36,7 @@ export class SearchBox {
     this.element = element;
     input.addEventListener("input", debounce(() => this.apply(), SEARCH_DELAY_MS));
     input.addEventListener("paste", (event) => this.#paste(event));
-    input.addEventListener("keydown", (event) => this.#clearOnEscape(event));
+    input.addEventListener("keydown", (event) => this.#onKeyDown(event));
     store.subscribe(() => this.#show());
     this.#show();
   }
@@ -87,11 +89,16 @@ export class SearchBox {
   }
 
   /** @param {KeyboardEvent} event */
-  #clearOnEscape(event) {
-    if (event.key !== "Escape" || this.input.value === "") return;
+  #onKeyDown(event) {
+    if (event.key === "Escape" && this.input.value !== "") {
+      this.input.value = "";
+      this.#store.set({ text: "" });
+    } else if ((event.key === "ArrowDown" || event.key === "Enter") && !event.isComposing) {
+      if (event.key === "Enter") this.apply();
+      this.#leave();
+      event.preventDefault();
+    } else return;
     event.stopPropagation();
-    this.input.value = "";
-    this.#store.set({ text: "" });
   }
 }
 

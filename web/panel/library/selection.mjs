@@ -1,19 +1,28 @@
 /**
- * The selected assets: each by its id, as their indexes change when the list does, or all that the list has. Dispatches
- * "change" events.
+ * The selected assets: each by its id, as their indexes change when the list does, or all that the list has. Stacks stand
+ * for all of their assets. Dispatches "change" events.
  */
 
 /** @import { Asset } from "../api.d.ts" */
 /** @import { SelectedAssets } from "./search_results.mjs" */
 
 import { SearchResults } from "./search_results.mjs";
+import { stackSize } from "./stacks.mjs";
 
 export class Selection extends EventTarget {
+  #loadMembers;
+  #generation = 0; // counts what makes stacks that are being loaded obsolete
   /** @type {Map<string, Asset>} */
   #assets = new Map();
   /** @type {SearchResults | null} instead of single assets */
   #results = null;
   #anchor = 0; // index at which a range begins
+
+  /** @param {(stacks: Asset[]) => Promise<Asset[]>} loadMembers returns all assets of stacks */
+  constructor(loadMembers) {
+    super();
+    this.#loadMembers = loadMembers;
+  }
 
   get size() {
     return this.#results?.count ?? this.#assets.size;
@@ -45,8 +54,8 @@ export class Selection extends EventTarget {
    */
   toggle(asset, index) {
     this.#anchor = index;
-    if (this.#results !== null) this.#exclude(asset, this.has(asset));
-    else if (!this.#assets.delete(asset.id)) this.#assets.set(asset.id, asset);
+    if (stackSize(asset) > 1) return this.#setStacks([asset], !this.has(asset));
+    this.#set(asset, !this.has(asset));
     this.#notify();
   }
 
@@ -58,12 +67,15 @@ export class Selection extends EventTarget {
    */
   extend(index, at) {
     const [from, to] = [Math.min(this.#anchor, index), Math.max(this.#anchor, index)];
+    const stacks = [];
     for (let each = from; each <= to; each += 1) {
       const asset = at(each);
-      if (asset !== undefined && this.#results !== null) this.#exclude(asset, false);
-      else if (asset !== undefined) this.#assets.set(asset.id, asset);
+      if (asset === undefined) continue;
+      if (stackSize(asset) > 1) stacks.push(asset);
+      else this.#set(asset, true);
     }
     this.#notify();
+    if (stacks.length > 0) return this.#setStacks(stacks.filter((stack) => !this.has(stack)), true);
   }
 
   /** @param {Asset[]} assets */
@@ -85,6 +97,7 @@ export class Selection extends EventTarget {
   }
 
   clear() {
+    this.#generation += 1;
     if (this.size === 0 && this.#results === null) return;
     this.#assets.clear();
     this.#results = null;
@@ -111,17 +124,36 @@ export class Selection extends EventTarget {
   }
 
   /**
-   * Leave an asset out of the results, or take it in again.
+   * Select an asset or not; of results, it is left out or taken in again.
    *
    * @param {Asset} asset
-   * @param {boolean} isExcluded
+   * @param {boolean} isSelected
    */
-  #exclude(asset, isExcluded) {
-    const { params, total, excluded } = /** @type {SearchResults} */ (this.#results);
+  #set(asset, isSelected) {
+    if (this.#results === null) {
+      if (isSelected) this.#assets.set(asset.id, asset);
+      else this.#assets.delete(asset.id);
+      return;
+    }
+    const { params, total, excluded } = this.#results;
     const changed = new Map(excluded);
-    if (isExcluded) changed.set(asset.id, asset);
-    else changed.delete(asset.id);
+    if (isSelected) changed.delete(asset.id);
+    else changed.set(asset.id, asset);
     this.#results = changed.size < total ? new SearchResults(params, total, changed) : null;
+  }
+
+  /**
+   * Select all assets of stacks, or none, once they are loaded.
+   *
+   * @param {Asset[]} stacks
+   * @param {boolean} isSelected
+   */
+  async #setStacks(stacks, isSelected) {
+    const generation = this.#generation;
+    const members = await this.#loadMembers(stacks);
+    if (generation !== this.#generation) return;
+    for (const asset of members) this.#set(asset, isSelected);
+    this.#notify();
   }
 
   #notify() {

@@ -18,15 +18,15 @@ export class Toolbar {
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {HTMLElement} navigation the button that shows folders and collections
-   * @param {{ upload: () => void, filters: () => void, help: () => void }} callbacks let the user choose files, and open
-   *   the filters and the help with the search
+   * @param {{ upload: () => void, filters: () => void, help: () => void, leaveSearch: () => void }} callbacks let the user
+   *   choose files, open the filters and the help with the search, and move the focus from the search box to the list
    */
-  constructor(context, store, navigation, { upload, filters, help }) {
+  constructor(context, store, navigation, { upload, filters, help, leaveSearch }) {
     const { t } = context;
     this.#store = store;
     this.#t = t;
     const { state } = store;
-    this.search = new SearchBox(context, store, help);
+    this.search = new SearchBox(context, store, { help, leave: leaveSearch });
     this.filterCount = h("span", { class: "ca-filter-count" });
     const filterAttributes = { class: "ca-button ca-filter-button", type: "button", "aria-expanded": "false" };
     this.filters = h(
@@ -36,6 +36,7 @@ export class Toolbar {
       h("span", { class: "ca-filter-name" }, t("filter.title")),
       this.filterCount,
     );
+    this.stack = iconButton("stack", t("library.stack"), () => this.#toggleStack());
     this.view = iconButton("list", t("library.asList"), () => this.#toggleView());
     const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`kind.${kind}`)]));
     const sortNames = /** @type {Query["sort"][]} */ (Object.keys(SORTS));
@@ -55,6 +56,7 @@ export class Toolbar {
         this.sort,
         h("span", { class: "ca-spacer" }),
         this.filters,
+        this.stack,
         this.view,
         iconButton("upload", t("library.upload"), upload),
       ),
@@ -64,7 +66,7 @@ export class Toolbar {
   }
 
   #show() {
-    const { filters, kind, view } = this.#store.state;
+    const { filters, kind, view, isStacked } = this.#store.state;
     const count = Object.keys(filters).filter((name) => !PLACE_FILTERS.has(name)).length;
     this.filterCount.textContent = String(count);
     this.filterCount.hidden = count === 0;
@@ -73,7 +75,15 @@ export class Toolbar {
     this.kind.value = kind;
     for (const option of this.sort.options) option.hidden = option.value === "collection" && !("collection" in filters);
     this.sort.value = effectiveSort(this.#store.state);
+    setPressed(this.stack, isStacked);
     setPressed(this.view, view === "list");
+  }
+
+  /** Show the list of stacks also from within one. */
+  #toggleStack() {
+    const { isStacked, filters } = this.#store.state;
+    const { job_id: _, ...others } = filters;
+    this.#store.set({ isStacked: !isStacked, filters: isStacked ? filters : others });
   }
 
   #toggleView() {
