@@ -53,6 +53,7 @@ from .jobs.service import JobService, UserHistory, fill_history
 from .jobs.user_queue import PromptIds, QueueControl, UserQueue
 from .models import JobRecord
 from .search.index import SearchIndex
+from .workflows.bundles.service import BundleService
 from .workflows.job_links import JobLinks
 from .workflows.requirements import WorkflowRequirements
 from .workflows.service import WorkflowService, purge_workflows
@@ -118,6 +119,7 @@ class Services:
     outputs = StoreService[OutputRecorder]()
     workflow_sync = StoreService[WorkflowSync]()
     workflows = StoreService[WorkflowService]()
+    bundles = StoreService[BundleService]()
     workflow_requirements = StoreService[WorkflowRequirements]()
     job_links = StoreService[JobLinks]()
     shares = StoreService[Shares]()
@@ -276,6 +278,7 @@ class Services:
         self.user_history = UserHistory(db, self._recorder)
         self.workflow_sync = WorkflowSync(db, host, config.max_workflow_size)
         self.workflows = WorkflowService(db, self.workflow_sync)
+        self.bundles = BundleService(db, host, self.tasks, self.workflows, self.exports, config.max_workflow_size)
         self.workflow_requirements = WorkflowRequirements(db, self.workflows)
         self.job_links = JobLinks(db, jobs_recorded=self._recorder.write)
         self.shares = Shares(db, host, self.indexer, self.workflow_sync)

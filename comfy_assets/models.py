@@ -98,7 +98,8 @@ class Asset(msgspec.Struct, frozen=True):
     order. ``thumbnail_failure`` is the version of the decoders that could make no thumbnail of the content
     (``decoders_version``), or None. ``location`` is the asset's own file, or a file of the same content if it has none.
     ``preview`` is the file of the asset that a user chose as the preview (``preview_id``). In a list of stacks the
-    asset stands for ``stack_count`` assets of its job.
+    asset stands for ``stack_count`` assets of its job. ``copies`` is the number of files with its content that its
+    reader may see, None unless there are several.
     """
 
     row_id: int
@@ -121,6 +122,7 @@ class Asset(msgspec.Struct, frozen=True):
     location: Location | None
     preview: Preview | None = None
     stack_count: int | None = None
+    copies: int | None = None
 
     @property
     def is_present(self) -> bool:
@@ -314,8 +316,18 @@ class TagCount(msgspec.Struct, frozen=True):
     count: int
 
 
+class CategoryCount(msgspec.Struct, frozen=True):
+    """The number of models of a category, and their size in bytes."""
+
+    name: str
+    count: int
+    size: int
+
+
 class FacetCounts(msgspec.Struct, frozen=True):
     """Numbers of assets by facet. ``ratings`` are those without stars and those with one to five whole stars.
+
+    ``total_size`` is in bytes; ``categories`` of models are the largest first.
 
     ``with_workflow`` and ``without_workflow`` are None while the search index is not ready.
     """
@@ -329,6 +341,8 @@ class FacetCounts(msgspec.Struct, frozen=True):
     orientations: dict[str, int]
     with_workflow: int | None
     without_workflow: int | None
+    total_size: int = 0
+    categories: list[CategoryCount] = []
 
 
 class DayRequest(msgspec.Struct, frozen=True):
@@ -504,7 +518,7 @@ class JobPage(msgspec.Struct, frozen=True):
 
 
 WorkflowView = Literal["workflow", "app"]
-WorkflowSort = Literal["create_time", "update_time", "name"]
+WorkflowSort = Literal["create_time", "update_time", "name", "starred"]
 
 
 class Workflow(msgspec.Struct, frozen=True):
@@ -528,6 +542,7 @@ class Workflow(msgspec.Struct, frozen=True):
     path: str | None
     preview: str | None
     deleted_at: int | None
+    is_starred: bool = False
 
 
 class WorkflowVersion(msgspec.Struct, frozen=True):
@@ -554,6 +569,7 @@ class WorkflowEdit(msgspec.Struct, frozen=True):
     name: str | None = None
     description: str | None = None
     default_view: WorkflowView | None = None
+    is_starred: bool | None = None
 
 
 class WorkflowFilter(msgspec.Struct, frozen=True):
@@ -569,6 +585,7 @@ class WorkflowFilter(msgspec.Struct, frozen=True):
     asset_id: str | None = None
     folder: str | None = None
     is_deleted: bool = False
+    is_starred: bool | None = None
 
 
 class WorkflowPage(msgspec.Struct, frozen=True):

@@ -116,6 +116,13 @@ class AssetBody(msgspec.Struct):
     ] = UNSET
     job_id: Annotated[str | UnsetType, doc("The job that created it.", format="uuid")] = UNSET
     stack: Annotated[StackBody | UnsetType, doc("The stack that it stands for, in lists with `stack`.")] = UNSET
+    copies: Annotated[
+        int | UnsetType,
+        doc(
+            "In lists and getAssetById: number of files with the same content, this one included, at most 100. Omitted "
+            "unless there are several."
+        ),
+    ] = UNSET
     last_access_time: Annotated[datetime | UnsetType, doc("Time at which its content was last requested.")] = UNSET
     generation: Annotated[
         GenerationBody | UnsetType, doc("What made it, if the file or the job says so. Not in lists.")
@@ -156,6 +163,8 @@ def asset_body(
     if asset.hash is not None:
         body.hash = hash_text(asset.hash)
         body.metadata = _metadata(asset.metadata or "{}", documents)
+    if asset.copies is not None:
+        body.copies = asset.copies
     if asset.last_access_at is not None:
         body.last_access_time = utc_time(asset.last_access_at)
     # The contract's job ids are UUIDs, but older servers let clients choose any id.

@@ -46,6 +46,14 @@ class BaseModelBody(msgspec.Struct):
     count: Annotated[int, doc("Number of models of it.")]
 
 
+class CategoryBody(msgspec.Struct):
+    """A category of models."""
+
+    name: Annotated[str, doc("The category, as in the tag `model_type:…`.")]
+    count: Annotated[int, doc("Number of its models.")]
+    size: Annotated[int, doc("Bytes of their files.", format="int64")]
+
+
 class FacetsResponse(msgspec.Struct, omit_defaults=True):
     """Numbers of assets that pass the filters, by facet.
 
@@ -53,6 +61,10 @@ class FacetsResponse(msgspec.Struct, omit_defaults=True):
     """
 
     total: Annotated[int, doc("Number of assets that pass all filters.")]
+    total_size: Annotated[int, doc("Bytes of their files.", format="int64")]
+    categories: Annotated[
+        list[CategoryBody], doc("Those of them that are models by category, the largest first; some are in several.")
+    ]
     kinds: Annotated[dict[str, int], doc("By `kind`; kinds without assets are left out.")]
     ratings: Annotated[dict[str, int], doc("By whole stars, `1` to `5`, and `none`; 4.5 stars count as four.")]
     favorites: Annotated[dict[str, int], doc("Favourites as `true`, others as `false`.")]
@@ -80,6 +92,8 @@ def _filter(call: RequestContext[FolderQuery], search: Search, change: dict[str,
 def _facets_body(found: FacetCounts) -> FacetsResponse:
     body = FacetsResponse(
         total=found.total,
+        total_size=found.total_size,
+        categories=[CategoryBody(each.name, each.count, each.size) for each in found.categories],
         kinds=found.kinds,
         ratings={"none" if stars == 0 else str(stars): count for stars, count in enumerate(found.ratings)},
         favorites={"true": found.favorites, "false": found.others},

@@ -195,7 +195,7 @@ async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, An
 @by_any_id
 async def get_asset(call: RequestContext[NoQuery]) -> AssetBody:
     """Return an asset with the large metadata that listings omit (getAssetById)."""
-    asset = await call.services.assets.get(call.path["id"], call.user)
+    asset = await call.services.assets.get_with_copies(call.path["id"], call.user)
     documents = await call.services.assets.documents(asset)
     body = asset_body(asset, documents)
     body.generation = generation_body(await call.services.assets.generation(asset, documents))

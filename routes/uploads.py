@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -62,8 +62,8 @@ _BATCH_SIZE = 2 << 20  # passing a batch to a thread costs about as much as hash
 _FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(?:(blake3|sha256):)?([0-9a-f]{64})")
-# Raised by various versions of aiohttp for forms that are malformed or end early.
-_BROKEN_FORM = (
+# Raised by various versions of aiohttp for forms and other bodies that are malformed or end early.
+BROKEN_BODY = (
     ValueError,
     LookupError,
     RuntimeError,
@@ -123,12 +123,12 @@ async def receive_upload(
     if not request.content_type.startswith("multipart/"):
         raise UnsupportedContentError("An upload is sent as multipart/form-data.", details={"field": "Content-Type"})
     if request.content_length is not None and request.content_length > limit + _FORM_SLACK:
-        raise _too_large(limit)
+        raise too_large(limit)
     async with contextlib.AsyncExitStack() as stack:
         form = _UploadForm(uploads, limit, stack)
         try:
             await form.read(await request.multipart())
-        except _BROKEN_FORM as error:
+        except BROKEN_BODY as error:
             raise InvalidBodyError("The body is not a readable multipart form.") from error
         if form.draft is None:
             raise InvalidBodyError("The form has no file.", details={"field": "file"})
@@ -165,7 +165,7 @@ class _UploadForm:
             self.declared = replace(self.declared, file_name=client_name(part.filename or ""))
             # The tags before the file in the form choose the folder, and so the disk, that it is written to.
             draft = await self._stack.enter_async_context(self._uploads.receive(self.declared.tags))
-            await _receive(part, draft, self._limit)
+            await receive_into(draft, part.read_chunk, self._limit)
             self.draft = draft
             return
         text = await _field_text(part, name)
@@ -188,16 +188,19 @@ def client_name(text: str) -> str:
     return text if decoded.isascii() else decoded
 
 
-async def _receive(part: BodyPartReader, draft: PartialFile, limit: int) -> None:
-    """Write the file to disk: a thread hashes and writes one batch while the next is received."""
+async def receive_into(draft: PartialFile, read: Callable[[int], Awaitable[bytes]], limit: int) -> None:
+    """Write a file of at most ``limit`` bytes to disk: a thread hashes and writes one batch while the next is received.
+
+    ``read`` returns up to so many bytes, none at the end. Raise FileTooLargeError, and its errors.
+    """
     writing: asyncio.Future[None] | None = None
     batch: list[bytes] = []
     gathered = total = 0
     try:
-        while chunk := await part.read_chunk(_CHUNK_SIZE):
+        while chunk := await read(_CHUNK_SIZE):
             total += len(chunk)
             if total > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
             batch.append(chunk)
             gathered += len(chunk)
             if gathered >= _BATCH_SIZE:
@@ -270,7 +273,7 @@ _FIELDS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _too_large(limit: int) -> FileTooLargeError:
+def too_large(limit: int) -> FileTooLargeError:
     return FileTooLargeError(
         f"The file is larger than the {limit} bytes this server accepts.",
         details={"field": "file", "max_bytes": limit},

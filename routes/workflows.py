@@ -99,14 +99,17 @@ _MAX_DIGITS = 18  # fits into SQLite's integers
 
 
 class ListWorkflows(msgspec.Struct, frozen=True):
-    """Query of listWorkflows. ``asset_id``, ``folder`` and ``deleted`` are extensions."""
+    """Query of listWorkflows. ``asset_id``, ``folder``, ``starred`` and ``deleted`` are extensions."""
 
     name: Annotated[Text, doc("Only workflows whose name contains this text; case does not matter.")] = ""
     default_view: Annotated[WorkflowView | None, doc("Only workflows that open in this view.")] = None
     asset_id: Annotated[
         Id | None, doc("Only workflows whose latest version names this asset, or another with the same content.")
     ] = None
-    sort: Annotated[WorkflowSort, doc("The field to sort by.")] = "create_time"
+    sort: Annotated[
+        WorkflowSort,
+        doc("The field to sort by. `starred`, an extension, has starred workflows first, each part by `update_time`."),
+    ] = "create_time"
     order: SortDirection = "desc"
     limit: ShortPageLimit = 20
     offset: Offset = 0
@@ -118,6 +121,7 @@ class ListWorkflows(msgspec.Struct, frozen=True):
             "response then has the folders in it."
         ),
     ] = None
+    starred: Annotated[bool | None, doc("Only workflows that the user has starred, or only others.")] = None
     deleted: Annotated[bool, doc("List deleted workflows, which can be restored, instead of the others.")] = False
     provider: Provider = None
 
@@ -154,6 +158,7 @@ class UpdateWorkflowRequest(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[Text | UnsetType, doc("A new name.")] = UNSET
     description: Annotated[Description | UnsetType, doc("A new description.")] = UNSET
     default_view: Annotated[WorkflowView | UnsetType, _VIEW] = UNSET
+    starred: Annotated[bool | UnsetType, doc("Whether the user has starred it; not a change of its content.")] = UNSET
 
 
 class CreateWorkflowVersionRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,6 +191,7 @@ class WorkflowResponse(msgspec.Struct, kw_only=True):
     created_by: Annotated[str, doc("The user who owns it.")]
     created_at: Annotated[datetime, doc("Time at which it was first saved.")]
     updated_at: Annotated[datetime, doc("Time of its last change.")]
+    starred: Annotated[bool, doc("Whether its user has starred it.")]
     name: Annotated[Text | UnsetType, _NAME] = UNSET
     description: Annotated[str | UnsetType, _DESCRIPTION] = UNSET
     forked_from: Annotated[WorkflowForkedFrom | UnsetType, doc("The workflow that it is a copy of.")] = UNSET
@@ -233,7 +239,7 @@ async def list_workflows(call: RequestContext[ListWorkflows]) -> dict[str, Any]:
     # Names are stored in NFC; systems such as macOS send names of files in NFD.
     folder = None if query.folder is None else query.folder.strip("/")
     name = unicodedata.normalize("NFC", query.name)
-    wanted = WorkflowFilter(call.user, name, query.default_view, query.asset_id, folder, query.deleted)
+    wanted = WorkflowFilter(call.user, name, query.default_view, query.asset_id, folder, query.deleted, query.starred)
     after = None if query.after is None else decode_cursor(query.after, query.sort, query.order)
     # A cursor states where the page begins: an offset is ignored with it.
     offset = query.offset if after is None else 0
@@ -274,10 +280,11 @@ async def get_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
 
 @endpoint()
 async def update_workflow(call: RequestContext[NoQuery]) -> WorkflowResponse:
-    """Change a workflow's name, description or view (updateWorkflow)."""
+    """Change a workflow's name, description, view or star (updateWorkflow)."""
     body = await body_for_known(call, UpdateWorkflowRequest)
     view = None if body.default_view is UNSET else body.default_view
-    change = WorkflowEdit(name_of(body), description_of(body), view)
+    star = None if body.starred is UNSET else body.starred
+    change = WorkflowEdit(name_of(body), description_of(body), view, star)
     return workflow_body(await call.services.workflows.update(call.path["workflow_id"], change, call.user))
 
 
@@ -448,6 +455,7 @@ def workflow_body(workflow: Workflow) -> WorkflowResponse:
         created_by=workflow.owner,
         created_at=utc_time(workflow.created_at),
         updated_at=utc_time(workflow.updated_at),
+        starred=bool(workflow.is_starred),
         name=_known(workflow.name),
         description=_known(workflow.description),
         path=UNSET if workflow.path is None else f"{FOLDER}/{workflow.path}",
@@ -576,7 +584,7 @@ ROUTES = [
         Operation(
             "updateWorkflow",
             "Workflows",
-            "Change a workflow's name, description or view",
+            "Change a workflow's name, description, view or star",
             {200: Response("The changed workflow.", WorkflowResponse)},
             body=RequestBody(UpdateWorkflowRequest, example={"name": "Landscape"}),
             errors=(*_WORKFLOW_ERRORS, *_BODY_ERRORS, UnprocessableNameError),

@@ -145,11 +145,13 @@ async def _open_library(
 async def make_library(
     tmp_path: Path, aiohttp_client: Callable[..., Awaitable[TestClient[Any, Any]]]
 ) -> AsyncIterator[Callable[..., Awaitable[Library]]]:
-    """Open libraries over ``tmp_path`` (call again to reopen the same one after ``services.stop()``)."""
+    """Open libraries over ``tmp_path`` (call again to reopen the same one after ``services.stop()``), or a base."""
     opened: list[Services] = []
 
-    async def make(config: Config | None = None, users: frozenset[str] | None = None) -> Library:
-        library = await _open_library(tmp_path, aiohttp_client, config, users)
+    async def make(
+        config: Config | None = None, users: frozenset[str] | None = None, base: Path | None = None
+    ) -> Library:
+        library = await _open_library(base or tmp_path, aiohttp_client, config, users)
         opened.append(library.services)
         return library
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Literal, Protocol
 
 from ..db import tasks
@@ -108,6 +108,10 @@ class TaskRunner:
     def latest(self, name: str) -> Task | None:
         """Return the running task of this name, else the one that ended last, else None."""
         return self._latest.get(name)
+
+    def count(self, names: Collection[str], owner: str) -> int:
+        """Return how many tasks of these names and this owner run."""
+        return sum(task.name in names and task.owner == owner for task in self._running)
 
     def start(
         self, name: str, work: Work, payload: dict[str, Any] | None = None, *, is_cancellable: bool = True

@@ -109,6 +109,7 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     total = await _total(db, selection)
     rows = await _page_rows(db, selection, page) if total else []
     items = await _complete(db, [_asset(row) for row in rows[: page.limit]])
+    items = await with_copies(db, items, wanted.owner)
     if stacks is not None:
         items = [replace(a, stack_count=stacks.count_of(a.row_id)) if a.job_id is not None else a for a in items]
     has_more = len(rows) > page.limit
@@ -133,6 +134,25 @@ async def _page_rows(db: Database, selection: Selection, page: PageRequest) -> l
         f" {ordering(page)}",
         parameters,
     )
+
+
+# The files that are there with the content of each asset, as far as a user may see them. The bound keeps a page of
+# thousands of empty files short.
+_COPIES = f"""
+    SELECT a.id, (SELECT count(*) FROM (
+        SELECT 1 FROM assets b JOIN files f ON f.id = b.id AND f.missing = 0 JOIN tag_sets s ON s.id = b.tag_set_id
+        WHERE b.content_id = a.content_id AND {tags.VISIBLE.replace("?", "?2")} LIMIT 100
+    )) AS copies FROM (SELECT value AS id FROM json_each(?1)) chosen CROSS JOIN assets a ON a.id = chosen.id
+    WHERE a.content_id IS NOT NULL AND copies > 1
+"""
+
+
+async def with_copies(db: Database, found: list[Asset], owner: str) -> list[Asset]:
+    """Return assets with the numbers of files that have their contents."""
+    hashed = [asset.row_id for asset in found if asset.hash is not None]
+    rows = await db.fetch_all(_COPIES, (json_array(hashed), owner)) if hashed else []
+    counts: dict[int, int] = {row[0]: row[1] for row in rows}
+    return [replace(asset, copies=counts[asset.row_id]) if asset.row_id in counts else asset for asset in found]
 
 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:

@@ -43,6 +43,7 @@ COLUMNS = Columns(
     preview=f"(SELECT j.preview FROM jobs j WHERE j.workflow_id = w.uuid AND j.status = {COMPLETED}"
     " AND j.owner IN ('', w.owner) AND j.preview IS NOT NULL ORDER BY j.created_at DESC LIMIT 1)",
     deleted_at="w.deleted_at",
+    is_starred="w.is_starred = 1",
 )
 _VERSION_COLUMNS = Columns(
     WorkflowVersion,
@@ -227,11 +228,12 @@ async def assets_called(db: Database, owner: str, named: Iterable[tuple[str, str
 
 
 async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> None:
-    """Change a workflow at ``now`` (ms). Members that are None stay as they are."""
+    """Change a workflow at ``now`` (ms). Members that are None stay as they are; a star is no change of its time."""
     await tx.execute(
         "UPDATE workflows SET name = coalesce(?2, name), name_key = coalesce(?3, name_key),"
-        " description = coalesce(?4, description), default_view = coalesce(?5, default_view), updated_at = ?6"
-        " WHERE id = ?1",
+        " description = coalesce(?4, description), default_view = coalesce(?5, default_view),"
+        " is_starred = coalesce(?7, is_starred),"
+        " updated_at = CASE WHEN coalesce(?2, ?4, ?5) IS NULL THEN updated_at ELSE ?6 END WHERE id = ?1",
         (
             row_id,
             change.name,
@@ -239,6 +241,7 @@ async def edit(tx: Transaction, row_id: int, change: WorkflowEdit, now: int) -> 
             change.description,
             change.default_view,
             now,
+            change.is_starred,
         ),
     )
 
@@ -356,7 +359,13 @@ async def remove(tx: Transaction, row_ids: Sequence[int]) -> None:
     await contents.drop_unused_documents(tx, {document_id for _, document_id in versions})
 
 
-_SORT_KEYS = {"create_time": "created_at", "update_time": "updated_at", "name": "name_key"}
+# Each has an index. Times stay below 2^52.
+_SORT_KEYS = {
+    "create_time": "w.created_at",
+    "update_time": "w.updated_at",
+    "name": "w.name_key",
+    "starred": "w.is_starred * 4503599627370496 + w.updated_at",
+}
 
 
 async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) -> Page[Workflow]:
@@ -366,12 +375,12 @@ async def list_page(db: Database, wanted: WorkflowFilter, page: WorkflowPage) ->
         return Page([], total, has_more=False)
     where, parameters = _select(wanted)
     key = _SORT_KEYS[page.sort]
-    condition, bound = after_key(f"w.{key}", "w.id", page.order, page.after)
+    condition, bound = after_key(key, "w.id", page.order, page.after)
     offset = page.offset if page.after is None else 0
     # The page is found in an index alone. Only its rows, and one more that tells of another page, are looked up.
     rows = await db.fetch_all(
-        f"SELECT {COLUMNS.sql}, k.key FROM (SELECT w.id, w.{key} AS key FROM workflows w WHERE {where}{condition}"
-        f" {order_by(f'w.{key}', 'w.id', page.order)} LIMIT {page.limit + 1:d} OFFSET {offset:d}) k"
+        f"SELECT {COLUMNS.sql}, k.key FROM (SELECT w.id, {key} AS key FROM workflows w WHERE {where}{condition}"
+        f" {order_by(key, 'w.id', page.order)} LIMIT {page.limit + 1:d} OFFSET {offset:d}) k"
         f" CROSS JOIN workflows w ON w.id = k.id {order_by('k.key', 'k.id', page.order)}",
         [*parameters, *bound],
     )
@@ -396,6 +405,9 @@ def _select(wanted: WorkflowFilter) -> tuple[str, list[Any]]:
         start = len(wanted.folder) + 1 if wanted.folder else 0
         conditions.append(f"{condition} AND NOT instr(substr(coalesce(w.path, ''), {start + 1:d}), '/')")
         parameters += bound
+    if wanted.is_starred is not None:
+        conditions.append("w.is_starred = ?")
+        parameters.append(wanted.is_starred)
     if wanted.asset_id is not None:
         conditions.append(f"w.id IN ({_NAMING})")
         parameters += [wanted.asset_id, wanted.owner]
@@ -430,7 +442,8 @@ async def folders_in(db: Database, owner: str, folder: str) -> list[tuple[str, i
 
 
 async def _count(db: Database, wanted: WorkflowFilter) -> int:
-    if wanted.name_contains or wanted.folder is not None or wanted.is_deleted or wanted.asset_id is not None:
+    is_listed = wanted.asset_id is not None or wanted.is_starred is not None
+    if wanted.name_contains or wanted.folder is not None or wanted.is_deleted or is_listed:
         where, parameters = _select(wanted)
         rows = await db.fetch_all(f"SELECT count(*) FROM workflows w WHERE {where}", parameters)
     else:

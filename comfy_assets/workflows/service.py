@@ -120,12 +120,15 @@ class WorkflowService:
                 return workflow
             await workflows.edit(tx, workflow.row_id, change, now_ms())
             changed = await _existing(tx, workflow_id, owner)
+            is_starred_otherwise = workflow.is_starred != changed.is_starred
             is_misnamed = (workflow.name, workflow.default_view) != (changed.name, changed.default_view)
             if is_misnamed:
                 await workflow_files.misname(tx, changed.row_id)
         if is_misnamed:
             await self._sync.rename(changed.row_id)
             return await self._with_path(changed)
+        if is_starred_otherwise:
+            self._sync.announce()  # a rename tells of it as well
         return changed
 
     async def delete(self, workflow_id: str, owner: str) -> None:

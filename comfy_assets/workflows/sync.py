@@ -328,7 +328,7 @@ class WorkflowSync:
                         await file_changes.move_file(tx, renamed[file.path].row_id, file.path)
                     await file_changes.import_file(tx, owner, file)
         if files:
-            self._announce()
+            self.announce()
         moved = {row.row_id for row in renamed.values()}
         return [row for row in changes.vanished if row.row_id not in moved]
 
@@ -343,7 +343,7 @@ class WorkflowSync:
             async with self._db.transaction() as tx:
                 for row in rows:
                     await workflows.hide(tx, row.row_id, now_ms())
-            self._announce()
+            self.announce()
 
     def _read(self, owner: str, folder: WorkflowFolder, paths: Iterable[str]) -> list[WorkflowFile]:
         """Read and parse files; leave out files that are no workflows. Blocks."""
@@ -382,7 +382,7 @@ class WorkflowSync:
     async def write(self, row_id: int) -> None:
         """Write the latest version of a workflow into its file. The next synchronization tries again if that fails."""
         await self._apply_soon(row_id, self._write)
-        self._announce()
+        self.announce()
 
     async def _apply_soon(self, row_id: int, apply: Callable[[int], Awaitable[None]]) -> None:
         """Apply a change that the store already has to the file. If that fails, the request succeeds nevertheless."""
@@ -412,7 +412,7 @@ class WorkflowSync:
     async def rename(self, row_id: int) -> None:
         """Rename the file of a renamed workflow. The next synchronization tries again if that fails."""
         await self._apply_soon(row_id, self._rename)
-        self._announce()
+        self.announce()
 
     async def _rename(self, row_id: int) -> None:
         row = await workflow_files.of_row(self._db, row_id)
@@ -422,7 +422,7 @@ class WorkflowSync:
     async def remove_deleted(self, owner: str) -> None:
         """Remove the files of workflows that were deleted through the API. The caller holds the lock."""
         await self._remove_deleted(owner, self._folder(owner))
-        self._announce()
+        self.announce()
 
     async def _remove_deleted(self, owner: str, folder: WorkflowFolder) -> list[WorkflowFileRow]:
         """Remove the files of deleted workflows, and return the rows of files that cannot be removed now."""
@@ -431,7 +431,7 @@ class WorkflowSync:
             return rows
         return await self._writer.remove(folder, rows)
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
         """Tell pages that workflows have changed. Not whose: the message goes to the pages of all users."""
         self._host.emit("workflows.changed", {})
 

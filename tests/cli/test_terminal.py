@@ -126,6 +126,7 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "collections remove": [([CODES, "KEPT"], True)],
     "duplicates": [([], True), (["--link", "--yes"], True), (["--undo", CODES, "--yes"], True)],
     "verify": [([], True)],
+    "models unused": [([], False), (["--category", CODES], False)],
     "jobs list": [([], False), (["--status", CODES], True)],
     "jobs show": [([JOB], True), ([CODES], False)],
     "jobs prune": [(["--older-than", CODES], True), (["--keep", "1", "--yes"], False)],

@@ -33,6 +33,7 @@ EXTENSIONS |= {"listSavedSearches", *(f"{verb}SavedSearch" for verb in ("create"
 EXTENSIONS |= {"listAssetFolders", "listAssetFacets", "listAssetDays"}
 EXTENSIONS |= {"listAssetUses", "listTrash", "getTrashThumbnail", "restoreTrashEntry", "deleteTrashEntry", "emptyTrash"}
 EXTENSIONS |= {"batchAssets", "listBatches", "undoBatch"}
+EXTENSIONS |= {"exportWorkflow", "importWorkflow"}
 EXTENSIONS |= {"getNetwork", "showAssetInFolder"}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}

@@ -49,8 +49,11 @@ async def shelf(library: Any, hand: Any) -> Any:
 
 async def test_facets(shelf: Any, api: Any) -> None:
     found = await api.get("/api/assets/facets")
+    models = sum(len(content) for path, content in FILES.items() if "loras" in path)
     assert found == {
         "total": 7,
+        "total_size": sum(map(len, FILES.values())),
+        "categories": [{"name": "loras", "count": 2, "size": models}],
         "kinds": {"image": 3, "video": 1, "model": 2, "text": 1},
         "ratings": {"none": 3, "1": 1, "2": 0, "3": 0, "4": 2, "5": 1},
         "favorites": {"true": 1, "false": 6},
@@ -258,3 +261,43 @@ async def test_a_stack_stays_in_its_place_while_a_job_goes_on(made: Any, api: An
 
 async def test_what_is_no_stack(api: Any) -> None:
     assert (await api.error("/api/assets", 400, {"stack": "folder"}))["details"]["field"] == "stack"
+
+
+async def test_unused_models_and_the_space_they_take(library: Any, api: Any) -> None:
+    for name, size in (("loras/used", 30), ("loras/unused", 50), ("loras/gone", 70), ("checkpoints/old", 900)):
+        library.write(f"models/{name}.safetensors", b"m" * size)
+    await library.scan()
+    (library.base / "models/loras/gone.safetensors").unlink()
+    await library.scan()
+    graph = {"1": {"class_type": "LoraLoader", "inputs": {"lora_name": "used.safetensors"}}}
+    await api.send("POST", "/api/workflows", 201, json={"name": "one", "workflow_json": graph})
+    unused = {"include_tags": "models", "used": "false", "missing": "exclude"}
+    found = await api.get("/api/assets/facets", **unused)
+    assert (found["total"], found["total_size"]) == (2, 950)
+    assert found["categories"] == [
+        {"name": "checkpoints", "count": 1, "size": 900},
+        {"name": "loras", "count": 1, "size": 50},
+    ]
+    assert await api.names(**unused, sort="size") == ["old.safetensors", "unused.safetensors"]
+
+
+async def test_copies_are_counted_for_their_reader(make_library: Any, api_of: Any, hand_of: Any) -> None:
+    library = await make_library(users=frozenset({"ann", "bob"}))
+    for name in ("a", "sub/b", "c"):
+        library.write(f"models/loras/{name}.safetensors", b"same")
+    library.write("models/loras/other.safetensors", b"other")
+    await library.scan()
+    await hand_of(library).belongs("c.safetensors", "ann", "models", "loras", "model_type:loras")
+    ann, bob = (api_of(library).as_user(user) for user in ("ann", "bob"))
+
+    async def copies(api: Any) -> dict[str, Any]:
+        listed = (await api.get("/api/assets"))["assets"]
+        for asset in listed:
+            assert (await api.get(f"/api/assets/{asset['id']}")).get("copies") == asset.get("copies")
+        return {asset["name"][0]: asset.get("copies") for asset in listed}
+
+    assert await copies(ann) == {"a": 3, "b": 3, "c": 3, "o": None}
+    assert await copies(bob) == {"a": 2, "b": 2, "o": None}
+    (library.base / "models/loras/sub/b.safetensors").unlink()
+    await library.scan()
+    assert await copies(bob) == {"a": None, "b": None, "o": None}

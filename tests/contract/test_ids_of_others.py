@@ -234,6 +234,12 @@ CASES: dict[str, list[Case]] = {
         body={"base_version": 1, "workflow_json": {**GRAPH, "version": 1}},
     ),
     "listWorkflowRequirements": each(WORKFLOW, "GET", "/api/workflows/{}/requirements"),
+    "exportWorkflow": each(
+        {"workflow": (403, 202), "published": (403, 202), "deleted_workflow": (404, 404)},
+        "POST",
+        "/api/workflows/{}/export",
+        body={},
+    ),
     "relinkWorkflow": each(
         {"workflow": (403, 422), "published": (403, 422), "deleted_workflow": (404, 404)},
         "POST",
@@ -337,6 +343,7 @@ WITHOUT_IDS = {
     "listAssetFolders",
     "listAssetFacets",
     "getNetwork",
+    "importWorkflow",
     "listAssetDays",
     "listSavedSearches",
     "listBatches",

@@ -200,6 +200,9 @@ TAKERS = [
     Taker("listWorkflowVersions", "GET", "/api/workflows/{name}/versions", 404, NO_WORKFLOW),
     Taker("listWorkflowRequirements", "GET", "/api/workflows/{name}/requirements", 404, NO_WORKFLOW),
     Taker(
+        "exportWorkflow", "POST", "/api/workflows/{name}/export", 404, NO_WORKFLOW, lambda n, a: {"json": {}},
+    ),
+    Taker(
         "relinkWorkflow", "POST", "/api/workflows/{name}/relink", 404, NO_WORKFLOW,
         lambda n, a: {"json": {"base_version": 1, "links": [{"name": "x.png", "asset_id": "x"}]}},
     ),
@@ -263,7 +266,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
         "getPanelPage",
         "listTasks", "getTask", "cancelTask", "getUser", "submitFeedback", "getRemoteAssetMetadata",
         "pauseAssetSeed", "resumeAssetSeed", "postAssetsFromWorkflow", "listAssetFolders",
-        "listAssetFacets", "listAssetDays", "getNetwork",
+        "listAssetFacets", "listAssetDays", "getNetwork", "importWorkflow",
         "listTrash", "emptyTrash", "batchAssets", "listBatches",
     }  # fmt: skip
     others |= {f"{verb}Secret" for verb in ("create", "get", "update", "replace", "delete")}

@@ -63,6 +63,8 @@ OPERATIONS = [
     ("GET", f"/api/workflows/{SOME_ID}/content"),
     ("GET", f"/api/workflows/{SOME_ID}/requirements"),
     ("POST", f"/api/workflows/{SOME_ID}/relink"),
+    ("POST", f"/api/workflows/{SOME_ID}/export"),
+    ("POST", "/api/workflows/import"),
     ("POST", f"/api/workflows/{SOME_ID}/fork"),
     ("GET", f"/api/workflows/{SOME_ID}/versions"),
     ("POST", f"/api/workflows/{SOME_ID}/versions"),

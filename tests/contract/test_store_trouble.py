@@ -25,7 +25,7 @@ NEEDS_NO_STORE = {
     *("createSecret", "updateSecret", "replaceSecret", "deleteSecret"),
 }
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
-BEGINS_WORK = {"seedAssets"}  # which meets the trouble later, as a task
+BEGINS_WORK = {"seedAssets", "exportWorkflow", "importWorkflow"}  # which meets the trouble later, as a task
 ENDS_WORK = {"cancelTask"}
 READS = {"checkAssetByHash", "postAssetsFromWorkflow", "showAssetInFolder"}
 ASKS_OTHERS = {"createAssetDownload"}  # which is tried with servers of its own, in the tests of downloads

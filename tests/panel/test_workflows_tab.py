@@ -133,3 +133,28 @@ def test_a_diff_names_widgets_and_marks_words(panel: Any, server: Any) -> None:
     assert diff.locator(".ca-diff-text del").inner_text().strip() == "calm"
     assert diff.locator(".ca-diff-text ins").inner_text().strip() == "wild"
     assert "width: 20 → 40" in " ".join(diff.inner_text().split())
+
+
+def test_stars(panel: Any, server: Any) -> None:
+    for name in ("Plain one", "Starry one"):
+        server.request("/api/workflows", {"name": name, "workflow_json": page_graph(name)})
+    panel.tab("Workflows")
+    panel.option("Starry one").hover()
+    panel.option("Starry one").locator("[data-star]").click()
+    panel.root.get_by_role("option", name="Starry one, starred").wait_for()
+    panel.button("Starred").click()
+    panel.option("Plain one").wait_for(state="detached")
+    panel.option("Starry one").click()
+    panel.button("Remove star").click()
+    panel.button("Star").wait_for()
+    panel.button("Back").click()
+    panel.root.get_by_text("No starred workflows").wait_for()
+    panel.button("Starred").click()
+    panel.option("Plain one").wait_for()
+    panel.options().first.focus()
+    panel.root.locator(".ca-tab-panel:not([hidden]) .ca-grid").focus()
+    panel.page.keyboard.press("Home")
+    panel.page.keyboard.press("f")
+    panel.root.get_by_role("option", name=", starred").first.wait_for()
+    panel.page.keyboard.press("f")
+    panel.root.get_by_role("option", name=", starred").first.wait_for(state="detached")

@@ -98,6 +98,7 @@ def test_every_operation_has_a_largest_body() -> None:
     streamed = {entry.path for entry in ENTRIES if entry.body.is_streamed}
     assert streamed == {
         "/api/assets",
+        "/api/workflows/import",
         *(f"{prefix}/upload/{what}" for prefix in ("", "/api") for what in ("image", "mask")),
     }
     assert prompts.PROMPT.size(Config(max_prompt_size=5)) == 5

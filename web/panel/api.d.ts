@@ -100,6 +100,8 @@ export interface Asset {
   loader_paths?: Record<string, string>;
   preview_url?: string;
   job_id?: string;
+  /** Files with the same content, if there are several. */
+  copies?: number;
   /** In lists with `stack`: the assets of its job that it stands for. */
   stack?: { job_id: string; count: number };
   /** Not in lists. */
@@ -118,6 +120,10 @@ export type MediaKind = "image" | "video" | "audio" | "3d" | "model" | "text" | 
 /** Numbers of assets, each as if its own parameter were not given. */
 export interface Facets {
   total: number;
+  /** Bytes. */
+  total_size: number;
+  /** Of the models among them, the largest first. */
+  categories: { name: string; count: number; size: number }[];
   kinds: Partial<Record<MediaKind, number>>;
   ratings: Record<"none" | "1" | "2" | "3" | "4" | "5", number>;
   favorites: Record<"true" | "false", number>;
@@ -293,7 +299,11 @@ export interface BatchResponse {
 export interface Task {
   id: string;
   status: BatchResponse["status"];
-  result?: Partial<BatchResult> & { export_name?: string; progress?: number; assets_failed?: number };
+  result?: Partial<BatchResult> & Partial<BundleResult> & {
+    export_name?: string;
+    progress?: number;
+    assets_failed?: number;
+  };
   error_message?: string;
 }
 
@@ -361,6 +371,7 @@ export interface Workflow {
   latest_version: number;
   created_at: string;
   updated_at: string;
+  starred: boolean;
   name?: string;
   description?: string;
   /** Of its file in the user's folder: "workflows/video/test.json". */
@@ -421,6 +432,26 @@ export interface Requirement {
 export interface Requirements {
   version: number;
   requirements: Requirement[];
+}
+
+/** A task of a bundle that was started. */
+export interface BundleTask {
+  task_id: string;
+}
+
+/** What was exported or imported, as a result of a task. */
+export interface BundleResult {
+  export_name: string;
+  /** The number of files of an export, or what became of each of an import. */
+  assets: number | { path: string; outcome: "have" | "added" | "missing"; note?: string }[];
+  included: number;
+  problems: string[];
+  workflow_id: string;
+  workflow_name: string;
+  is_new: boolean;
+  have: number;
+  added: number;
+  missing: number;
 }
 
 export interface Publication {
@@ -509,6 +540,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `GET /workflows/${string}/content` ? WorkflowContent
   : Route extends `GET /workflows/${string}/requirements` ? Requirements
   : Route extends `POST /workflows/${string}/relink` ? WorkflowVersion
+  : Route extends `POST /workflows/${string}/export` ? BundleTask
   : Route extends `GET /workflows/${string}/versions/${string}` ? WorkflowContent
   : Route extends `GET /workflows/${string}/versions` ? { data: WorkflowVersion[] }
   : Route extends `POST /workflows/${string}/versions` ? WorkflowVersion

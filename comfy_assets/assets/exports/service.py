@@ -46,6 +46,8 @@ _MOST_OF_ONE = 20  # running and waiting exports of a user
 _RESERVE = 64 << 20  # bytes that an export leaves free on the disk
 _MOST_NAMED = 1000  # failed assets in a result
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,100}\.zip")
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
+_MAX_TITLE = 60
 
 
 @dataclass
@@ -76,7 +78,7 @@ class AssetExports:
         self._host = host
         self._runner = runner
         self._collector = collector
-        self._folder = host.data_directory() / FOLDER
+        self.folder = host.data_directory() / FOLDER
         self._active: dict[uuid.UUID, str] = {}  # owners of running and waiting exports, by task
         self._writing = 0
         self._sweeping: asyncio.Task[None] | None = None
@@ -108,7 +110,7 @@ class AssetExports:
         is_allowed = archive is not None and (
             hmac.compare_digest(token.encode(), archive.token.encode()) if token else archive.owner == owner != ""
         )
-        path = self._folder / name
+        path = self.folder / name
         if not is_allowed or not await asyncio.to_thread(path.is_file):
             raise _not_found(name)
         return path
@@ -178,7 +180,7 @@ class AssetExports:
         if not collected.files:
             self._fail(task, progress, collected, "None of the assets can be exported.")
         names = await asyncio.to_thread(member_names, collected.files, selection.naming_strategy, collected.job_times)
-        partial = self._folder / atomic.temp_name(str(task.id))
+        partial = self.folder / atomic.temp_name(str(task.id))
         writing = asyncio.to_thread(self._write, partial, collected, names, progress, task.token)
         try:
             await uninterrupted(writing, task.token)
@@ -187,8 +189,8 @@ class AssetExports:
         if progress.assets_failed == progress.assets_total:
             await asyncio.to_thread(partial.unlink, missing_ok=True)
             self._fail(task, progress, collected, "None of the files could be read.")
-        archive = await self._publish(task, partial)
-        size = await asyncio.to_thread(lambda: (self._folder / archive.name).stat().st_size)
+        archive = await self.publish(task, partial)
+        size = await asyncio.to_thread(lambda: (self.folder / archive.name).stat().st_size)
         task.result = {
             **self._outcome(progress, collected),
             "success": True,
@@ -227,7 +229,7 @@ class AssetExports:
         self, partial: Path, collected: CollectedFiles, names: list[str], progress: ExportProgress, token: CancelToken
     ) -> None:
         """Write the archive. Blocks. Leaves no file behind if it raises OSError, Cancelled, TaskFailedError."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         shared_files.remove(partial, missing_ok=True)  # of a server that ended meanwhile
         self._check_space(progress.bytes_total)
         stream = partial.open("xb")
@@ -269,25 +271,26 @@ class AssetExports:
 
     def _check_space(self, size: int) -> None:
         """Raise TaskFailedError unless the disk of the exports has room for this many bytes."""
-        free = shutil.disk_usage(self._folder).free
+        free = shutil.disk_usage(self.folder).free
         if free < size + _RESERVE:
             needed, left = (size + _RESERVE) >> 20, free >> 20
             raise TaskFailedError(
                 f"The export needs {needed:,} MiB, but the disk of the library has {left:,} MiB free."
             )
 
-    async def _publish(self, task: Task, partial: Path) -> ExportedArchive:
-        """Give the complete archive its name, and record it."""
+    async def publish(self, task: Task, partial: Path, title: str = "comfy-export") -> ExportedArchive:
+        """Give a complete archive in the folder its name, which begins with the title, and record it."""
         now = now_ms()
         day = datetime.fromtimestamp(now / 1000, timezone.utc).strftime("%Y-%m-%d")
-        name = f"comfy-export-{day}-{secrets.token_hex(8)}.zip"
+        title = _NO_NAME.sub("-", title)[:_MAX_TITLE].strip("-") or "comfy-export"
+        name = f"{title}-{day}-{secrets.token_hex(8)}.zip"
         archive = ExportedArchive(name, task.id.bytes, task.owner, secrets.token_urlsafe(24), now, now + KEPT_MS)
-        await asyncio.to_thread(atomic.move_no_replace, partial, self._folder / name)
+        await asyncio.to_thread(atomic.move_no_replace, partial, self.folder / name)
         try:
             async with self._db.transaction() as tx:
                 await exports.add(tx, archive)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread((self._folder / name).unlink, missing_ok=True))
+            await asyncio.shield(asyncio.to_thread((self.folder / name).unlink, missing_ok=True))
             raise
         return archive
 
@@ -323,7 +326,7 @@ class AssetExports:
     async def sweep(self) -> None:
         """Remove expired archives, and files that a killed server left in the folder."""
         for name in await exports.expired(self._db, now_ms()):
-            if await asyncio.to_thread(self._removed, self._folder / name):
+            if await asyncio.to_thread(self._removed, self.folder / name):
                 async with self._db.transaction() as tx:
                     await exports.remove(tx, name)
         known = await exports.names(self._db)
@@ -339,10 +342,10 @@ class AssetExports:
 
     def _remove_strays(self, known: Collection[str], before: float) -> None:
         """Remove partial and unrecorded archives last written before a time (s since 1970). Blocks."""
-        if not self._folder.is_dir():
+        if not self.folder.is_dir():
             return
-        atomic.remove_leftovers([self._folder], before)
-        for path in self._folder.glob("*.zip"):
+        atomic.remove_leftovers([self.folder], before)
+        for path in self.folder.glob("*.zip"):
             if path.name not in known and path.stat().st_mtime < before:
                 self._removed(path)
 

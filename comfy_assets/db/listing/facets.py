@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ... import asset_kinds
-from ...models import AssetFilter, DayCount, DayRequest, FacetCounts, TagCount
+from ...models import MODEL_TYPE_PREFIX, AssetFilter, CategoryCount, DayCount, DayRequest, FacetCounts, TagCount
 from .. import fulltext
 from ..connection import Database
 from .column_sql import STARS
@@ -32,12 +32,15 @@ async def facets(db: Database, wanted: Mapping[str, AssetFilter]) -> FacetCounts
     from . import columns
 
     found = await _ids_by_facet(db, wanted)
-    values = await columns.load(db, ["kind", "rating", "favourite", "width", "height"])
+    values = await columns.load(db, ["kind", "rating", "favourite", "width", "height", "size", "tag_set"])
     base_models = await _base_models(db, found["base_models"])
-    return await asyncio.to_thread(_counted, found, values, base_models)
+    sets = await _sets_by_category(db)
+    return await asyncio.to_thread(_counted, found, values, base_models, sets)
 
 
-def _counted(found: Mapping[str, IdSet], values: Mapping[str, Values], base_models: list[TagCount]) -> FacetCounts:
+def _counted(
+    found: Mapping[str, IdSet], values: Mapping[str, Values], base_models: list[TagCount], sets: Mapping[str, list[int]]
+) -> FacetCounts:
     """Count the values of the assets of each facet. Blocks."""
     from . import columns
 
@@ -62,7 +65,38 @@ def _counted(found: Mapping[str, IdSet], values: Mapping[str, Values], base_mode
         },
         with_workflow=with_workflow,
         without_workflow=None if with_workflow is None else len(found["has_workflow"]) - with_workflow,
+        total_size=int(columns.values_of(values["size"], found["total"].ids).sum()),
+        categories=_categories(found["total"], values, sets),
     )
+
+
+async def _sets_by_category(db: Database) -> dict[str, list[int]]:
+    """Return the tag sets of the models of each category."""
+    rows = await db.fetch_all(
+        "SELECT t.name, l.tag_set_id FROM tags t JOIN tag_set_tags l ON l.tag_id = t.id"
+        " WHERE t.name >= ?1 AND t.name < ?1 || char(1114111)",
+        (MODEL_TYPE_PREFIX,),
+    )
+    found: dict[str, list[int]] = {}
+    for name, set_id in rows:
+        found.setdefault(name.removeprefix(MODEL_TYPE_PREFIX), []).append(set_id)
+    return found
+
+
+def _categories(found: IdSet, values: Mapping[str, Values], sets: Mapping[str, list[int]]) -> list[CategoryCount]:
+    """Count the models of each category with their sizes; a model in several categories counts in each. Blocks."""
+    import numpy as np
+
+    from . import columns
+
+    tag_sets = columns.values_of(values["tag_set"], found.ids)
+    sizes = columns.values_of(values["size"], found.ids)
+    counts: list[CategoryCount] = []
+    for name, ids in sets.items():
+        is_in = np.isin(tag_sets, ids)
+        if count := int(is_in.sum()):
+            counts.append(CategoryCount(name, count, int(sizes[is_in].sum())))
+    return sorted(counts, key=lambda each: (-each.size, each.name))
 
 
 async def _ids_by_facet(db: Database, wanted: Mapping[str, AssetFilter]) -> dict[str, IdSet]:

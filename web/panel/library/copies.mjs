@@ -5,6 +5,7 @@
 
 import { button } from "../shared/buttons.mjs";
 import { h } from "../shared/dom.mjs";
+import * as format from "../shared/format.mjs";
 
 const MAX_COPIES = 20;
 
@@ -28,13 +29,15 @@ export async function fetchCopies({ client }, { id, hash }, signal) {
  * @param {Asset[]} assets
  * @param {(asset: Asset) => unknown} open
  */
-export function copiesSection({ t }, assets, open) {
+export function copiesSection({ t, language }, assets, open) {
+  const size = assets.reduce((sum, copy) => sum + copy.size, 0);
   /** @param {Asset} copy */
   const openButton = (copy) => button("file", copy.file_path ?? copy.name, () => open(copy), { kind: "ca-plain" });
   return h(
     "section",
     { class: "ca-section" },
     h("h4", {}, t("detail.copies", { count: assets.length })),
+    h("p", { class: "ca-muted" }, t("detail.copiesSize", { size: format.bytes(size, language) })),
     h("ul", { class: "ca-copies" }, assets.map((copy) => h("li", {}, openButton(copy)))),
   );
 }

@@ -152,7 +152,7 @@ function showAsset(cell, asset, t, language) {
   cell.setAttribute("aria-label", accessibleName(asset, t, language));
   cell.title = asset.name;
   cell.parts.name.textContent = asset.name;
-  cell.parts.summary.textContent = summaryText(asset, language);
+  cell.parts.summary.textContent = summaryText(asset, t, language);
   cell.parts.mediaIcon.replaceChildren(icon(mediaKind(asset)));
   cell.parts.length.textContent = lengthText(asset);
   cell.parts.words.hidden = trainedWords(asset).length === 0;
@@ -173,14 +173,16 @@ function showThumbnail({ image, thumbnail }, url) {
 
 /**
  * @param {Asset} asset
+ * @param {Translate} t
  * @param {string} language
  */
-function summaryText(asset, language) {
+function summaryText(asset, t, language) {
   const stars = "★".repeat(rating(asset));
   const size = format.bytes(asset.size, language);
+  const copies = asset.copies === undefined ? "" : t("asset.copies", { count: asset.copies });
   const parts = modelCategories(asset).length > 0
-    ? [stars, baseModel(asset), size]
-    : [stars, dimensions(asset), size, format.day(asset.created_at, language)];
+    ? [stars, copies, baseModel(asset), size]
+    : [stars, copies, dimensions(asset), size, format.day(asset.created_at, language)];
   return format.line(parts, language);
 }
 
@@ -199,6 +201,7 @@ function lengthText(asset) {
 function accessibleName(asset, t, language) {
   const parts = [asset.name, t(`mediaKind.${mediaKind(asset)}`), format.bytes(asset.size, language)];
   if (isFavourite(asset)) parts.push(t("asset.favourite"));
+  if (asset.copies !== undefined) parts.push(t("asset.copies", { count: asset.copies }));
   if (rating(asset) > 0) parts.push(t("asset.stars", { count: rating(asset) }));
   if (isMissing(asset)) parts.push(t("asset.missing"));
   if (stackSize(asset) > 1) parts.push(t("stack.size", { count: stackSize(asset) }));

@@ -13,6 +13,7 @@ import { isStacked } from "./query.mjs";
 import { SearchHelp } from "./search_help.mjs";
 import { TagFacets } from "./tag_facets.mjs";
 import { Toolbar } from "./toolbar.mjs";
+import { UnusedModels } from "./unused_models.mjs";
 
 /** The members of a query that decide which assets there are. */
 const FILTERS = /** @type {const} */ (["text", "kind", "tags", "filters"]);
@@ -44,6 +45,7 @@ export class ListControls {
     this.filters = new FilterSection(context, store, (isOpen) => this.#onFiltersToggle(isOpen));
     this.toolbar.filters.setAttribute("aria-controls", this.filters.element.id);
     this.facets = new TagFacets(context, store);
+    this.unused = new UnusedModels(context, store);
     this.total = h("div", { class: "ca-total", role: "status" });
     this.trash = iconButton("trash", context.t("trash.title"), trash);
     const spacer = h("span", { class: "ca-spacer" });
@@ -56,6 +58,7 @@ export class ListControls {
       this.filters.element,
       this.facets.element,
       this.head,
+      this.unused.element,
     ];
     store.subscribe((state, before) => {
       // Order, view and stacks change no counts.
@@ -77,6 +80,7 @@ export class ListControls {
   refresh() {
     this.facets.refresh();
     this.filters.refresh();
+    this.unused.refresh();
   }
 
   /**

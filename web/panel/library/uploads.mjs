@@ -5,6 +5,7 @@
 
 import { h } from "../shared/dom.mjs";
 import { button, iconButton, select } from "../shared/buttons.mjs";
+import { acceptFiles } from "../shared/file_drops.mjs";
 import { PROVIDER } from "../workflows/workflow_actions.mjs";
 import { destinationOf } from "./upload_destination.mjs";
 
@@ -68,30 +69,7 @@ export class Uploads {
    * @param {HTMLElement} element
    */
   acceptDrops(element) {
-    let depth = 0; // of entered elements: a drag enters a child before it leaves the parent
-    /** @param {number} value */
-    const setDepth = (value) => {
-      depth = value;
-      element.classList.toggle("ca-drop-target", depth > 0);
-    };
-    /**
-     * @param {"dragenter" | "dragover" | "dragleave" | "drop"} type
-     * @param {(files: FileList) => void} action
-     */
-    const on = (type, action) =>
-      element.addEventListener(type, (event) => {
-        if (!event.dataTransfer?.types.includes("Files")) return;
-        event.preventDefault();
-        event.stopPropagation(); // the page would open the file on the canvas
-        action(event.dataTransfer.files);
-      });
-    on("dragenter", () => setDepth(depth + 1));
-    on("dragover", () => {}); // must be cancelled for a drop to be possible
-    on("dragleave", () => setDepth(depth - 1));
-    on("drop", (files) => {
-      setDepth(0);
-      this.add([...files]);
-    });
+    acceptFiles(element, (files) => this.add(files));
   }
 
   /** @param {File[]} files */

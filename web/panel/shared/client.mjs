@@ -153,7 +153,7 @@ class RequestTimeout {
  * @param {number} status
  * @param {string} text
  */
-function responseError(status, text) {
+export function responseError(status, text) {
   let body = null;
   try {
     body = JSON.parse(text);

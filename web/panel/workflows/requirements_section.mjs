@@ -75,12 +75,12 @@ export class RequirementsSection {
 
   /** @param {Requirement[]} found */
   #summary(found) {
-    const { t } = this.#context;
+    const { t, language } = this.#context;
     const parts = /** @type {const} */ (["missing", "elsewhere", "present"]).map((status) => {
       const count = found.filter((each) => each.status === status).length;
       return count > 0 && t(`requirements.count.${status}`, { count });
     });
-    return parts.filter(Boolean).join(" · ");
+    return format.line(parts, language);
   }
 
   /** @param {Requirement} found */
@@ -88,7 +88,7 @@ export class RequirementsSection {
     const { t, language } = this.#context;
     const { name, status, asset, size, category } = found;
     const open = () => asset && this.#context.openAsset(asset.id);
-    const facts = [category, size !== undefined && format.bytes(size, language)].filter(Boolean).join(" · ");
+    const facts = [this.#state(found), category, size !== undefined && format.bytes(size, language)];
     const label = asset ? h("button", { class: "ca-requirement-open", type: "button", onclick: open }, name) : name;
     return h(
       "li",
@@ -98,7 +98,7 @@ export class RequirementsSection {
       status !== "present" && h(
         "div",
         { class: "ca-requirement-rest" },
-        h("div", { class: "ca-muted" }, [this.#state(found), facts].filter(Boolean).join(" · ")),
+        h("div", { class: "ca-muted" }, format.line(facts, language)),
         found.matches.filter((match) => match.value !== undefined).map((match) => this.#useButton(found, match)),
         found.links.map((address) => link(t("requirements.source"), address)),
       ),

@@ -145,6 +145,18 @@ export class WorkflowActions {
   }
 
   /**
+   * Star a workflow, or remove its star.
+   *
+   * @param {Workflow} workflow
+   */
+  star(workflow) {
+    const options = { body: { starred: !workflow.starred } };
+    return this.#try("workflow.starFailed", ({ client }) => {
+      return client.request("PATCH", `/workflows/${workflow.id}`, options);
+    });
+  }
+
+  /**
    * Delete a workflow, and offer to restore it.
    *
    * @param {Workflow} workflow

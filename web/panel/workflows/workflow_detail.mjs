@@ -6,12 +6,13 @@
 /** @import { WorkflowActions } from "./workflow_actions.mjs" */
 
 import { h, setChildren } from "../shared/dom.mjs";
-import { button, iconButton } from "../shared/buttons.mjs";
+import { button, iconButton, setPressed } from "../shared/buttons.mjs";
 import { confirmButton } from "../shared/confirm_button.mjs";
 import { Drawer } from "../shared/drawer.mjs";
 import { editInPlace } from "../shared/edit_in_place.mjs";
 import * as format from "../shared/format.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "../shared/placeholders.mjs";
+import { exportBundle } from "./bundle_dialog.mjs";
 import { diffView } from "./diff_view.mjs";
 import { isPageGraph, typesWithUnnamedWidgets, widgetsOf } from "./graph_diff.mjs";
 import { PublishSection } from "./publish_section.mjs";
@@ -73,6 +74,7 @@ export class WorkflowDetail {
         { class: "ca-actions" },
         button("graph", t("workflow.open"), open, { kind: "ca-primary" }),
         page.currentGraph !== null && button("upload", t("workflow.saveVersion"), saveVersion),
+        button("download", t("bundle.exportButton"), () => exportBundle(this.#context, workflow)),
         this.#deleteButton(workflow),
       ),
       publishSection.linkElement,
@@ -101,7 +103,14 @@ export class WorkflowDetail {
         focusAfter: this.element,
         save: (name) => this.#refreshAfter(this.#actions.rename(workflow, name)),
       });
-    return h("div", { class: "ca-detail-title" }, title, iconButton("edit", t("asset.rename"), rename));
+    const star = iconButton(
+      "star",
+      t(workflow.starred ? "workflow.unstar" : "workflow.star"),
+      () => this.#refreshAfter(this.#actions.star(workflow)),
+      { class: `ca-icon-button ca-star-button${workflow.starred ? " ca-on" : ""}` },
+    );
+    setPressed(star, workflow.starred);
+    return h("div", { class: "ca-detail-title" }, title, star, iconButton("edit", t("asset.rename"), rename));
   }
 
   /**

@@ -16,6 +16,8 @@ function createParts() {
     preview: h("img", { class: "ca-job-preview", alt: "", decoding: "async", draggable: "false" }),
     name: h("div", { class: "ca-name" }),
     summary: h("div", { class: "ca-summary" }),
+    // No button: a row is an option of a list, which has no controls in it. The key F does the same.
+    star: h("span", { class: "ca-workflow-star", dataset: { star: "" }, "aria-hidden": "true" }, icon("star")),
   };
 }
 
@@ -33,7 +35,7 @@ export function createRow() {
     h("span", { class: "ca-row-icon" }, icon("graph")),
     parts.preview,
   );
-  const card = h("div", { class: "ca-card ca-workflow" }, thumbnail, parts.name, parts.summary);
+  const card = h("div", { class: "ca-card ca-workflow" }, thumbnail, parts.name, parts.summary, parts.star);
   return Object.assign(h("div", {}, card), { parts });
 }
 
@@ -45,11 +47,18 @@ export function createRow() {
  * @param {PanelContext} context
  */
 export function fillRow(row, workflow, context) {
-  const { name, summary, preview } = row.parts;
+  const { name, summary, preview, star } = row.parts;
   row.setAttribute("aria-selected", "false");
   name.textContent = workflow === undefined ? "" : (workflow.name ?? context.t("workflow.unnamed"));
   summary.textContent = workflow === undefined ? "" : summaryOf(workflow, context);
-  row.setAttribute("aria-label", `${name.textContent}, ${summary.textContent}`);
+  const { t } = context;
+  const isStarred = workflow?.starred === true;
+  star.hidden = workflow === undefined || Boolean(workflow.deleted_at);
+  star.classList.toggle("ca-on", isStarred);
+  star.title = t(isStarred ? "workflow.unstar" : "workflow.star");
+  const facts = [name.textContent, isStarred && t("workflow.starred"), summary.textContent];
+  row.setAttribute("aria-label", facts.filter(Boolean).join(", "));
+  row.setAttribute("aria-keyshortcuts", "F");
   outputThumbnail(context.page, preview, workflow?.preview_output);
 }
 

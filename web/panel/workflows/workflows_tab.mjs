@@ -5,11 +5,12 @@
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { WorkflowRow } from "./workflow_row.mjs" */
 
-import { debounce, h } from "../shared/dom.mjs";
+import { debounce, h, setChildren } from "../shared/dom.mjs";
 import { button, searchBox, select, setPressed } from "../shared/buttons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
+import { BundleInput } from "./bundle_input.mjs";
 import { PROVIDER, WorkflowActions } from "./workflow_actions.mjs";
 import { WorkflowDetail } from "./workflow_detail.mjs";
 import { WorkflowFolders } from "./workflow_folders.mjs";
@@ -19,7 +20,7 @@ const ROW_PX = 60;
 const SEARCH_DELAY_MS = 180;
 const REFRESH_DELAY_MS = 300; // saving sends several of the events
 /** The orders of the list, with the direction of each. */
-const SORTS = { update_time: "desc", create_time: "desc", name: "asc" };
+const SORTS = { starred: "desc", update_time: "desc", create_time: "desc", name: "asc" };
 
 /** @typedef {keyof typeof SORTS} WorkflowSort */
 
@@ -28,8 +29,9 @@ export class WorkflowsTab {
   #text = "";
   #folder = "";
   /** @type {WorkflowSort} */
-  #sort = "update_time";
+  #sort = "starred";
   #isDeleted = false; // the list shows deleted workflows
+  #isStarred = false; // the list shows starred workflows of all folders
   #isStale = false;
 
   /** @param {PanelContext} context */
@@ -51,10 +53,10 @@ export class WorkflowsTab {
     this.detail = new WorkflowDetail(context, this.actions, () => element.focus({ preventScroll: true }));
     this.placeholder = h("div", { class: "ca-grid-placeholder" });
     const area = h("div", { class: "ca-grid-area" }, element, this.placeholder);
+    this.element = h("section", { class: "ca-tab-content", "aria-label": t("tab.workflows") });
     const pane = h("div", { class: "ca-pane" }, this.#toolbar(), this.folders.element, area);
-    const attributes = { class: "ca-tab-content", "aria-label": t("tab.workflows") };
-    this.element = h("section", attributes, pane, this.detail.element);
-    element.addEventListener("click", (event) => this.#open(this.grid.indexOf(event.target)));
+    setChildren(this.element, pane, this.detail.element);
+    element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     context.page.listen("workflows.changed", debounce(() => this.#refresh(), REFRESH_DELAY_MS));
     this.list.reset();
@@ -82,6 +84,7 @@ export class WorkflowsTab {
     search.input.addEventListener("input", applySearch);
     /** @type {[WorkflowSort, string][]} */
     const orders = [
+      ["starred", t("workflow.sort.starred")],
       ["update_time", t("workflow.sort.updated")],
       ["create_time", t("workflow.sort.created")],
       ["name", t("workflow.sort.name")],
@@ -91,19 +94,40 @@ export class WorkflowsTab {
     });
     const save = button("upload", t("workflow.saveNew"), () => this.actions.saveNew());
     save.hidden = page.currentGraph === null; // a page without a canvas
-    const deleted = h(
-      "button",
-      { class: "ca-chip", type: "button", onclick: () => toggle() },
-      t("workflow.deletedOnes"),
-    );
-    const toggle = () =>
-      this.#change(() => {
-        this.#isDeleted = !this.#isDeleted;
-        setPressed(deleted, this.#isDeleted);
-      });
-    setPressed(deleted, false);
-    const tools = h("div", { class: "ca-filters" }, sort, deleted, save);
+    const deleted = this.#chip(t("workflow.deletedOnes"), () => {
+      this.#isDeleted = !this.#isDeleted;
+      this.#isStarred = false;
+    });
+    const starred = this.#chip(t("workflow.starredOnes"), () => {
+      this.#isStarred = !this.#isStarred;
+      this.#isDeleted = false;
+    });
+    this.#showChips = () => {
+      setPressed(deleted, this.#isDeleted);
+      setPressed(starred, this.#isStarred);
+    };
+    this.#showChips();
+    const bundles = new BundleInput(this.#context);
+    bundles.acceptDrops(this.element);
+    const load = button("download", t("bundle.importButton"), () => bundles.choose());
+    const tools = h("div", { class: "ca-filters" }, sort, starred, deleted, save, load);
     return h("div", { class: "ca-toolbar" }, search.element, tools);
+  }
+
+  #showChips = () => {};
+
+  /**
+   * Create a chip that changes what the list shows.
+   *
+   * @param {string} label
+   * @param {() => void} change
+   */
+  #chip(label, change) {
+    const onclick = () => {
+      this.#change(change);
+      this.#showChips();
+    };
+    return h("button", { class: "ca-chip", type: "button", onclick }, label);
   }
 
   /** @param {() => void} change of what the list shows */
@@ -119,8 +143,9 @@ export class WorkflowsTab {
     /** @type {Record<string, string>} */
     const query = { offset: String(offset), limit: String(limit), ...PROVIDER };
     Object.assign(query, { sort: this.#sort, order: SORTS[this.#sort], name });
-    const isByFolder = name === "" && !this.#isDeleted; // a search looks into all folders
+    const isByFolder = name === "" && !this.#isDeleted && !this.#isStarred; // a search looks into all folders
     if (this.#isDeleted) query.deleted = "true";
+    else if (this.#isStarred) query.starred = "true";
     else if (isByFolder) query.folder = this.#folder;
     const { data, pagination, folders = [] } = await this.#context.client.get("/workflows", { query, signal });
     this.#showFolders(isByFolder ? this.#folder : "", folders, pagination.total);
@@ -147,6 +172,7 @@ export class WorkflowsTab {
   #emptyPlaceholder() {
     const { t } = this.#context;
     if (this.#isDeleted) return emptyPlaceholder("trash", t("workflow.noDeleted"), t("workflow.noDeletedHint"));
+    if (this.#isStarred) return emptyPlaceholder("star", t("workflow.noStarred"), t("workflow.noStarredHint"));
     if (this.#text.trim() !== "") return emptyPlaceholder("search", t("workflow.nothingFound"));
     return this.folders.element.hidden
       ? emptyPlaceholder("graph", t("workflow.none"), t("workflow.noneHint"))
@@ -158,6 +184,20 @@ export class WorkflowsTab {
     this.#isStale = !this.element.isConnected;
     if (this.#isStale) return;
     this.list.refresh();
+  }
+
+  /** @param {MouseEvent} event */
+  #onClick(event) {
+    const index = this.grid.indexOf(event.target);
+    const isStar = event.target instanceof Element && event.target.closest("[data-star]") !== null;
+    if (isStar) this.#star(index);
+    else this.#open(index);
+  }
+
+  /** @param {number} index */
+  #star(index) {
+    const workflow = this.list.at(index);
+    if (workflow !== undefined && !workflow.deleted_at) this.actions.star(workflow);
   }
 
   /** @param {number} index */
@@ -174,6 +214,7 @@ export class WorkflowsTab {
     const target = this.grid.keyTarget(event.key);
     if (target !== null) this.grid.activate(target);
     else if (event.key === "Enter") this.#open(this.grid.active);
+    else if (event.key.toLowerCase() === "f" && !event.ctrlKey && !event.metaKey) this.#star(this.grid.active);
     else return;
     event.preventDefault();
     event.stopPropagation();
