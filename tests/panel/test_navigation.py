@@ -184,8 +184,10 @@ def test_the_life_of_a_collection(opened_page: Callable[..., Place]) -> None:
     place.name("Living room")
     place.row("All assets").click()
     place.count_is(34)
+    place.page.locator(".ca-tag-facets .ca-chip", has_text="loras").wait_for()
     place.row("Living room").click()
     place.count_is(3)
+    place.page.locator(".ca-tag-facets .ca-chip", has_text="loras").wait_for(state="detached")
     place.page.reload()
     place.page.get_by_role("group", name="Current location").get_by_text("Living room").wait_for()
     place.count_is(3)
@@ -299,6 +301,27 @@ def test_a_folder_as_a_zip_file(opened_page: Callable[..., Place], tmp_path: Pat
     download.value.save_as(tmp_path / "portraits.zip")
     with zipfile.ZipFile(tmp_path / "portraits.zip") as archive:
         assert len(archive.namelist()) == 5 and "portraits/studio/00.png" in archive.namelist()
+
+
+def test_all_that_is_listed(opened_page: Callable[..., Place], tmp_path: Path) -> None:
+    place = opened_page()
+    place.page.get_by_label("Search the library").fill("dragon")
+    place.count_is(3)
+    actions = place.page.get_by_role("button", name="Actions for all listed assets")
+    actions.click()
+    place.menu("Add all to collection…")
+    place.menu("New collection…")
+    place.name("Dragons")
+    place.says("3 assets added to Dragons")
+    place.row("Dragons").filter(has_text="3").wait_for()
+    actions.click()
+    with place.page.expect_download() as download:
+        place.menu("Download all as ZIP")
+    download.value.save_as(tmp_path / "dragons.zip")
+    with zipfile.ZipFile(tmp_path / "dragons.zip") as archive:
+        assert len(archive.namelist()) == 3
+    place.press("Control+z")
+    place.is_gone("Dragons")
 
 
 def test_thousands_of_folders(opened_page: Callable[..., Place]) -> None:

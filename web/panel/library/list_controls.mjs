@@ -30,7 +30,7 @@ export class ListControls {
    * @param {{ upload: () => void, trash: () => void, leaveSearch: () => void }} callbacks let the user choose files, open
    *   the trash, and move the focus from the search box to the list
    */
-  constructor(context, store, { view, place }, back, { upload, trash, leaveSearch }) {
+  constructor(context, store, { view, place, list }, back, { upload, trash, leaveSearch }) {
     this.#context = context;
     this.#store = store;
     this.toolbar = new Toolbar(context, store, view.button, {
@@ -49,7 +49,7 @@ export class ListControls {
     this.total = h("div", { class: "ca-total", role: "status" });
     this.trash = iconButton("trash", context.t("trash.title"), trash);
     const spacer = h("span", { class: "ca-spacer" });
-    this.head = h("div", { class: "ca-list-head" }, back, this.total, this.active.mark, spacer, this.trash);
+    this.head = h("div", { class: "ca-list-head" }, back, this.total, this.active.mark, spacer, list.button, this.trash);
     this.elements = [
       this.toolbar.element,
       place.element,

@@ -5,7 +5,7 @@
 /** @import { ZipExports } from "../library/zip_exports.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
-/** @import { Collections } from "./collections.mjs" */
+/** @import { AssetSource, Collections } from "./collections.mjs" */
 
 import { draggedAssets } from "../library/dragged.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
@@ -85,7 +85,7 @@ export class CollectionCommands {
   /**
    * Let the user choose the collection that assets are added to.
    *
-   * @param {Asset[]} assets
+   * @param {AssetSource} assets
    * @param {ScreenPoint} at
    */
   async choose(assets, at) {
@@ -112,7 +112,7 @@ export class CollectionCommands {
   /**
    * Create a collection, of some assets or empty; an empty one is shown.
    *
-   * @param {Asset[]} [assets]
+   * @param {AssetSource} [assets]
    */
   create(assets = []) {
     const { t } = this.#context;
@@ -124,7 +124,7 @@ export class CollectionCommands {
     });
   }
 
-  /** @param {Asset[]} assets */
+  /** @param {AssetSource} assets */
   #addToOther(assets) {
     const { t } = this.#context;
     return askForName(t, {
@@ -164,7 +164,7 @@ export class CollectionCommands {
 
   /**
    * @param {Collection} collection
-   * @param {Asset[]} assets
+   * @param {AssetSource} assets
    */
   add(collection, assets) {
     return this.#try(this.#collections.add(collection, assets), "collection.changeFailed");

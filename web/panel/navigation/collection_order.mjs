@@ -97,8 +97,8 @@ export class CollectionOrder {
     if (index < 0 || cell === null) return null;
     const { left, top, width, height } = cell.getBoundingClientRect();
     const isRow = this.#store.state.view === "list";
-    const isRightToLeft = getComputedStyle(cell).direction === "rtl";
-    const isAfter = isRow ? clientY > top + height / 2 : (clientX > left + width / 2) !== isRightToLeft;
+    // The grid goes from left to right in every language.
+    const isAfter = isRow ? clientY > top + height / 2 : clientX > left + width / 2;
     return { index: isAfter ? index + 1 : index, cell, isAfter };
   }
 

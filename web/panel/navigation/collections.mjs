@@ -9,7 +9,7 @@ import { runBatch, undoBatch } from "../library/batch.mjs";
 const PAGE_SIZE = 500;
 const RECENT = 12; // in menus
 
-/** An asset, of which the id alone is needed. @typedef {Pick<Asset, "id">} Member */
+/** The assets of a change: some, or all that pass a filter. @typedef {Asset[] | { filter: Record<string, unknown> }} AssetSource */
 
 /** The methods that change something throw a RequestError. */
 export class Collections {
@@ -94,15 +94,20 @@ export class Collections {
    * Create a collection, of some assets or empty.
    *
    * @param {string} name
-   * @param {Member[]} [assets]
+   * @param {AssetSource} [assets]
    */
   async create(name, assets = []) {
     const { client, t, notifications } = this.#context;
-    const made = await client.post("/collections", { name, asset_ids: assets.map(({ id }) => id) });
+    const ids = Array.isArray(assets) ? assets.map(({ id }) => id) : [];
+    let made = await client.post("/collections", { name, asset_ids: ids });
+    if (!Array.isArray(assets)) {
+      await runBatch(client, { action: "add_to_collection", collection_id: made.id, ...assets });
+      made = await client.get(`/collections/${made.id}`);
+    }
     const change = { label: t("undo.createCollection", { name: made.name }), undo: () => this.#delete(made.id) };
     this.#actions.remember(change);
     await this.refresh();
-    const text = assets.length === 0
+    const text = made.asset_count === 0
       ? t("collection.created", { name: made.name })
       : t("collection.added", { name: made.name, count: made.asset_count });
     notifications.show(text, this.#undo(change));
@@ -151,7 +156,7 @@ export class Collections {
    * Add assets at the end of a collection.
    *
    * @param {Collection} collection
-   * @param {Member[]} assets
+   * @param {AssetSource} assets
    */
   add(collection, assets) {
     return this.#change("add_to_collection", collection, assets);
@@ -161,7 +166,7 @@ export class Collections {
    * Take assets out of a collection.
    *
    * @param {Collection} collection
-   * @param {Member[]} assets
+   * @param {Asset[]} assets
    */
   take(collection, assets) {
     return this.#change("remove_from_collection", collection, assets);
@@ -170,17 +175,18 @@ export class Collections {
   /**
    * @param {"add_to_collection" | "remove_from_collection"} action
    * @param {Collection} collection
-   * @param {Member[]} assets
+   * @param {AssetSource} assets
    */
   async #change(action, { id, name }, assets) {
     const { client, t, notifications } = this.#context;
-    const ids = assets.map((asset) => asset.id);
-    const { batch_id: batch, changed, failed, failures } = await runBatch(client, { action, collection_id: id, ids });
+    const selection = Array.isArray(assets) ? { ids: assets.map((asset) => asset.id) } : assets;
+    const result = await runBatch(client, { action, collection_id: id, ...selection });
+    const { batch_id: batch, total, changed, failed, failures } = result;
     await this.refresh();
     const isAdded = action === "add_to_collection";
     if (failed > 0) {
       notifications.error(t(isAdded ? "collection.addFailed" : "collection.takeFailed", { name }), failures[0].message);
-    } else if (changed === 0) notifications.show(t("collection.nothingAdded", { name, count: ids.length }));
+    } else if (changed === 0) notifications.show(t("collection.nothingAdded", { name, count: total }));
     if (changed === 0) return;
     const values = { name, count: changed };
     const undo = async () => {
@@ -198,7 +204,7 @@ export class Collections {
    * Put members before another one, or at the end.
    *
    * @param {Collection} collection
-   * @param {Member[]} assets
+   * @param {Asset[]} assets
    * @param {string | undefined} before the id of the other one
    * @param {{ ids: string[], before?: string }[] | null} formers where they were: groups of neighbours, the last first;
    *   null if that is not known

@@ -18,6 +18,7 @@ import { CollectionCommands } from "./collection_commands.mjs";
 import { CollectionOrder } from "./collection_order.mjs";
 import { Collections } from "./collections.mjs";
 import { Folders } from "./folders.mjs";
+import { ListCommands } from "./list_commands.mjs";
 import { NavigationRows, split } from "./navigation_rows.mjs";
 import { NavigationView } from "./navigation_view.mjs";
 import { isOfKind, PlaceChanges, placeOf } from "./place.mjs";
@@ -74,6 +75,7 @@ export class Navigation {
     this.#rows = new NavigationRows(context, store, this.#folders, this.#collections, this.#searches);
     this.#commands = new CollectionCommands(context, store, this.#collections, this.zip, () => this.leave());
     this.#searchCommands = new SearchCommands(context, store, this.#searches);
+    this.list = new ListCommands(context, store, this.#commands, this.#searchCommands, this.zip);
     this.place = new PlaceBar(context, store, {
       go: (place) => this.go(place),
       leave: () => this.leave(),

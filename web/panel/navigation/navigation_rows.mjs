@@ -1,7 +1,7 @@
 /** The rows of the navigation's tree. Their keys name what they stand for: "all", "folder:output", "search:<id>". */
 
 /** @import { QueryStore } from "../library/query.mjs" */
-/** @import { TreeRow } from "../shared/tree_view.mjs" */
+/** @import { TreeRow } from "../shared/tree_row.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { Collections } from "./collections.mjs" */
 /** @import { Folder, Folders } from "./folders.mjs" */

@@ -3,38 +3,17 @@
  * focus and names the active row.
  */
 
-/** @import { IconName } from "./icons.mjs" */
 /** @import { ScreenPoint } from "../types.d.ts" */
+/** @import { TreeRow } from "./tree_row.mjs" */
 
 import { onMenu } from "./context_menu.mjs";
 import { h, setChildren, uniqueId } from "./dom.mjs";
-import { icon } from "./icons.mjs";
 import { acceptDrops } from "./tree_drops.mjs";
+import { rowElement } from "./tree_row.mjs";
 
 const ROW_PX = 28;
 const OVERSCAN = 8; // rows above and below the view
 const TYPE_AHEAD_MS = 700;
-
-/**
- * A row. `key` stays the same when the tree is built again. `isExpanded` is null for a row without children. A row with
- * `isPending` stands for others that are loaded once it comes into view. `buttonLabel` gives it a button.
- * @typedef {{
- *   key: string,
- *   level: number,
- *   position: number,
- *   size: number,
- *   label: string,
- *   icon: IconName | null,
- *   count: string,
- *   title?: string,
- *   isExpanded: boolean | null,
- *   isCurrent: boolean,
- *   isPending?: boolean,
- *   isHeading?: boolean,
- *   button?: { icon: IconName, label: string },
- *   acceptsDrop?: boolean,
- * }} TreeRow
- */
 
 /**
  * `place` is null if the keyboard asked for the menu, and the button's place if that did.
@@ -126,7 +105,7 @@ export class TreeView {
     const first = Math.max(Math.floor(scrollTop / ROW_PX) - OVERSCAN, 0);
     const last = Math.min(Math.ceil((scrollTop + clientHeight) / ROW_PX) + OVERSCAN, this.#rows.length);
     const shown = this.#rows.slice(first, last);
-    setChildren(this.canvas, shown.map((row, index) => this.#rowElement(row, first + index)));
+    setChildren(this.canvas, shown.map((row, index) => this.#element(row, first + index)));
     const place = this.#places.get(this.#active);
     if (place !== undefined && place >= first && place < last) {
       this.element.setAttribute("aria-activedescendant", `${this.#id}-${place}`);
@@ -138,33 +117,9 @@ export class TreeView {
    * @param {TreeRow} row
    * @param {number} index
    */
-  #rowElement(row, index) {
-    const classes = ["ca-tree-row"];
-    if (row.isHeading) classes.push("ca-tree-heading");
-    if (row.key === this.#active) classes.push("ca-active");
-    const element = h(
-      "div",
-      {
-        class: classes.join(" "),
-        id: `${this.#id}-${index}`,
-        role: "treeitem",
-        title: row.title,
-        "aria-label": row.count === "" ? row.label : `${row.label}, ${row.count}`, // without the button in it
-        "aria-level": row.level,
-        "aria-setsize": row.size,
-        "aria-posinset": row.position,
-        "aria-expanded": row.isExpanded === null ? null : String(row.isExpanded),
-        "aria-selected": String(row.isCurrent),
-        dataset: { key: row.key },
-      },
-      h("span", { class: "ca-tree-toggle" }, row.isExpanded !== null && icon("forward")),
-      row.icon && icon(row.icon),
-      h("span", { class: "ca-tree-label" }, row.label),
-      row.button && rowButton(row.button),
-      row.count !== "" && h("span", { class: "ca-tree-count" }, row.count),
-    );
+  #element(row, index) {
+    const element = rowElement(row, `${this.#id}-${index}`, row.key === this.#active);
     element.style.transform = `translateY(${index * ROW_PX}px)`;
-    element.style.setProperty("--ca-level", String(row.level - 1));
     return element;
   }
 
@@ -213,16 +168,29 @@ export class TreeView {
     const row = this.#activeRow();
     if (row === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     const place = this.#places.get(row.key) ?? 0;
-    const target = this.#keyTarget(event.key, place, row);
+    const key = this.#readingKey(event.key);
+    const target = this.#keyTarget(key, place, row);
     if (target !== null) this.activate(this.#rows[target].key);
-    else if (event.key === "ArrowRight" && row.isExpanded === false) this.#callbacks.toggle(row.key, true);
-    else if (event.key === "ArrowLeft" && row.isExpanded === true) this.#callbacks.toggle(row.key, false);
+    else if (key === "ArrowRight" && row.isExpanded === false) this.#callbacks.toggle(row.key, true);
+    else if (key === "ArrowLeft" && row.isExpanded === true) this.#callbacks.toggle(row.key, false);
     else if ((event.key === "Enter" || event.key === " ") && !row.isPending) {
       if (row.isHeading && row.isExpanded !== null) this.#callbacks.toggle(row.key, !row.isExpanded);
       else this.#callbacks.open(row.key);
     } else if (!this.#callbacks.key(event, row.key) && !this.#typeAhead(event, place)) return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  /**
+   * Return a key as it works from left to right: elsewhere the tree opens to the left.
+   *
+   * @param {string} key
+   */
+  #readingKey(key) {
+    if (!(key === "ArrowLeft" || key === "ArrowRight") || getComputedStyle(this.element).direction === "ltr") {
+      return key;
+    }
+    return key === "ArrowLeft" ? "ArrowRight" : "ArrowLeft";
   }
 
   /**
@@ -271,16 +239,6 @@ export class TreeView {
     }
     return true;
   }
-}
-
-/**
- * Return a button in a row. The keyboard has the menu, and keys, for what it does.
- *
- * @param {{ icon: IconName, label: string }} options
- */
-function rowButton({ icon: name, label }) {
-  const attributes = { class: "ca-icon-button ca-tree-button", type: "button", tabindex: "-1" };
-  return h("button", { ...attributes, "aria-label": label, title: label }, icon(name));
 }
 
 /** @param {Element} element */
