@@ -21,7 +21,7 @@ import { areFavourites } from "./search_results.mjs";
  *   details: (asset: Asset, index: number) => unknown,
  *   view: (asset: Asset, index: number) => unknown,
  *   remove: (selected: SelectedAssets, action: DeletionAction) => unknown,
- *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
+ *   organizing: (selected: SelectedAssets, at: ScreenPoint) => MenuItem[],
  * }} CommandCallbacks
  */
 
@@ -52,9 +52,10 @@ export class AssetCommands {
    */
   showMenu(selected, at, index) {
     const { t } = this.#context;
-    if (!Array.isArray(selected)) return showMenu(t("selection.title"), this.#groupsOfMany(selected, []), at);
     const organizing = this.#callbacks.organizing(selected, at);
-    if (selected.length > 1) return showMenu(t("selection.title"), this.#groupsOfMany(selected, organizing), at);
+    if (!Array.isArray(selected) || selected.length > 1) {
+      return showMenu(t("selection.title"), this.#groupsOfMany(selected, organizing), at);
+    }
     const [asset] = selected;
     const viewing = index === undefined ? [] : this.#viewing(asset, index);
     showMenu(asset.name, [viewing, ...this.#groups(asset, organizing)], at);

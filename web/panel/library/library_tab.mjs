@@ -59,8 +59,8 @@ export class LibraryTab {
     const details = (asset, index) => this.detail.open(asset, index);
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     this.navigation = new Navigation(context, this.#store, this.selection, this.actions, refreshSoon);
-    /** @type {(assets: Asset[], at: ScreenPoint) => MenuItem[]} */
-    const organizing = (assets, at) => this.navigation.itemsFor(assets, at);
+    /** @type {(selected: SelectedAssets, at: ScreenPoint) => MenuItem[]} */
+    const organizing = (selected, at) => this.navigation.itemsFor(selected, at);
     this.commands = new AssetCommands(context, this.actions, { details, view, remove, organizing });
     this.grid = new AssetGrid(context, this.#store, this.selection, culling, {
       open: (asset, index) => this.#open(asset, index),

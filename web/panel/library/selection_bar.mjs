@@ -26,7 +26,7 @@ const MOST_TAGS = 40; // in a menu
  * @typedef {{
  *   remove: (selected: SelectedAssets, action: DeletionAction) => unknown,
  *   compare: (assets: Asset[]) => unknown,
- *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
+ *   organizing: (selected: SelectedAssets, at: ScreenPoint) => MenuItem[],
  *   selectAll: () => unknown,
  * }} SelectionCallbacks
  */
@@ -97,7 +97,7 @@ export class SelectionBar {
     const heart = t(isOn ? "selection.addFavourites" : "selection.removeFavourites");
     return [
       pictures.length > 1 && button("compare", t("selection.compare"), () => this.#callbacks.compare(pictures)),
-      this.#selection.assets.length > 0 && this.#organizing(this.#selection.assets),
+      this.#organizing(),
       iconButton("heart", heart, () => this.#favour(isOn)),
       this.#menuButton("star", t("selection.rate"), () => this.#ratings()),
       this.#menuButton("tag", t("selection.removeTags"), () => this.#tagsToRemove()),
@@ -112,17 +112,13 @@ export class SelectionBar {
     ];
   }
 
-  /**
-   * Return the button for collections: of a menu if there is more to do with them than to add to one.
-   *
-   * @param {Asset[]} assets
-   */
-  #organizing(assets) {
+  /** Return the button for collections: of a menu if there is more to do with them than to add to one. */
+  #organizing() {
     const { t } = this.#context;
     const element = iconButton("collection", t("collection.addTo"), () => {
       const { left, top } = element.getBoundingClientRect();
       const at = { x: left, y: top };
-      const items = this.#callbacks.organizing(assets, at);
+      const items = this.#callbacks.organizing(this.#selection.selected, at);
       if (items.length === 1) items[0].run();
       else showMenu(t("collection.addTo"), [items], at);
     }, { "aria-haspopup": "menu" });

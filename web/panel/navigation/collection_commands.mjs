@@ -1,13 +1,16 @@
 /** The commands for collections, and those for assets in them. They show what fails. */
 
-/** @import { Asset, Collection } from "../api.d.ts" */
+/** @import { Collection } from "../api.d.ts" */
 /** @import { QueryStore } from "../library/query.mjs" */
-/** @import { ZipExports } from "../library/zip_exports.mjs" */
+/** @import { SelectedAssets } from "../library/search_results.mjs" */
+/** @import { ZipExports, ZipSource } from "../library/zip_exports.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
-/** @import { AssetSource, Collections } from "./collections.mjs" */
+/** @import { Collections } from "./collections.mjs" */
 
 import { draggedAssets } from "../library/dragged.mjs";
+import { countOf } from "../library/search_results.mjs";
+import { filterBody } from "../library/selection_filter.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
 import { askForName } from "../shared/name_dialog.mjs";
 import { placeOf } from "./place.mjs";
@@ -57,27 +60,32 @@ export class CollectionCommands {
 
   /**
    * @param {Collection} collection
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} assets
    * @returns {MenuItem}
    */
   addItem(collection, assets) {
-    const label = this.#context.t("collection.addSelected", { count: assets.length });
+    const label = this.#context.t("collection.addSelected", this.#collections.counts(assets));
     return { icon: "plus", label, run: () => this.add(collection, assets) };
   }
 
   /**
    * Return the commands for assets: add them to a collection and, in a collection, remove them from it.
    *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {ScreenPoint} at the place of the menu
    * @returns {MenuItem[]}
    */
-  itemsFor(assets, at) {
+  itemsFor(selected, at) {
     const { t } = this.#context;
     /** @type {MenuItem[]} */
-    const items = [{ icon: "collection", label: t("collection.addTo"), run: () => this.choose(assets, at) }];
+    const items = [{ icon: "collection", label: t("collection.addTo"), run: () => this.choose(selected, at) }];
     if (placeOf(this.#store.state).kind === "collection") {
-      items.push({ icon: "close", label: t("collection.take"), run: () => this.take(assets) });
+      items.push({ icon: "close", label: t("collection.take"), run: () => this.take(selected) });
+    }
+    const source = zipSource(selected);
+    if (countOf(selected) > 1 && source !== null) {
+      const name = t("zip.ofMany", this.#collections.counts(selected));
+      items.push({ icon: "download", label: t("zip.download"), run: () => this.#zip.start(source, name) });
     }
     return items;
   }
@@ -85,7 +93,7 @@ export class CollectionCommands {
   /**
    * Let the user choose the collection that assets are added to.
    *
-   * @param {AssetSource} assets
+   * @param {SelectedAssets} assets
    * @param {ScreenPoint} at
    */
   async choose(assets, at) {
@@ -112,7 +120,7 @@ export class CollectionCommands {
   /**
    * Create a collection, of some assets or empty; an empty one is shown.
    *
-   * @param {AssetSource} [assets]
+   * @param {SelectedAssets} [assets]
    */
   create(assets = []) {
     const { t } = this.#context;
@@ -124,7 +132,7 @@ export class CollectionCommands {
     });
   }
 
-  /** @param {AssetSource} assets */
+  /** @param {SelectedAssets} assets */
   #addToOther(assets) {
     const { t } = this.#context;
     return askForName(t, {
@@ -164,7 +172,7 @@ export class CollectionCommands {
 
   /**
    * @param {Collection} collection
-   * @param {AssetSource} assets
+   * @param {SelectedAssets} assets
    */
   add(collection, assets) {
     return this.#try(this.#collections.add(collection, assets), "collection.changeFailed");
@@ -185,7 +193,7 @@ export class CollectionCommands {
   /**
    * Take assets out of the collection that is shown.
    *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} assets
    */
   async take(assets) {
     const place = placeOf(this.#store.state);
@@ -218,4 +226,15 @@ export class CollectionCommands {
  */
 function isSameName(one, other) {
   return one.normalize("NFC").toLowerCase() === other.normalize("NFC").toLowerCase();
+}
+
+/**
+ * Return the assets of an archive, or null for a search with exceptions, which archives do not take.
+ *
+ * @param {SelectedAssets} selected
+ * @returns {ZipSource | null}
+ */
+function zipSource(selected) {
+  if (Array.isArray(selected)) return { asset_ids: selected.map(({ id }) => id) };
+  return selected.excluded.size === 0 ? { filter: filterBody(selected.params) } : null;
 }

@@ -1,15 +1,16 @@
 /** The user's collections: a list that is kept up to date, and their changes, each of which can be taken back. */
 
-/** @import { Asset, Collection } from "../api.d.ts" */
+/** @import { Asset, BatchRequest, Collection } from "../api.d.ts" */
 /** @import { AssetActions } from "../library/asset_actions.mjs" */
+/** @import { SelectedAssets } from "../library/search_results.mjs" */
+/** @import { Change } from "../library/undo_stack.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
 
-import { runBatch, undoBatch } from "../library/batch.mjs";
+import { changedBy } from "../library/batches.mjs";
+import { countOf } from "../library/search_results.mjs";
 
 const PAGE_SIZE = 500;
 const RECENT = 12; // in menus
-
-/** The assets of a change: some, or all that pass a filter. @typedef {Asset[] | { filter: Record<string, unknown> }} AssetSource */
 
 /** The methods that change something throw a RequestError. */
 export class Collections {
@@ -94,24 +95,31 @@ export class Collections {
    * Create a collection, of some assets or empty.
    *
    * @param {string} name
-   * @param {AssetSource} [assets]
+   * @param {SelectedAssets} [selected]
    */
-  async create(name, assets = []) {
+  async create(name, selected = []) {
     const { client, t, notifications } = this.#context;
-    const ids = Array.isArray(assets) ? assets.map(({ id }) => id) : [];
-    let made = await client.post("/collections", { name, asset_ids: ids });
-    if (!Array.isArray(assets)) {
-      await runBatch(client, { action: "add_to_collection", collection_id: made.id, ...assets });
-      made = await client.get(`/collections/${made.id}`);
-    }
+    const made = await client.post("/collections", { name });
+    if (!Array.isArray(selected) || selected.length > 0) await this.#addTo(made, selected);
+    await this.refresh();
+    const { asset_count: count } = await client.get(`/collections/${made.id}`);
+    const text = count === 0
+      ? t("collection.created", { name: made.name })
+      : t("collection.added", { ...this.#actions.batches.counts(count), name: made.name });
     const change = { label: t("undo.createCollection", { name: made.name }), undo: () => this.#delete(made.id) };
     this.#actions.remember(change);
-    await this.refresh();
-    const text = made.asset_count === 0
-      ? t("collection.created", { name: made.name })
-      : t("collection.added", { name: made.name, count: made.asset_count });
     notifications.show(text, this.#undo(change));
     return made;
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {SelectedAssets} selected
+   */
+  #addTo({ id, name }, selected) {
+    const { t } = this.#context;
+    const label = t("undo.addToCollection", { ...this.#actions.batches.counts(countOf(selected)), name });
+    return this.#actions.batches.run({ action: "add_to_collection", collection_id: id }, selected, label);
   }
 
   /**
@@ -156,48 +164,50 @@ export class Collections {
    * Add assets at the end of a collection.
    *
    * @param {Collection} collection
-   * @param {AssetSource} assets
+   * @param {SelectedAssets} selected
    */
-  add(collection, assets) {
-    return this.#change("add_to_collection", collection, assets);
+  add(collection, selected) {
+    const texts = { done: "collection.added", label: "undo.addToCollection", nothing: "collection.nothingAdded" };
+    return this.#change({ action: "add_to_collection" }, collection, selected, texts);
   }
 
   /**
    * Take assets out of a collection.
    *
    * @param {Collection} collection
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    */
-  take(collection, assets) {
-    return this.#change("remove_from_collection", collection, assets);
+  take(collection, selected) {
+    const texts = {
+      done: "collection.taken",
+      label: "undo.takeFromCollection",
+      nothing: "collection.nothingTaken",
+    };
+    return this.#change({ action: "remove_from_collection" }, collection, selected, texts);
   }
 
   /**
-   * @param {"add_to_collection" | "remove_from_collection"} action
+   * @param {BatchRequest} request
    * @param {Collection} collection
-   * @param {AssetSource} assets
+   * @param {SelectedAssets} selected
+   * @param {{ done: string, label: string, nothing: string }} texts the keys of what was done, of its name for undoing,
+   *   and of what is told if nothing had to be changed
    */
-  async #change(action, { id, name }, assets) {
-    const { client, t, notifications } = this.#context;
-    const selection = Array.isArray(assets) ? { ids: assets.map((asset) => asset.id) } : assets;
-    const result = await runBatch(client, { action, collection_id: id, ...selection });
-    const { batch_id: batch, total, changed, failed, failures } = result;
+  async #change(request, { id, name }, selected, texts) {
+    const { t } = this.#context;
+    const { batches } = this.#actions;
+    const wanted = { ...batches.counts(countOf(selected)), name };
+    const results = await batches.run({ ...request, collection_id: id }, selected, t(texts.label, wanted));
     await this.refresh();
-    const isAdded = action === "add_to_collection";
-    if (failed > 0) {
-      notifications.error(t(isAdded ? "collection.addFailed" : "collection.takeFailed", { name }), failures[0].message);
-    } else if (changed === 0) notifications.show(t("collection.nothingAdded", { name, count: total }));
-    if (changed === 0) return;
-    const values = { name, count: changed };
+    const changed = changedBy(results);
+    const values = { ...batches.counts(changed), name };
     const undo = async () => {
-      await undoBatch(client, batch);
+      const note = await batches.undo(results, selected);
       await this.refresh();
+      return note;
     };
-    const change = { label: t(isAdded ? "undo.addToCollection" : "undo.takeFromCollection", values), undo };
-    this.#actions.remember(change);
-    if (failed === 0) {
-      notifications.show(t(isAdded ? "collection.added" : "collection.taken", values), this.#undo(change));
-    }
+    const text = changed === 0 ? t(texts.nothing, wanted) : t(texts.done, values);
+    batches.offer(text, { label: t(texts.label, values), undo }, results, selected);
   }
 
   /**
@@ -225,7 +235,16 @@ export class Collections {
     this.#actions.remember({ label: t("undo.orderCollection", { name }), undo });
   }
 
-  /** @param {import("../library/undo_stack.mjs").Change} change */
+  /**
+   * Return the values of a text that names how many assets there are.
+   *
+   * @param {SelectedAssets} selected
+   */
+  counts(selected) {
+    return this.#actions.batches.counts(countOf(selected));
+  }
+
+  /** @param {Change} change */
   #undo(change) {
     return { label: this.#context.t("asset.undo"), action: () => this.#actions.undo(change) };
   }

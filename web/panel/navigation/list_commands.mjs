@@ -6,7 +6,9 @@
 /** @import { CollectionCommands } from "./collection_commands.mjs" */
 /** @import { SearchCommands } from "./search_commands.mjs" */
 
-import { selectionFilter } from "../library/selection_filter.mjs";
+import { filterParams } from "../library/query.mjs";
+import { SearchResults } from "../library/search_results.mjs";
+import { filterBody } from "../library/selection_filter.mjs";
 import { iconButton } from "../shared/buttons.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
 import { folderName, placeOf } from "./place.mjs";
@@ -17,6 +19,8 @@ export class ListCommands {
   #collections;
   #searches;
   #zip;
+  /** Returns how many assets are listed. */
+  total = () => 0;
 
   /**
    * @param {PanelContext} context
@@ -40,8 +44,9 @@ export class ListCommands {
   /** @param {ScreenPoint} at */
   #show(at) {
     const { t } = this.#context;
-    const filter = selectionFilter(this.#store.state);
-    const add = () => this.#collections.choose({ filter }, at);
+    const params = filterParams(this.#store.state);
+    const filter = filterBody(params);
+    const add = () => this.#collections.choose(new SearchResults(params, this.total()), at);
     showMenu(t("navigation.listActions"), [
       [
         { icon: "collection", label: t("collection.addAll"), run: add },

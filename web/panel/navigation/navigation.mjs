@@ -1,9 +1,9 @@
 /** The navigation of the library: all assets, folders, collections and saved searches, in one tree. */
 
-/** @import { Asset } from "../api.d.ts" */
 /** @import { AssetActions } from "../library/asset_actions.mjs" */
 /** @import { AssetGrid } from "../library/asset_grid.mjs" */
 /** @import { Query, QueryStore } from "../library/query.mjs" */
+/** @import { SelectedAssets } from "../library/search_results.mjs" */
 /** @import { Selection } from "../library/selection.mjs" */
 /** @import { ZipSource } from "../library/zip_exports.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
@@ -110,17 +110,19 @@ export class Navigation {
    * @param {AssetGrid} grid
    */
   arrangeIn(grid) {
+    this.list.total = () => grid.list.total ?? 0;
     this.#order = new CollectionOrder(this.#context, this.#store, grid, this.#selection, this.#collections);
   }
 
   /**
    * Return the commands for assets that have to do with collections.
    *
-   * @param {Asset[]} assets
+   * @param {SelectedAssets} selected
    * @param {ScreenPoint} at the place of the menu
    */
-  itemsFor(assets, at) {
-    return [...this.#commands.itemsFor(assets, at), ...(this.#order?.itemsFor(assets) ?? [])];
+  itemsFor(selected, at) {
+    const ordering = Array.isArray(selected) ? this.#order?.itemsFor(selected) ?? [] : [];
+    return [...this.#commands.itemsFor(selected, at), ...ordering];
   }
 
   /** Load again what is shown, after a change of assets: soon, or when the navigation is seen next. */
@@ -255,7 +257,7 @@ export class Navigation {
     let label = t("navigation.title");
     if (kind === "folder") [label, groups] = [rest, [this.#folderMenu(rest)]];
     else if (collection !== undefined) {
-      const adding = this.#selection.size === 0 ? [] : [this.#commands.addItem(collection, this.#selection.assets)];
+      const adding = this.#selection.size === 0 ? [] : [this.#commands.addItem(collection, this.#selection.selected)];
       [label, groups] = [collection.name, [adding, this.#commands.menuOf(collection)]];
     } else if (search !== undefined) [label, groups] = [search.name, [this.#searchCommands.menuOf(search)]];
     else if (kind === "collections") groups = [[this.#commands.createItem()]];

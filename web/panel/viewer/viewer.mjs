@@ -26,7 +26,7 @@ const VIEW = "viewer"; // its name among the views of the list
 /**
  * @typedef {{
  *   remove: (selected: SelectedAssets, action: DeletionAction) => Promise<unknown>,
- *   organizing: (assets: Asset[], at: ScreenPoint) => MenuItem[],
+ *   organizing: (selected: SelectedAssets, at: ScreenPoint) => MenuItem[],
  *   onClose: (asset: Asset, index: number) => unknown,
  * }} ViewerCallbacks
  */
