@@ -24,7 +24,6 @@ import { UndoStack } from "./undo_stack.mjs";
 export class AssetActions {
   #context;
   #onChange;
-  #undo;
   #deletion;
   /** @type {Promise<unknown>} of the last change; the next waits for it, or it could overtake it */
   #last = Promise.resolve();
@@ -37,12 +36,12 @@ export class AssetActions {
   constructor(context, onChange) {
     this.#context = context;
     this.#onChange = onChange;
-    this.#undo = new UndoStack(context);
+    this.undoStack = new UndoStack(context);
     const callbacks = {
       changed: (/** @type {AssetChange[]} */ selected) => this.#onChange(null, selected),
       takeBack: (/** @type {Change} */ change) => this.undo(change),
     };
-    this.batches = new Batches(context, this.#undo, callbacks);
+    this.batches = new Batches(context, this.undoStack, callbacks);
     this.#deletion = new Deletion(context, this.batches, callbacks);
   }
 
@@ -57,7 +56,7 @@ export class AssetActions {
     return this.#inTurn(async () => {
       await this.#update(asset.id, withFile ? { name, rename_file: true } : { name });
       const label = this.#context.t("undo.rename", { name: asset.name });
-      this.#undo.push({ label, undo: () => this.#renameBack(asset, withFile) });
+      this.undoStack.push({ label, undo: () => this.#renameBack(asset, withFile) });
     });
   }
 
@@ -154,16 +153,17 @@ export class AssetActions {
    * @param {Change} [change]
    */
   undo(change) {
-    return this.#inTurn(() => this.#undo.undo(change));
+    return this.#inTurn(() => this.undoStack.undo(change));
   }
 
   /**
-   * Remember a change that was made elsewhere, so that it can be taken back like those made here.
+   * Make a change elsewhere, after those before it: taking back waits for it.
    *
-   * @param {Change} change
+   * @template Result
+   * @param {() => Promise<Result>} change
    */
-  remember(change) {
-    this.#undo.push(change);
+  perform(change) {
+    return this.#inTurn(change);
   }
 
   /**
@@ -252,7 +252,7 @@ export class AssetActions {
     return this.#inTurn(async () => {
       const reverse = await change();
       const made = { label: this.#context.t(label, { count: 1, name }), undo: reverse };
-      this.#undo.push(made);
+      this.undoStack.push(made);
       return made;
     });
   }

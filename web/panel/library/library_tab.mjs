@@ -60,7 +60,7 @@ export class LibraryTab {
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     this.navigation = new Navigation(context, this.#store, this.selection, this.actions, refreshSoon);
     /** @type {(selected: SelectedAssets, at: ScreenPoint) => MenuItem[]} */
-    const organizing = (selected, at) => this.navigation.itemsFor(selected, at);
+    const organizing = (selected, at) => this.navigation.commands.itemsFor(selected, at);
     this.commands = new AssetCommands(context, this.actions, { details, view, remove, organizing });
     this.grid = new AssetGrid(context, this.#store, this.selection, culling, {
       open: (asset, index) => this.#open(asset, index),
@@ -93,8 +93,9 @@ export class LibraryTab {
     this.controls = new ListControls(context, this.#store, this.navigation, this.stacks.back, callbacks);
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);
+    const { commands } = this.navigation;
     const selectAll = () => this.grid.selectAll();
-    this.bar = new SelectionBar(context, this.selection, this.actions, { remove, compare, organizing, selectAll });
+    this.bar = new SelectionBar(context, this.selection, this.actions, { remove, compare, commands, selectAll });
     const list = [...this.controls.elements, this.grid.element];
     this.navigation.view.frame.append(
       h("div", { class: "ca-pane" }, h("div", { class: "ca-pane" }, list), this.detail.element),
@@ -250,7 +251,7 @@ export class LibraryTab {
       const { Viewer } = await import("../viewer/viewer.mjs");
       this.#viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
         remove: (selected, action) => this.#remove(selected, action),
-        organizing: (each, at) => this.navigation.itemsFor(each, at),
+        organizing: (each, at) => this.navigation.commands.itemsFor(each, at),
         onClose: (last, at) => this.#onViewerClose(last, at),
       });
       this.#viewer.open(asset, index);

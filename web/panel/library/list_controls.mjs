@@ -49,7 +49,16 @@ export class ListControls {
     this.total = h("div", { class: "ca-total", role: "status" });
     this.trash = iconButton("trash", context.t("trash.title"), trash);
     const spacer = h("span", { class: "ca-spacer" });
-    this.head = h("div", { class: "ca-list-head" }, back, this.total, this.active.mark, spacer, list.button, this.trash);
+    this.head = h(
+      "div",
+      { class: "ca-list-head" },
+      back,
+      this.total,
+      this.active.mark,
+      spacer,
+      list.button,
+      this.trash,
+    );
     this.elements = [
       this.toolbar.element,
       place.element,

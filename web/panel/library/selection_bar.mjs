@@ -1,6 +1,7 @@
 /** The bar with the actions for the selected assets. */
 
 /** @import { Asset, DeletionAction } from "../api.d.ts" */
+/** @import { CollectionCommands } from "../navigation/collection_commands.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
 /** @import { AssetActions } from "./asset_actions.mjs" */
@@ -26,7 +27,7 @@ const MOST_TAGS = 40; // in a menu
  * @typedef {{
  *   remove: (selected: SelectedAssets, action: DeletionAction) => unknown,
  *   compare: (assets: Asset[]) => unknown,
- *   organizing: (selected: SelectedAssets, at: ScreenPoint) => MenuItem[],
+ *   commands: CollectionCommands,
  *   selectAll: () => unknown,
  * }} SelectionCallbacks
  */
@@ -112,15 +113,11 @@ export class SelectionBar {
     ];
   }
 
-  /** Return the button for collections: of a menu if there is more to do with them than to add to one. */
+  /** Return the button whose menu has the collections, and what else arranges the assets. */
   #organizing() {
-    const { t } = this.#context;
-    const element = iconButton("collection", t("collection.addTo"), () => {
+    const element = iconButton("collection", this.#context.t("collection.addTo"), () => {
       const { left, top } = element.getBoundingClientRect();
-      const at = { x: left, y: top };
-      const items = this.#callbacks.organizing(this.#selection.selected, at);
-      if (items.length === 1) items[0].run();
-      else showMenu(t("collection.addTo"), [items], at);
+      this.#callbacks.commands.organize(this.#selection.selected, { x: left, y: top });
     }, { "aria-haspopup": "menu" });
     return element;
   }

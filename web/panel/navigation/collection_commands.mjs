@@ -6,6 +6,7 @@
 /** @import { ZipExports, ZipSource } from "../library/zip_exports.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
 /** @import { PanelContext, ScreenPoint } from "../types.d.ts" */
+/** @import { CollectionOrder } from "./collection_order.mjs" */
 /** @import { Collections } from "./collections.mjs" */
 
 import { draggedAssets } from "../library/dragged.mjs";
@@ -21,6 +22,8 @@ export class CollectionCommands {
   #collections;
   #zip;
   #leave;
+  /** @type {CollectionOrder | null} of the grid */
+  order = null;
 
   /**
    * @param {PanelContext} context
@@ -87,7 +90,17 @@ export class CollectionCommands {
       const name = t("zip.ofMany", this.#collections.counts(selected));
       items.push({ icon: "download", label: t("zip.download"), run: () => this.#zip.start(source, name) });
     }
-    return items;
+    return [...items, ...(Array.isArray(selected) ? this.order?.itemsFor(selected) ?? [] : [])];
+  }
+
+  /**
+   * Show the menu for assets: of the collections that they can be added to, and of the other commands.
+   *
+   * @param {SelectedAssets} selected
+   * @param {ScreenPoint} at
+   */
+  organize(selected, at) {
+    this.choose(selected, at, this.itemsFor(selected, at).slice(1));
   }
 
   /**
@@ -95,8 +108,9 @@ export class CollectionCommands {
    *
    * @param {SelectedAssets} assets
    * @param {ScreenPoint} at
+   * @param {MenuItem[]} [others] further commands
    */
-  async choose(assets, at) {
+  async choose(assets, at, others = []) {
     const { t } = this.#context;
     const page = await this.#try(this.#collections.recent(), "collection.loadFailed");
     if (page === undefined) return;
@@ -114,7 +128,7 @@ export class CollectionCommands {
       });
     }
     const create = /** @type {const} */ ({ icon: "plus", label: t("collection.new"), run: () => this.create(assets) });
-    showMenu(t("collection.addTo"), [recent, [create]], at);
+    showMenu(t("collection.addTo"), [recent, [create], others], at);
   }
 
   /**

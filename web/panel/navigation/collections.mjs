@@ -97,7 +97,15 @@ export class Collections {
    * @param {string} name
    * @param {SelectedAssets} [selected]
    */
-  async create(name, selected = []) {
+  create(name, selected = []) {
+    return this.#actions.perform(() => this.#create(name, selected));
+  }
+
+  /**
+   * @param {string} name
+   * @param {SelectedAssets} selected
+   */
+  async #create(name, selected) {
     const { client, t, notifications } = this.#context;
     const made = await client.post("/collections", { name });
     if (!Array.isArray(selected) || selected.length > 0) await this.#addTo(made, selected);
@@ -107,7 +115,7 @@ export class Collections {
       ? t("collection.created", { name: made.name })
       : t("collection.added", { ...this.#actions.batches.counts(count), name: made.name });
     const change = { label: t("undo.createCollection", { name: made.name }), undo: () => this.#delete(made.id) };
-    this.#actions.remember(change);
+    this.#actions.undoStack.push(change);
     notifications.show(text, this.#undo(change));
     return made;
   }
@@ -126,7 +134,15 @@ export class Collections {
    * @param {Collection} collection
    * @param {string} name
    */
-  async rename({ id, name: before }, name) {
+  rename(collection, name) {
+    return this.#actions.perform(() => this.#rename(collection, name));
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {string} name
+   */
+  async #rename({ id, name: before }, name) {
     const { client, t } = this.#context;
     /** @param {string} name */
     const put = async (name) => {
@@ -134,11 +150,16 @@ export class Collections {
       await this.refresh();
     };
     await put(name);
-    this.#actions.remember({ label: t("undo.renameCollection", { name: before }), undo: () => put(before) });
+    this.#actions.undoStack.push({ label: t("undo.renameCollection", { name: before }), undo: () => put(before) });
   }
 
   /** @param {Collection} collection */
-  async remove({ id, name }) {
+  remove(collection) {
+    return this.#actions.perform(() => this.#remove(collection));
+  }
+
+  /** @param {Collection} collection */
+  async #remove({ id, name }) {
     const { client, t, notifications } = this.#context;
     await this.#delete(id);
     const restore = async () => {
@@ -150,7 +171,7 @@ export class Collections {
       done: t("collection.restored", { name }),
       undo: restore,
     };
-    this.#actions.remember(change);
+    this.#actions.undoStack.push(change);
     notifications.show(t("collection.deleted", { name }), this.#undo(change));
   }
 
@@ -168,7 +189,7 @@ export class Collections {
    */
   add(collection, selected) {
     const texts = { done: "collection.added", label: "undo.addToCollection", nothing: "collection.nothingAdded" };
-    return this.#change({ action: "add_to_collection" }, collection, selected, texts);
+    return this.#actions.perform(() => this.#change({ action: "add_to_collection" }, collection, selected, texts));
   }
 
   /**
@@ -183,7 +204,8 @@ export class Collections {
       label: "undo.takeFromCollection",
       nothing: "collection.nothingTaken",
     };
-    return this.#change({ action: "remove_from_collection" }, collection, selected, texts);
+    const request = /** @type {const} */ ({ action: "remove_from_collection" });
+    return this.#actions.perform(() => this.#change(request, collection, selected, texts));
   }
 
   /**
@@ -219,7 +241,17 @@ export class Collections {
    * @param {{ ids: string[], before?: string }[] | null} formers where they were: groups of neighbours, the last first;
    *   null if that is not known
    */
-  async order({ id, name }, assets, before, formers) {
+  order(collection, assets, before, formers) {
+    return this.#actions.perform(() => this.#order(collection, assets, before, formers));
+  }
+
+  /**
+   * @param {Collection} collection
+   * @param {Asset[]} assets
+   * @param {string | undefined} before
+   * @param {{ ids: string[], before?: string }[] | null} formers
+   */
+  async #order({ id, name }, assets, before, formers) {
     const { client, t } = this.#context;
     /**
      * @param {string[]} ids
@@ -232,7 +264,7 @@ export class Collections {
       for (const former of formers) await put(former.ids, former.before);
       this.#onChange();
     };
-    this.#actions.remember({ label: t("undo.orderCollection", { name }), undo });
+    this.#actions.undoStack.push({ label: t("undo.orderCollection", { name }), undo });
   }
 
   /**

@@ -3,7 +3,6 @@
 /** @import { AssetActions } from "../library/asset_actions.mjs" */
 /** @import { AssetGrid } from "../library/asset_grid.mjs" */
 /** @import { Query, QueryStore } from "../library/query.mjs" */
-/** @import { SelectedAssets } from "../library/search_results.mjs" */
 /** @import { Selection } from "../library/selection.mjs" */
 /** @import { ZipSource } from "../library/zip_exports.mjs" */
 /** @import { MenuItem } from "../shared/context_menu.mjs" */
@@ -38,11 +37,8 @@ export class Navigation {
   #collections;
   #searches;
   #rows;
-  #commands;
   #searchCommands;
   #changes = new PlaceChanges();
-  /** @type {CollectionOrder | null} */
-  #order = null;
   /** @type {Set<string>} sections that are closed */
   #closed;
   /** @type {number | null} of all assets */
@@ -73,14 +69,14 @@ export class Navigation {
     this.#collections = new Collections(context, actions, show);
     this.#searches = new SavedSearches(context, actions, show);
     this.#rows = new NavigationRows(context, store, this.#folders, this.#collections, this.#searches);
-    this.#commands = new CollectionCommands(context, store, this.#collections, this.zip, () => this.leave());
+    this.commands = new CollectionCommands(context, store, this.#collections, this.zip, () => this.leave());
     this.#searchCommands = new SearchCommands(context, store, this.#searches);
-    this.list = new ListCommands(context, store, this.#commands, this.#searchCommands, this.zip);
+    this.list = new ListCommands(context, store, this.commands, this.#searchCommands, this.zip);
     this.place = new PlaceBar(context, store, {
       go: (place) => this.go(place),
       leave: () => this.leave(),
       folderMenu: (path) => this.#folderMenu(path),
-      collectionMenu: (collection) => this.#commands.menuOf(collection),
+      collectionMenu: (collection) => this.commands.menuOf(collection),
     });
     this.tree = new TreeView(t("navigation.title"), {
       open: (key) => this.#open(key),
@@ -89,7 +85,7 @@ export class Navigation {
       press: (key, at) => this.#press(key, at),
       key: (event, key) => this.#onKey(event, key),
       needed: (key) => this.#load(key),
-      drop: (key) => this.#commands.drop(this.#collections.find(split(key)[1])),
+      drop: (key) => this.commands.drop(this.#collections.find(split(key)[1])),
     });
     this.view = new NavigationView(t, this.tree.element, isDocked, {
       shown: () => this.#isStale && this.refresh(),
@@ -111,18 +107,7 @@ export class Navigation {
    */
   arrangeIn(grid) {
     this.list.total = () => grid.list.total ?? 0;
-    this.#order = new CollectionOrder(this.#context, this.#store, grid, this.#selection, this.#collections);
-  }
-
-  /**
-   * Return the commands for assets that have to do with collections.
-   *
-   * @param {SelectedAssets} selected
-   * @param {ScreenPoint} at the place of the menu
-   */
-  itemsFor(selected, at) {
-    const ordering = Array.isArray(selected) ? this.#order?.itemsFor(selected) ?? [] : [];
-    return [...this.#commands.itemsFor(selected, at), ...ordering];
+    this.commands.order = new CollectionOrder(this.#context, this.#store, grid, this.#selection, this.#collections);
   }
 
   /** Load again what is shown, after a change of assets: soon, or when the navigation is seen next. */
@@ -238,7 +223,7 @@ export class Navigation {
    * @param {ScreenPoint} at
    */
   #press(key, at) {
-    if (key === "collections") this.#commands.create();
+    if (key === "collections") this.commands.create();
     else if (key === "searches") this.#searchCommands.save();
     else this.#showMenu(key, at);
   }
@@ -257,10 +242,10 @@ export class Navigation {
     let label = t("navigation.title");
     if (kind === "folder") [label, groups] = [rest, [this.#folderMenu(rest)]];
     else if (collection !== undefined) {
-      const adding = this.#selection.size === 0 ? [] : [this.#commands.addItem(collection, this.#selection.selected)];
-      [label, groups] = [collection.name, [adding, this.#commands.menuOf(collection)]];
+      const adding = this.#selection.size === 0 ? [] : [this.commands.addItem(collection, this.#selection.selected)];
+      [label, groups] = [collection.name, [adding, this.commands.menuOf(collection)]];
     } else if (search !== undefined) [label, groups] = [search.name, [this.#searchCommands.menuOf(search)]];
-    else if (kind === "collections") groups = [[this.#commands.createItem()]];
+    else if (kind === "collections") groups = [[this.commands.createItem()]];
     else if (kind === "searches") groups = [[this.#searchCommands.saveItem()]];
     showMenu(label, groups, at);
     return groups.length > 0;
@@ -285,7 +270,7 @@ export class Navigation {
     const [, rest] = split(active);
     const collection = this.#collections.find(rest);
     const search = this.#searches.find(rest);
-    if (collection !== undefined) this.#commands[key === "F2" ? "rename" : "remove"](collection);
+    if (collection !== undefined) this.commands[key === "F2" ? "rename" : "remove"](collection);
     else if (search !== undefined) this.#searchCommands[key === "F2" ? "rename" : "remove"](search);
     return collection !== undefined || search !== undefined;
   }

@@ -72,7 +72,7 @@ export class SavedSearches {
     };
     await put({ name, query });
     const undo = () => put({ name: formerName, query: formerQuery });
-    this.#actions.remember({ label: this.#context.t("undo.changeSearch", { name: formerName }), undo });
+    this.#actions.undoStack.push({ label: this.#context.t("undo.changeSearch", { name: formerName }), undo });
   }
 
   /** @param {SavedSearch} search */
@@ -85,7 +85,7 @@ export class SavedSearches {
       done: t("savedSearch.restored", { name }),
       undo: () => this.create(name, query),
     };
-    this.#actions.remember(change);
+    this.#actions.undoStack.push(change);
     const undo = { label: t("asset.undo"), action: () => this.#actions.undo(change) };
     notifications.show(t("savedSearch.deleted", { name }), undo);
   }
