@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from blake3 import blake3
+from comfy_assets_node.comfy_assets.assets.index import content_reader
+from comfy_assets_node.comfy_assets.assets.index.content_reader import HashProgress
 
 SIZE = 64 << 20
 
@@ -38,35 +42,75 @@ def model(library: Any) -> Path:
     return path
 
 
-async def begin_hashing(library: Any) -> None:
-    """Hash until some of the model has been read, then pause."""
-    indexer = library.services.indexer
+async def begin_hashing(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash until some of the model has been read, and pause there."""
+    indexer, real = library.services.indexer, HashProgress.add_bytes
+
+    def add_and_pause(self: HashProgress, count: int) -> None:
+        real(self, count)
+        if self.bytes_hashed == count:
+            indexer.pause()
+
+    for steps in ("_SLICE", "_CHUNK"):
+        monkeypatch.setattr(content_reader, steps, 1 << 20)
+    monkeypatch.setattr(HashProgress, "add_bytes", add_and_pause)
     indexer.start_scan()
-    while not indexer.status().get("bytes_hashed"):
-        await asyncio.sleep(0)
-    indexer.pause()
+    deadline = time.monotonic() + 10
+    while not (indexer.status()["on_hold"] and indexer.status().get("bytes_hashed")):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+    assert indexer.status()["bytes_hashed"] < SIZE
+
+
+async def change_soon(change: Callable[[Path], object], path: Path) -> None:
+    """Change the file. On Windows it cannot be replaced before the reader has closed it."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            change(path)
+        except PermissionError:
+            assert time.monotonic() < deadline, "the file stays open while reading is paused"
+            await asyncio.sleep(0.01)
+        else:
+            return
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.skipif(os.name == "nt", reason="a running replacement needs a file that nobody has open")
-async def test_a_model_whose_hashing_is_paused(library: Any, model: Path, change: Callable[[Path], object]) -> None:
-    await begin_hashing(library)
-    change(model)
+async def test_a_model_whose_hashing_is_paused(
+    library: Any, model: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    await begin_hashing(library, monkeypatch)
+    await change_soon(change, model)
     library.services.indexer.resume()
     await library.services.indexer.finish()
     await library.scan()
     present = sorted(path.name for path in model.parent.iterdir())
     assert sorted(asset["name"] for asset in await library.assets(exclude_tags="missing")) == present
+    assert all(asset.get("hash") for asset in await library.assets(exclude_tags="missing"))
 
 
-async def test_a_model_whose_hashing_is_paused_is_renamed_and_removed(library: Any, model: Path) -> None:
-    await begin_hashing(library)
-    rename(model)
-    model.with_name("renamed.safetensors").unlink()
+async def test_a_paused_file_is_read_to_its_end(library: Any, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where it is closed during the pause."""
+    monkeypatch.setattr(content_reader, "WINDOWS", True)
+    await begin_hashing(library, monkeypatch)
+    await asyncio.sleep(0.1)
     library.services.indexer.resume()
     await library.services.indexer.finish()
-    await library.scan()
-    assert await library.assets(exclude_tags="missing") == []
+    (asset,) = await library.assets()
+    assert asset["hash"] == f"blake3:{blake3(bytes(SIZE)).hexdigest()}"
+
+
+async def test_a_file_that_changes_during_the_pause_is_read_again(
+    library: Any, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(content_reader, "WINDOWS", True)
+    await begin_hashing(library, monkeypatch)
+    await asyncio.sleep(0.1)
+    replace(model)
+    library.services.indexer.resume()
+    await library.services.indexer.finish()
+    (asset,) = await library.assets()
+    assert asset["hash"] == f"blake3:{blake3(b'another model').hexdigest()}"
 
 
 async def test_a_file_that_is_being_sent(library: Any, model: Path) -> None:

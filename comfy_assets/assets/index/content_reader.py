@@ -97,22 +97,61 @@ class LargeDigests:
             self._digests[info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns] = digest
 
 
+class _OpenFile:
+    """A file that is being read. On Windows, where nobody can replace an open file, it is closed during pauses."""
+
+    def __init__(self, path: str, pause: Pause, is_paused: Callable[[], bool]) -> None:
+        self._path = path
+        self._pause = pause
+        self._is_paused = is_paused
+        self.stream = open_shared_raw(path)
+
+    def __enter__(self) -> _OpenFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+    def wait(self) -> None:
+        """Wait while reading is paused. Raises ChangedWhileReading, OSError, and what the pause raises."""
+        if not (WINDOWS and self._is_paused()):
+            self._pause()
+            return
+        stamp, position = self._stamp(), self.stream.tell()
+        self.stream.close()
+        self._pause()
+        self.stream = open_shared_raw(self._path)
+        if self._stamp() != stamp:
+            raise ChangedWhileReading
+        self.stream.seek(position)
+
+    def _stamp(self) -> tuple[int, int, int]:
+        info = os.fstat(self.stream.fileno())
+        return info.st_ino, info.st_size, info.st_mtime_ns
+
+
 def read_file(
-    file: Pending, pause: Pause, count: Count, digests: LargeDigests | None = None
+    file: Pending,
+    pause: Pause,
+    count: Count,
+    digests: LargeDigests | None = None,
+    *,
+    is_paused: Callable[[], bool] = lambda: False,
 ) -> Hashed | Unreadable | None:
     """Hash a file and extract its metadata; return None if it does not match its row or changes meanwhile.
 
-    ``pause`` is called before each chunk: it may block, and may raise to abandon the file. ``count`` gets the number of
-    bytes of each chunk. A large file whose digest is in ``digests`` is not hashed; others are put there.
+    ``pause`` is called before each chunk: it may block, which ``is_paused`` tells, and may raise to abandon the file.
+    ``count`` gets the number of bytes of each chunk. A large file whose digest is in ``digests`` is not hashed; others
+    are put there.
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
         _wait_until_reliable(file.mtime_ns, pause)
         if not matches_record(stat_found(path), file.size, file.mtime_ns):
             return None
-        with open_shared_raw(path) as stream:
-            digest, extracted = _digest(stream, file, pause, count, digests or LargeDigests())
-            if not matches_record(os.fstat(stream.fileno()), file.size, file.mtime_ns):
+        with _OpenFile(path, pause, is_paused) as opened:
+            digest, extracted = _digest(opened, file, count, digests or LargeDigests())
+            if not matches_record(os.fstat(opened.stream.fileno()), file.size, file.mtime_ns):
                 return None
     except (FileNotFoundError, ChangedWhileReading):
         return None
@@ -198,14 +237,13 @@ def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
     """Return the blake3 digest of a file. Raises OSError, ChangedWhileReading if its size differs."""
     check(path)
-    with open_shared_raw(extended(str(path))) as stream:
-        return _digest_chunks(stream, size, pause, count)
+    with _OpenFile(str(path), pause, lambda: False) as opened:
+        return _digest_chunks(opened, size, count)
 
 
-def _digest(
-    stream: FileIO, file: Pending, pause: Pause, count: Count, digests: LargeDigests
-) -> tuple[bytes, FileMetadata]:
-    pause()
+def _digest(opened: _OpenFile, file: Pending, count: Count, digests: LargeDigests) -> tuple[bytes, FileMetadata]:
+    opened.wait()
+    stream = opened.stream
     if file.size <= SMALL_FILE:
         data = _read_all(stream, file.size)
         count(len(data))
@@ -215,7 +253,7 @@ def _digest(
     digest = digests.get(info)
     if digest is None:
         stream.seek(0)
-        digest = _digest_large(stream, file, pause, count)
+        digest = _digest_large(opened, file, count)
         digests.put(info, digest)
     else:
         count(file.size)
@@ -231,28 +269,28 @@ def _read_all(stream: FileIO, size: int) -> bytes:
     return data
 
 
-def _digest_large(stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
+def _digest_large(opened: _OpenFile, file: Pending, count: Count) -> bytes:
     """Return the digest, computed by all threads; the file is mapped if that is possible and safe."""
     # Windows lets nobody replace or remove a mapped file.
     if not WINDOWS and time.time_ns() - file.mtime_ns >= _MAP_AFTER_NS:
         try:
-            mapping = mmap.mmap(stream.fileno(), file.size, access=mmap.ACCESS_READ)
+            mapping = mmap.mmap(opened.stream.fileno(), file.size, access=mmap.ACCESS_READ)
         except (OSError, ValueError):
             pass  # some network drives cannot be mapped
         else:
             with mapping:
-                return _digest_mapping(mapping, stream, file, pause, count)
-    return _digest_chunks(stream, file.size, pause, count)
+                return _digest_mapping(mapping, opened, file, count)
+    return _digest_chunks(opened, file.size, count)
 
 
-def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pause, count: Count) -> bytes:
+def _digest_mapping(mapping: mmap.mmap, opened: _OpenFile, file: Pending, count: Count) -> bytes:
     if hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_SEQUENTIAL)
     hasher = blake3(max_threads=blake3.AUTO)
     with memoryview(mapping) as view:
         for start in range(0, file.size, _SLICE):
-            pause()
-            if os.fstat(stream.fileno()).st_size != file.size:
+            opened.wait()
+            if os.fstat(opened.stream.fileno()).st_size != file.size:
                 raise ChangedWhileReading
             with view[start : start + _SLICE] as part:
                 hasher.update(part)
@@ -260,14 +298,14 @@ def _digest_mapping(mapping: mmap.mmap, stream: FileIO, file: Pending, pause: Pa
     return hasher.digest()
 
 
-def _digest_chunks(stream: FileIO, size: int, pause: Pause, count: Count) -> bytes:
+def _digest_chunks(opened: _OpenFile, size: int, count: Count) -> bytes:
     hasher = blake3(max_threads=blake3.AUTO)
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
     total = 0
     while True:
-        pause()
-        length = stream.readinto(buffer)
+        opened.wait()
+        length = opened.stream.readinto(buffer)
         if not length:
             break
         hasher.update(view[:length])

@@ -147,7 +147,13 @@ class HashRun:
 
     def _read(self, file: Pending) -> _ReadResult:
         try:
-            outcome = read_file(file, lambda: self._gate.wait(self._token), self.progress.add_bytes, self._digests)
+            outcome = read_file(
+                file,
+                lambda: self._gate.wait(self._token),
+                self.progress.add_bytes,
+                self._digests,
+                is_paused=lambda: self._gate.is_closed,
+            )
         except Cancelled:
             raise
         except Exception as error:
