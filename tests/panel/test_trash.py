@@ -172,7 +172,7 @@ def test_the_trash(panel: Any, server: Any) -> None:
     trash = open_trash(panel)
     trash.get_by_text("4 deleted assets").wait_for()
     rows(trash).filter(has_text=PICTURE).locator("img.ca-loaded").wait_for()
-    rows(trash).filter(has_text="note_002").get_by_text("the file is in input/notes/note_002.txt").wait_for()
+    rows(trash).filter(has_text="note_002").get_by_text("file kept in input/notes/note_002.txt").wait_for()
     rows(trash).filter(has_text="note_001").get_by_text("was in input/notes/note_001.txt").wait_for()
     # One, whose place is taken meanwhile.
     (server.base / "input/notes/note_000.txt").write_text("another")

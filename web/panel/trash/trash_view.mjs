@@ -82,7 +82,6 @@ export class TrashView {
     this.#cover(true);
     this.#select([]);
     this.list.reset();
-    this.grid.element.focus({ preventScroll: true });
     this.element.focus({ preventScroll: true });
   }
 
@@ -222,18 +221,18 @@ export class TrashView {
     const { t, language } = this.#context;
     const entries = [...this.#selected.values()];
     const count = entries.length;
+    const number = format.number(count, language);
     this.bar.hidden = count === 0;
     setChildren(
       this.bar,
+      h("span", { class: "ca-selection-count", role: "status" }, t("selection.count", { count, number })),
       h(
-        "span",
-        { class: "ca-selection-count", role: "status" },
-        t("selection.count", { count, number: format.number(count, language) }),
+        "div",
+        { class: "ca-selection-actions" },
+        button("undo", t("trash.restore"), () => this.actions.restore(entries), { kind: "ca-primary" }),
+        button("trash", t("trash.delete"), () => this.actions.deleteForGood(entries), { kind: "ca-danger" }),
+        iconButton("close", t("selection.clear"), () => this.#select([])),
       ),
-      h("span", { class: "ca-spacer" }),
-      button("undo", t("trash.restore"), () => this.actions.restore(entries), { kind: "ca-primary" }),
-      button("trash", t("trash.delete"), () => this.actions.deleteForGood(entries), { kind: "ca-danger" }),
-      iconButton("close", t("selection.clear"), () => this.#select([])),
     );
     this.grid.refresh();
   }
