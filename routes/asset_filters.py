@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
@@ -75,6 +76,10 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     created_from: Annotated[Text, doc(f"Only assets created at or after this. {_TIME}")] = ""
     created_to: Annotated[Text, doc(f"Only assets created up to this, or on this day. {_TIME}")] = ""
+    created_days: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=36_500)] | None,
+        doc("Only assets created in the last so many days, today included, by the clocks of `utc_offset`."),
+    ] = None
     updated_from: Annotated[Text, doc(f"Only assets changed at or after this. {_TIME}")] = ""
     updated_to: Annotated[Text, doc(f"Only assets changed up to this, or on this day. {_TIME}")] = ""
     utc_offset: UtcOffset = 0
@@ -183,6 +188,10 @@ def _spans(query: AssetQuery) -> tuple[Span, ...]:
     """Return the ranges of times, sizes and dimensions. Raise InvalidQueryError for an empty one."""
     offset_ms = query.utc_offset * 60_000
     spans: list[Span] = []
+    if query.created_days is not None:
+        today = (int(time.time() * 1000) + offset_ms) // DAY_MS
+        start = (today - query.created_days + 1) * DAY_MS - offset_ms
+        spans.append(Span("created_at", start, INT64_MAX))
     for column, name in (("created_at", "created"), ("updated_at", "updated")):
         least = moment(getattr(query, f"{name}_from"), offset_ms, f"{name}_from", is_end=False)
         most = moment(getattr(query, f"{name}_to"), offset_ms, f"{name}_to", is_end=True)

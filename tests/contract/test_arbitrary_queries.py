@@ -28,6 +28,7 @@ FILTERS = [
     "favorite",
     "base_model",
     "created_from",
+    "created_days",
     "updated_to",
     "utc_offset",
     "size_min",

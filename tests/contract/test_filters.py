@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -118,6 +119,20 @@ async def test_what_filters_find(shelf: Any, api: Any) -> None:
         assert counts.get("output", 0) == sum("output" in asset["tags"] for asset in page["assets"]), query
 
 
+async def test_the_last_days(shelf: Any, api: Any) -> None:
+    """The days are counted back from today, by the clocks of the request."""
+    for offset in (-720, 0, 720):
+        # The second picture is of the beginning of January 2nd by UTC.
+        made = datetime(2026, 1, 2, tzinfo=timezone.utc) + timedelta(minutes=offset)
+        days = (datetime.now(timezone.utc) + timedelta(minutes=offset)).toordinal() - made.toordinal() + 1
+        assert "tall" not in stems(await api.get("/api/assets", created_days=str(days - 1), utc_offset=str(offset)))
+        found = stems(await api.get("/api/assets", created_days=str(days), utc_offset=str(offset)))
+        assert "tall" in found and "square" in found
+    days = datetime.now(timezone.utc).toordinal() - date(2026, 1, 2).toordinal() + 1
+    query = {"created_days": str(days), "created_to": "2026-01-02", "sort": "created_at"}
+    assert stems(await api.get("/api/assets", **query)) == {"tall"}
+
+
 WRONG: list[tuple[dict[str, str], str]] = [
     ({"kind": "picture"}, "kind"),
     ({"kind": "image,xyz"}, "kind"),
@@ -129,6 +144,8 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"created_from": "2026-02-30"}, "created_from"),
     ({"created_from": "yesterday"}, "created_from"),
     ({"created_from": "0000-01-01"}, "created_from"),
+    ({"created_days": "0"}, "created_days"),
+    ({"created_days": "36501"}, "created_days"),
     ({"created_to": "2026-01-01T25:00:00Z"}, "created_to"),
     ({"created_to": "2026-01-01T12:00:00"}, "created_to"),
     ({"created_from": "0001-01-01T00:00:61Z"}, "created_from"),

@@ -13,7 +13,7 @@ QUERIES: list[dict[str, Any]] = [
     {},
     {"q": "cat -dog rating:>=4"},
     {"kind": ["image", "video"], "rating": "4..", "favorite": True, "sort": "rating", "order": "asc"},
-    {"tags_all": ["a", "b"], "size_min": 5, "created_from": "2026-01-01", "utc_offset": -60, "folder": "output/x"},
+    {"tags_all": ["a", "b"], "size_min": 5, "created_days": 7, "utc_offset": -60, "folder": "output/x"},
     {"metadata_filter": '{"width": 512}', "stack": "job", "missing": "exclude"},
     {"collection": NO_ID, "sort": "collection"},
 ]

@@ -19,8 +19,7 @@ export const NEWEST_FIRST = new Set(["newest", "changed"]);
 
 /**
  * Parameters of the list of assets, named and written as in the API: `{ kind: "image,video", rating: "4..", folder:
- * "output/2026-01" }`. Also those that the panel has no control for, as saved searches may have any. `created_days` is
- * the panel's own: the last so many days, today included.
+ * "output/2026-01" }`. Also those that the panel has no control for, as saved searches may have any.
  * @typedef {Readonly<Record<string, string | readonly string[]>>} Filters
  */
 
@@ -43,7 +42,7 @@ export const NEWEST_FIRST = new Set(["newest", "changed"]);
 
 const MAX_ENCODED = 6000; // characters of a search in a URL
 const MAX_DAYS = 5000; // the most that a page has: more than 13 years
-const DAY_PARAMS = ["created_from", "created_to", "updated_from", "updated_to"];
+const DAY_PARAMS = ["created_days", "created_from", "created_to", "updated_from", "updated_to"];
 
 /** @type {Query} */
 export const DEFAULT_QUERY = Object.freeze({
@@ -76,8 +75,7 @@ export function filterParams(query) {
   for (const tag of [...(query.kind === "all" ? [] : [query.kind]), ...query.tags]) params.append("include_tags", tag);
   if (!("missing" in query.filters)) params.set("missing", "exclude");
   for (const [name, value] of Object.entries(query.filters)) {
-    if (name === "created_days") params.set("created_from", daysAgo(Number(value) - 1));
-    else for (const each of [value].flat()) params.append(name, each);
+    for (const each of [value].flat()) params.append(name, each);
   }
   if (DAY_PARAMS.some((name) => params.has(name))) params.set("utc_offset", String(utcOffset()));
   return params;
@@ -209,18 +207,6 @@ export function withinUrl(text) {
 /** Return how many minutes the clocks here are ahead of UTC, for the API's `utc_offset`. */
 export function utcOffset() {
   return -new Date().getTimezoneOffset();
-}
-
-/**
- * Return a day by the clocks here: `2026-01-31`.
- *
- * @param {number} count of days before today
- */
-export function daysAgo(count) {
-  const day = new Date();
-  day.setDate(day.getDate() - count);
-  const parts = [day.getMonth() + 1, day.getDate()].map((part) => String(part).padStart(2, "0"));
-  return [String(day.getFullYear()).padStart(4, "0"), ...parts].join("-");
 }
 
 /**

@@ -11,6 +11,7 @@ const LISTS = new Set([
 ]);
 const BOOLEANS = new Set(["include_public", "favorite", "has_workflow", "used", "folder_recursive"]);
 const NUMBERS = new Set([
+  "created_days",
   "utc_offset",
   "size_min",
   "size_max",
