@@ -85,7 +85,7 @@ def test_editing_tags_name_and_rating(panel: Any) -> None:
     field.first.press("Enter")
     panel.button("Remove client a").click()
     panel.button("Favourite").click()
-    panel.root.get_by_label("4 stars").check()
+    panel.root.get_by_role("radio", name="4 stars").check()
     panel.button("Rename").click()
     panel.root.get_by_label("Name", exact=True).fill("renamed.png")
     panel.page.keyboard.press("Enter")

@@ -1,21 +1,21 @@
 /** The assets that are being dragged. Browsers tell a page nothing of a drag's data until it ends. */
 
-/** @import { Asset } from "../api.d.ts" */
+/** @import { SelectedAssets } from "./search_results.mjs" */
 
-/** @type {readonly Asset[]} */
-let assets = [];
+/** @type {SelectedAssets} */
+let dragged = [];
 
 /**
  * Remember what is dragged, until the drag ends.
  *
- * @param {Asset[]} dragged
+ * @param {SelectedAssets} selected
  */
-export function beginDrag(dragged) {
-  assets = dragged;
-  document.addEventListener("dragend", () => (assets = []), { once: true, capture: true });
+export function beginDrag(selected) {
+  dragged = selected;
+  document.addEventListener("dragend", () => (dragged = []), { once: true, capture: true });
 }
 
 /** Return the assets of the panel that are being dragged; none while something else is. */
 export function draggedAssets() {
-  return [...assets];
+  return dragged;
 }

@@ -77,7 +77,7 @@ export class LibraryTab {
       menu: (selected, index, at) => this.commands.showMenu(selected, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => {
-        beginDrag(this.selection.has(asset) ? this.selection.assets : [asset]);
+        beginDrag(this.selection.has(asset) ? this.selection.selected : [asset]);
         this.commands.drag(event, asset);
       },
     });

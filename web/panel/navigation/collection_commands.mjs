@@ -199,7 +199,7 @@ export class CollectionCommands {
    */
   drop(collection) {
     const assets = draggedAssets();
-    if (assets.length === 0) return;
+    if (countOf(assets) === 0) return;
     if (collection === undefined) this.create(assets);
     else this.add(collection, assets);
   }

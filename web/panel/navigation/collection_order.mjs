@@ -69,7 +69,7 @@ export class CollectionOrder {
 
   /** @param {DragEvent} event */
   #onDragOver(event) {
-    const gap = this.isShown && draggedAssets().length > 0 ? this.#gapAt(event) : null;
+    const gap = this.isShown && dragged().length > 0 ? this.#gapAt(event) : null;
     this.#mark(gap);
     if (gap === null) return;
     event.preventDefault();
@@ -78,7 +78,7 @@ export class CollectionOrder {
 
   /** @param {DragEvent} event */
   #onDrop(event) {
-    const assets = draggedAssets();
+    const assets = dragged();
     const gap = this.isShown && assets.length > 0 ? this.#gapAt(event) : null;
     this.#mark(null);
     if (gap === null) return;
@@ -203,4 +203,10 @@ export class CollectionOrder {
     }
     return groups.map(({ ids, before }) => ({ ids, before }));
   }
+}
+
+/** Return the assets that are being dragged, unless they are all that a search finds: these have no order to move. */
+function dragged() {
+  const selected = draggedAssets();
+  return Array.isArray(selected) ? selected : [];
 }

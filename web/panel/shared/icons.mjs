@@ -10,7 +10,7 @@ const PATHS = {
   back: "M15 5l-7 7 7 7",
   check: "M5 12.5l4.5 4.5L19 7.5",
   close: "M6 6l12 12M18 6L6 18",
-  collection: "M4 8h12v12H4zM8 4h12v12",
+  collection: "M4 9h16v11H4zM6.500 6h11M9 3h6",
   compare: "M12 3v18M4 6h5v12H4zM15 6h5v12h-5z",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   download: "M12 4v11m-5-5l5 5 5-5M5 20h14",
