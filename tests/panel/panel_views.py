@@ -20,6 +20,7 @@ def fill(server: Any) -> None:
     server.request(f"/api/workflows/{made['id']}/versions", {"base_version": 1, "workflow_json": graph})
     for name in ("Portrait", "Upscale twice"):
         server.request("/api/workflows", {"name": name, "workflow_json": page_graph(name)})
+    server.request("/api/workflows", {"name": "From elsewhere", "workflow_json": naming_models(server)})
     for number in range(1, QUEUE_LENGTH + 1):
         body = {"prompt": copying(number), "workflow_id": made["id"]}
         job = server.request("/api/prompt", body)["prompt_id"]
@@ -37,6 +38,18 @@ def copying(number: int) -> dict[str, Any]:
     """Return a graph that saves a reference picture anew."""
     load = {"class_type": "LoadImage", "inputs": {"image": f"reference_{number}.png"}}
     return {"1": load, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "hills"}}}
+
+
+def naming_models(server: Any) -> dict[str, Any]:
+    """Return a graph that names a model of the library, one in another folder, and one that is missing."""
+    models = server.request("/api/assets?include_tags=models,loras&limit=2")["assets"]
+    names = [models[0]["loader_path"], f"elsewhere/{models[1]['name']}", "absent.safetensors"]
+    source = {"name": names[2], "url": "https://models.example/absent.safetensors", "directory": "loras"}
+    nodes = [
+        {"id": at, "type": "LoraLoader", "widgets_values": [name, 1, 1], "properties": {"models": [source]}}
+        for at, name in enumerate(names, 1)
+    ]
+    return {"nodes": nodes, "links": [], "version": 0.4}
 
 
 def library(panel: Any) -> None:
@@ -80,6 +93,12 @@ def model(panel: Any) -> None:
     panel.root.get_by_label("Kind").select_option("models")
     panel.option("ink_wash").click()
     panel.root.get_by_text("made with this").wait_for()
+
+
+def unused_models(panel: Any) -> None:
+    panel.root.get_by_label("Kind").select_option("models")
+    panel.root.get_by_role("button", name=re.compile(r"^\d+ unused model")).click()
+    panel.button("Show all models").wait_for()
 
 
 def upload_question(panel: Any) -> None:
@@ -167,6 +186,18 @@ def workflow(panel: Any) -> None:
     panel.root.locator(".ca-diff").wait_for()
 
 
+def requirements(panel: Any) -> None:
+    workflows(panel)
+    panel.option("From elsewhere").click()
+    panel.root.locator(".ca-requirement[data-status=missing]").wait_for()
+
+
+def bundle_export(panel: Any) -> None:
+    requirements(panel)
+    panel.button("Export bundle").click()
+    panel.page.get_by_role("dialog", name="Export From elsewhere").wait_for()
+
+
 def workflow_confirmation(panel: Any) -> None:
     workflows(panel)
     panel.option("Portrait").click()
@@ -186,6 +217,7 @@ VIEWS: tuple[View, ...] = (
     context_menu,
     detail,
     model,
+    unused_models,
     upload_question,
     viewer,
     viewer_menu,
@@ -198,5 +230,7 @@ VIEWS: tuple[View, ...] = (
     job_outputs,
     workflows,
     workflow,
+    requirements,
+    bundle_export,
     workflow_confirmation,
 )
