@@ -53,6 +53,7 @@ def naming_models(server: Any) -> dict[str, Any]:
 
 
 def library(panel: Any) -> None:
+    panel.root.locator(".ca-grid").first.evaluate("grid => { grid.scrollTop = 0 }")
     panel.options().locator("img.ca-loaded").nth(3).wait_for()
 
 
@@ -72,8 +73,8 @@ def selection(panel: Any) -> None:
     library(panel)
     for place in (0, 1, 3):
         _cell(panel, place).locator("[data-check]").click(force=True)
-    panel.button("Add to favourites").click()
-    panel.says("added to favourites")
+    panel.root.locator(".ca-selection").get_by_role("button", name="favourites").click()
+    panel.says("favourites")
 
 
 def context_menu(panel: Any) -> None:
@@ -135,7 +136,7 @@ def viewer_notice(panel: Any) -> None:
 
 def compare(panel: Any) -> None:
     library(panel)
-    for place in (0, 1, 2, 3):
+    for place in range(QUEUE_LENGTH, QUEUE_LENGTH + 4):  # those with prompts
         _cell(panel, place).locator("[data-check]").click(force=True)
     panel.button("Compare").click()
     panel.page.get_by_role("region", name="Differences").wait_for()

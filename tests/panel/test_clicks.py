@@ -7,6 +7,7 @@ what comes before an action, such as a search for its asset.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ def _ratings_are(panel: Any, names: list[str], stars: list[int]) -> None:
 
 def tag_many(panel: Any, hand: Hand) -> None:
     panel.root.get_by_label("Kind").select_option("output")
-    panel.root.locator(".ca-grid .ca-cell").first.wait_for()
+    panel.options().first.wait_for()
     hand.click(cell(panel, 0), modifiers=["Control"])
     hand.click(cell(panel, TAGGED - 1), modifiers=["Shift"])
     hand.click(panel.root.locator(".ca-selection input").first)
@@ -240,6 +241,30 @@ def lora_into_graph(panel: Any, hand: Hand) -> None:
     assert panel.page.evaluate(GRAPH)["LoraLoader"]["values"][0] == "ink_style.safetensors"
 
 
+def download_ten(panel: Any, hand: Hand) -> None:
+    panel.root.get_by_label("Kind").select_option("output")
+    panel.options().first.wait_for()
+    hand.click(cell(panel, 0), modifiers=["Control"])
+    hand.click(cell(panel, 9), modifiers=["Shift"])
+    hand.click(cell(panel, 9), button="right")
+    with panel.page.expect_download() as started:
+        hand.click(panel.page.get_by_role("menuitem", name="Download as ZIP"))
+    with zipfile.ZipFile(started.value.path()) as archive:
+        assert len(archive.namelist()) == 10 and archive.testzip() is None
+
+
+def bring_back(panel: Any, hand: Hand) -> None:
+    asset = panel.server.asset("watercolor_forest_with_a_river_00004_.png")
+    panel.server.request(f"/api/assets/{asset['id']}?action=trash", method="DELETE")
+    hand.click(panel.button("Trash"))
+    row = panel.root.get_by_role("region", name="Trash").locator(".ca-cell:not([hidden])", has_text=asset["name"])
+    row.hover()
+    hand.click(row.get_by_title("Restore"))
+    panel.says(f"{asset['name']} restored")
+    assert panel.server.asset(asset["name"])["id"] == asset["id"]
+    panel.page.keyboard.press("Escape")
+
+
 def only_videos(panel: Any, hand: Hand) -> None:
     hand.click(panel.button("Filters"))
     kinds = panel.root.get_by_role("region", name="Filters").get_by_role("group", name="Type", exact=True)
@@ -280,6 +305,8 @@ ACTIONS = (
     Action("picture into LoadImage", 1, into_load_image),
     Action("pictures made with a LoRA", 1, made_with_lora),
     Action("LoRA into the graph", 1, lora_into_graph),
+    Action("download 10 pictures", 11, download_ten),
+    Action("bring back yesterday's delete", 3, bring_back),
     Action("only videos", 2, only_videos),
     Action("cancel a waiting job", 2, cancel_waiting),
     Action("earlier version of a workflow", 3, earlier_version),
@@ -291,3 +318,12 @@ def test_takes_no_more_steps_than_the_best_tool(panel: Any, action: Action) -> N
     hand = Hand(panel)
     action.run(panel, hand)
     assert len(hand.steps) <= action.best * action.times, hand.steps
+
+
+def test_a_folder_is_one_click_away(browser: Any, server: Any, open_alone: Any) -> None:
+    """In a wide panel, where the folders are beside the list."""
+    with open_alone(browser, server, viewport={"width": 1280, "height": 800}) as own:
+        hand = Hand(own)
+        hand.click(own.root.get_by_role("tree").locator(".ca-tree-row", has_text="input").first)
+        own.root.locator(".ca-place-bar, .ca-place", has_text="input").first.wait_for()
+        assert len(hand.steps) == 1

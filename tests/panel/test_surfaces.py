@@ -26,6 +26,11 @@ FOCUS_WITHIN = """
 () => [...document.querySelectorAll('dialog:modal, .ca-detail:not([hidden]), .ca-grid')]
     .find(each => each.checkVisibility({ visibilityProperty: true }))?.focus()
 """
+# The timeline shows its day for a moment after the list has moved.
+NO_LABEL = """
+() => ![...document.querySelectorAll('.ca-timeline-label')]
+    .some(each => each.checkVisibility({ opacityProperty: true, visibilityProperty: true }))
+"""
 GRAVE = {"serious", "critical"}
 SURFACES = (("sidebar", "light"), ("sidebar", "dark"), ("wide", "dark"), ("phone", "light"))
 OTHERS = (("wide", "light"), ("phone", "dark"))  # for their pictures
@@ -115,6 +120,7 @@ def save_screenshot(panel: Any, folder: Path, name: str) -> None:
     shown = folder / "panel.md"
     if shown.exists() and not re.search(re.escape(name), shown.read_text() + (folder.parent / "README.md").read_text()):
         return
+    panel.page.wait_for_function(NO_LABEL)
     if panel.place.startswith("sidebar") and panel.page.locator("dialog:modal").count() == 0:
         box = panel.root.bounding_box()
         extra = 200 if panel.page.get_by_role("menu").count() else 0  # a menu may lie beside the sidebar

@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 COMFYUI = os.environ.get("COMFYUI_PATH")
 FRONTEND = os.environ.get("COMFYUI_FRONTEND")
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 300  # a ComfyUI on a busy machine takes minutes
 STOP_TIMEOUT_S = 60
 # Names that a clone may have, dots and spaces included.
 PACK = "comfy-assets v0.1 (copy)"
