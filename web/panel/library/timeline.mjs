@@ -117,7 +117,10 @@ export class Timeline {
       this.element.hidden = !isShown;
       this.#list.element.classList.toggle("ca-has-timeline", isShown);
     }
-    if (!isShown) return;
+    if (!isShown) {
+      this.label.hidden = true;
+      return;
+    }
     const height = this.element.clientHeight;
     const marks = marksOf(this.#days, height, this.#context.language).map(({ y, text, kind }) => {
       const mark = h("span", { class: kind }, text);
@@ -133,6 +136,7 @@ export class Timeline {
     if (this.element.hidden) return;
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
+      if (this.element.hidden) return; // by now, as another list is loading
       this.#follow();
       this.#showLabel(this.#item, this.thumb.offsetTop);
     });
