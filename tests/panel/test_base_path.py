@@ -68,6 +68,8 @@ def test_the_viewer_and_a_comparison(panel: Any) -> None:
 
 def test_changes_of_a_selection(panel: Any, server: Any) -> None:
     panel.root.get_by_label("Search the library").fill("robot")
+    panel.option("robot").wait_for()  # the search before it has found as many
+    panel.option("knight").wait_for(state="detached")
     panel.count_is(3)
     panel.root.get_by_role("listbox", name="Assets").focus()
     panel.page.keyboard.press("Control+a")
