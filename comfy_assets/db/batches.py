@@ -171,10 +171,11 @@ async def drop(tx: Transaction, row_id: int) -> None:
 async def rows_of(db: Database | Transaction, ids: Sequence[str], owner: str, *, deleted: bool) -> dict[str, int]:
     """Return the rows of visible assets, or of deleted ones, by the ids or aliases that were given."""
     condition = f"s.owner IN ('', ?2) AND s.hidden & {tags.DELETED}" if deleted else tags.FOUND.replace("?", "?2")
+    # In this order: SQLite would begin with the tags of users, and compare all of their assets with each id.
     rows = await db.fetch_all(
-        "SELECT j.value, a.id FROM json_each(?1) j JOIN assets a ON a.id = coalesce("
+        "SELECT j.value, a.id FROM json_each(?1) j CROSS JOIN assets a ON a.id = coalesce("
         "(SELECT id FROM assets WHERE uuid = j.value), (SELECT asset_id FROM asset_aliases WHERE alias = j.value))"
-        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {condition}",
+        f" CROSS JOIN tag_sets s ON s.id = a.tag_set_id WHERE {condition}",
         (json_array(ids), owner),
     )
     return dict(rows)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from random import Random
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.batch import actions, service
+from comfy_assets_node.comfy_assets.db import batches
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
+from comfy_assets_node.comfy_assets.db.assets import visible
 from support.files import picture
 
 NONE = "00000000-0000-4000-8000-000000000000"
@@ -395,6 +398,26 @@ async def test_progress_and_cancellation(shelf: Any, api: Any, monkeypatch: pyte
     assert len(await ids(api)) == COUNT - 3
     assert (await undo(api, made["batch_id"]))["result"]["changed"] == 3
     assert await ids(api) == known
+
+
+@pytest.mark.parametrize(
+    "look_up", [partial(batches.rows_of, deleted=False), partial(batches.rows_of, deleted=True), visible]
+)
+async def test_ids_are_looked_up_one_by_one(shelf: Any, api: Any, look_up: Any) -> None:
+    """The time does not grow with the library: each id leads to its asset by an index."""
+    known = await ids(api)
+    db = shelf.services.db
+    asked: list[tuple[str, Any]] = []
+
+    class Noting:
+        async def fetch_all(self, sql: str, parameters: Any = ()) -> Any:
+            asked.append((sql, parameters))
+            return await db.fetch_all(sql, parameters)
+
+    await look_up(Noting(), known, "")
+    plan = [row[3] for row in await db.fetch_all(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1])]
+    steps = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+    assert steps[0].startswith("SCAN j ") and all(step.startswith("SEARCH") for step in steps[1:]), plan
 
 
 async def test_five_thousand_tags(library: Any, api: Any) -> None:
