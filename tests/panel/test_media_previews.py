@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 av = pytest.importorskip("av")
 
+READS_THE_LIBRARY = (1, 53)  # versions of ComfyUI's page
 SHOWN = ["clip.webm", "clip.mkv", "song.flac", "drawing.svg", "avatar.vrm", "style.safetensors"]
 SHOWN += ["photo.avif"] if features.check("avif") else []
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><circle r="30" fill="red"/></svg>'
@@ -151,6 +152,9 @@ def test_a_damaged_file_is_not_requested_again(page: Any, media: Any) -> None:
 def test_the_page_plays_a_video_from_its_preview(page: Any, media: Any) -> None:
     """A card of the page has a player whose source is ``preview_url``, which is a picture for everything else."""
     open_tab(page, "assets")
+    version = str(page.evaluate("window.__COMFYUI_FRONTEND_VERSION__"))
+    if tuple(map(int, version.split("."))) < READS_THE_LIBRARY:
+        pytest.skip(f"the page {version} shows its own history")
     player = page.locator(f"[data-asset-id='{media.asset('clip.webm')['id']}'] video")
     player.wait_for()
     page.wait_for_function("video => video.readyState >= 1", arg=player.element_handle())
