@@ -76,7 +76,8 @@ def _looks_like_sqlite(path: Path) -> bool:
     """
     if is_open_store_file(path.stat()):
         return True  # reading it would drop this process's locks on it (POSIX)
-    head = shared_files.read_shared(path, len(_MAGIC))  # also once a backup or a scanner lets go of it
+    # A backup or a virus scanner may lock the file for some seconds.
+    head = shared_files.read_shared(path, len(_MAGIC), patience_s=LOCK_TIMEOUT_S)
     looks_right = head == _MAGIC if head else not _has_log(path)
     if not looks_right:
         log.error("The library store %s is not a database.", path.name)

@@ -65,14 +65,17 @@ def open_shared_raw(path: Path | str) -> FileIO:
     return FileIO(extended(os.fspath(path)), opener=_OPENER)
 
 
-def read_shared(path: Path | str, most: int = -1) -> bytes:
-    """Return the content of a file, or its first bytes. Raises FileHeldError if another program locks it, OSError."""
+def read_shared(path: Path | str, most: int = -1, *, patience_s: float | None = None) -> bytes:
+    """Return the content of a file, or its first bytes. Raises FileHeldError if another program locks it, OSError.
+
+    ``patience_s`` is the time to wait for that program, in place of PATIENCE_S.
+    """
 
     def read() -> bytes:
         with open_shared(path) as stream:
             return stream.read(most)
 
-    return _patiently(read, Path(path))
+    return _patiently(read, Path(path), patience_s=patience_s)
 
 
 def replace(source: Path, target: Path) -> None:
@@ -111,11 +114,11 @@ def is_in_use(error: OSError) -> bool:
     return isinstance(error, FileHeldError) or getattr(error, "winerror", None) in (*_SHARING_VIOLATIONS, _MAPPED)
 
 
-def _patiently(work: Callable[[], T], *paths: Path) -> T:
+def _patiently(work: Callable[[], T], *paths: Path, patience_s: float | None = None) -> T:
     """Repeat work on files while others have one of them open. Raises FileHeldError, OSError."""
     if not WINDOWS:
         return work()
-    until, pause = time.monotonic() + PATIENCE_S, _PAUSE_S
+    until, pause = time.monotonic() + (PATIENCE_S if patience_s is None else patience_s), _PAUSE_S
     while True:
         try:
             with _one_at_a_time:

@@ -13,6 +13,7 @@ from comfy_assets_node.comfy_assets.db import migrate
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.migrate import Migration, migrations, prepare
 from comfy_assets_node.comfy_assets.errors import StoreError, StoreTooNewError
+from comfy_assets_node.comfy_assets.fs import shared_files
 
 ONE = "CREATE TABLE one (a TEXT);\n-- a remark; with a semicolon\nINSERT INTO one VALUES ('kept; here');\n"
 TWO = """
@@ -273,3 +274,26 @@ async def test_odd_folder_names(tmp_path: Path, name: str) -> None:
         database = await Database.open(tmp_path / name / "library.db")
         await database.close()
     assert [*contents(tmp_path / name)] == ["library.db"]
+
+
+def test_a_store_that_is_locked_for_a_moment_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows a backup or a virus scanner may lock it for some seconds when the server starts."""
+    path = tmp_path / "library.db"
+    prepare(path)
+    real, attempts = shared_files.open_shared, 0
+
+    def open_locked(which: Path) -> Any:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 4:
+            return real(which)
+        error = PermissionError(13, "Sharing violation")
+        error.winerror = 32  # type: ignore[attr-defined]  # elsewhere than on Windows exceptions have no such number
+        raise error
+
+    monkeypatch.setattr(shared_files, "WINDOWS", True)
+    monkeypatch.setattr(shared_files, "PATIENCE_S", 0)
+    monkeypatch.setattr(shared_files, "open_shared", open_locked)
+    prepare(path)
+    assert attempts == 5
+    assert [each.name for each in tmp_path.iterdir() if "unreadable" in each.name] == []
