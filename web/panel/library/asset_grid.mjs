@@ -78,7 +78,8 @@ export class AssetGrid extends EventTarget {
     });
     this.placeholder = h("div", { class: "ca-grid-placeholder" });
     this.newItems = new NewItems(context, () => this.#showNew());
-    this.element = h("div", { class: "ca-grid-area" }, this.grid.element, this.placeholder, this.newItems.element);
+    const parts = [this.grid.element, this.placeholder, this.newItems.element];
+    this.element = h("div", { class: "ca-grid-area", tabindex: "-1" }, ...parts);
     new HoverPlayer(context, this.grid.element, (target) => this.list.at(this.grid.indexOf(target)));
     this.#listen();
     selection.addEventListener("change", () => this.grid.refresh());
@@ -104,7 +105,8 @@ export class AssetGrid extends EventTarget {
   }
 
   focus() {
-    this.grid.element.focus({ preventScroll: true });
+    const isEmpty = this.grid.element.hidden; // keys such as Ctrl+Z work all the same
+    (isEmpty ? this.element : this.grid.element).focus({ preventScroll: true });
   }
 
   /**
@@ -166,7 +168,10 @@ export class AssetGrid extends EventTarget {
     const wrongSearch = () => emptyPlaceholder("search", t("searchError.title"), t("searchError.hint"));
     const whenFailed = (/** @type {unknown} */ error) => isSearchError(error) ? wrongSearch() : null;
     if (this.#selection.size > 0) this.#selection.update(this.list.loaded());
+    const focused = document.activeElement;
+    const hadFocus = focused === this.element || this.grid.element.contains(focused);
     showListOrPlaceholder(this, t, () => this.#emptyPlaceholder(), whenFailed);
+    if (hadFocus) this.focus();
     this.#callbacks.onTotalChange(this.list.total);
     this.dispatchEvent(new Event("change"));
   }
@@ -184,7 +189,7 @@ export class AssetGrid extends EventTarget {
       if (this.newItems.count > 0 && !this.grid.isScrolled) this.newItems.count = 0;
     }, { passive: true });
     element.addEventListener("click", (event) => this.#onClick(event));
-    element.addEventListener("keydown", (event) => this.#onKeyDown(event));
+    this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     element.addEventListener("dragstart", (event) => {
       const asset = this.list.at(this.grid.indexOf(event.target));
       if (asset) this.#callbacks.drag(event, asset);
@@ -229,7 +234,7 @@ export class AssetGrid extends EventTarget {
     const isChord = event.ctrlKey || event.metaKey;
     const { active } = this.grid;
     const asset = this.list.at(active);
-    const target = this.grid.keyTarget(event.key);
+    const target = this.list.total ? this.grid.keyTarget(event.key) : null;
     if (target !== null && !event.altKey) {
       this.grid.activate(target);
       if (event.shiftKey) this.#extendSelection(target);
