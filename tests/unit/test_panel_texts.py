@@ -16,8 +16,6 @@ from support.panel_locales import EXACT_FORMS, FORMS, LANGUAGES, LOCALES, USUAL_
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = {"ar", "en", "es", "fa", "fr", "he", "it", "ja", "ko", "pt-BR", "ru", "tr", "zh", "zh-TW"}
 """The languages of ComfyUI's page 1.58."""
-STRICT = ["de", "en"]
-"""The languages that have every text. In the others the panel shows a new text in English at first."""
 FILES = {"commands.json", "main.json", "settings.json"}
 
 NUMBERS = {"count", "number"}
@@ -57,11 +55,10 @@ def test_the_languages_are_those_of_the_page_and_can_be_chosen() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_has_the_texts_of_english(language: str) -> None:
     other = texts(language)
-    if language in STRICT:
-        missing = [key for key in ENGLISH if key not in other]
-        assert missing == [], f"not in locales/{language}/main.json: {' '.join(missing)}"
-        left_over = [key for key in other if key not in ENGLISH]
-        assert left_over == [], f"not in locales/en/main.json: {' '.join(left_over)}"
+    missing = [key for key in ENGLISH if key not in other]
+    assert missing == [], f"not in locales/{language}/main.json: {' '.join(missing)}"
+    left_over = [key for key in other if key not in ENGLISH]
+    assert left_over == [], f"not in locales/en/main.json: {' '.join(left_over)}"
     assert len(other) > 300
 
 
