@@ -135,7 +135,6 @@ def read_file(
     pause: Pause,
     count: Count,
     digests: LargeDigests | None = None,
-    *,
     is_paused: Callable[[], bool] = lambda: False,
 ) -> Hashed | Unreadable | None:
     """Hash a file and extract its metadata; return None if it does not match its row or changes meanwhile.

@@ -152,7 +152,7 @@ class HashRun:
                 lambda: self._gate.wait(self._token),
                 self.progress.add_bytes,
                 self._digests,
-                is_paused=lambda: self._gate.is_closed,
+                lambda: self._gate.is_closed,
             )
         except Cancelled:
             raise
