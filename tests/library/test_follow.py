@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -311,7 +311,12 @@ async def test_a_drive_that_is_unplugged_and_comes_back(followed: Any, annotate:
     write(library.base, "output/deep/er/new.png")
     await until(lambda: _has(library, "output/deep/er/new.png"))
     await until(lambda: _missing_are(library))
-    assert [a for a in await library.assets() if a["name"] != "new.png"] == before
+    assert without_copies(a for a in await library.assets() if a["name"] != "new.png") == without_copies(before)
+
+
+def without_copies(assets: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The assets without the number of files with their content, which another file changes."""
+    return [{key: value for key, value in asset.items() if key != "copies"} for asset in assets]
 
 
 async def poll(library: Any) -> None:
@@ -555,7 +560,8 @@ async def test_a_copy_of_what_lies_on_an_unplugged_drive_is_not_taken_for_it(fol
     await until(lambda: _has(library, "input/a.png"))
     away.rename(library.base / "output")
     await poll(library)
-    assert [a for a in await library.assets() if a["file_path"] == "output/a.png"] == before
+    found = without_copies(a for a in await library.assets() if a["file_path"] == "output/a.png")
+    assert found == without_copies(before)
     assert len(await library.assets()) == 2
 
 
