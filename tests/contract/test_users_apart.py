@@ -244,7 +244,7 @@ async def test_clearing_many_beside_anothers_holds_nobody_up(shared: Shared, que
     await watching
     left = [prompt.prompt_id for prompt in shared.host.execution.listing().pending]
     assert left == mine[ann.name]
-    assert took < 2 and worst < 0.5  # in the time that one by one takes, each would go through the whole queue
+    assert took < 2 and worst < 1  # in the time that one by one takes, each would go through the whole queue
     assert await post(ann, queue, {"clear": True}) == 200
     shared.release()
 

@@ -49,6 +49,7 @@ def test_a_graph_is_downloaded(own: Any) -> None:
 
 def test_the_panel_in_a_tab_of_its_own(own: Any) -> None:
     own.goto(own.server.url + "/assets")
+    own.get_by_label("Search the library").fill("")  # the search of another page of this browser is restored
     knight = own.locator(".ca-cell:not([hidden])", has_text="knight").first
     knight.click()
     detail = own.locator(".ca-detail:not([hidden])")
