@@ -78,6 +78,9 @@ DRAG_ONTO = """
 }
 """
 
+# Wait until the page has drawn twice.
+NEXT_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
 # Ask for the menu of the element that has the focus, as the menu key does.
 MENU_EVENT = """
 element => element.dispatchEvent(new PointerEvent('contextmenu', { bubbles: true, cancelable: true, pointerType: '' }))

@@ -38,6 +38,12 @@ def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
     panel.root.get_by_role("dialog", name="Asset").wait_for(state="hidden")
 
 
+# Whether the focused list has an active option with this text.
+ACTIVE_OPTION = """
+text => document.getElementById(document.activeElement.getAttribute('aria-activedescendant'))?.innerText.includes(text)
+"""
+
+
 def tab_to(panel: Any, name: str) -> None:
     """Press Tab until the control with this name has the focus."""
     focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.innerText.trim()"
@@ -46,6 +52,20 @@ def tab_to(panel: Any, name: str) -> None:
             return
         panel.page.keyboard.press("Tab")
     raise AssertionError(name)
+
+
+def press_until(panel: Any, key: str, shown: Any) -> None:
+    """Press a key until something is shown: an item that is being loaded again ignores keys for a moment."""
+    from playwright.sync_api import TimeoutError as NotShownError
+
+    for _ in range(10):
+        panel.page.keyboard.press(key)
+        try:
+            shown.wait_for(timeout=3000)
+        except NotShownError:
+            continue
+        return
+    shown.wait_for()
 
 
 def test_jobs_by_keyboard_alone(panel: Any, server: Any) -> None:
@@ -92,8 +112,8 @@ def test_workflows_by_keyboard_alone(panel: Any, server: Any) -> None:
         keys.press("Tab")
         if listbox.evaluate("list => list === document.activeElement"):
             break
-    keys.press("Enter")
-    panel.button("Open version 1").wait_for()
+    panel.page.wait_for_function(ACTIVE_OPTION, arg="Keyed")
+    press_until(panel, "Enter", panel.button("Open version 1"))
     tab_to(panel, "Delete")
     keys.press("Enter")
     keys.press("Enter")

@@ -37,7 +37,7 @@ def test_the_language_of_the_page(japanese: Any) -> None:
     root, page, texts = japanese.root, japanese.page, document("ja")
     assert (root.get_attribute("lang"), root.get_attribute("dir")) == ("ja", "ltr")
     japanese.options().nth(0).click()
-    root.get_by_role("button", name=texts["comfyAssets"]["asset"]["delete"], exact=True).wait_for()
+    root.get_by_role("button", name=texts["comfyAssets"]["deletion"]["trash"], exact=True).wait_for()
     page.get_by_role("button", name=texts["Asset library (comfy-assets)"]).wait_for()  # in the page's own sidebar
     page.evaluate("app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
     dialog = page.get_by_role("dialog")
