@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -54,20 +55,6 @@ def tab_to(panel: Any, name: str) -> None:
     raise AssertionError(name)
 
 
-def press_until(panel: Any, key: str, shown: Any) -> None:
-    """Press a key until something is shown: an item that is being loaded again ignores keys for a moment."""
-    from playwright.sync_api import TimeoutError as NotShownError
-
-    for _ in range(10):
-        panel.page.keyboard.press(key)
-        try:
-            shown.wait_for(timeout=3000)
-        except NotShownError:
-            continue
-        return
-    shown.wait_for()
-
-
 def test_jobs_by_keyboard_alone(panel: Any, server: Any) -> None:
     server.run(saving("keyed"))
     keys = panel.page.keyboard
@@ -104,7 +91,8 @@ def test_workflows_by_keyboard_alone(panel: Any, server: Any) -> None:
     keys.press("ArrowLeft")  # around the end
     panel.root.get_by_role("tab", name="Workflows", selected=True).wait_for()
     tab_to(panel, "Search workflows by name")
-    keys.type("Keyed")
+    with panel.page.expect_response(re.compile(r"/api/workflows\?.*Keyed")):  # until then the list may be hidden again
+        keys.type("Keyed")
     panel.options().nth(1).wait_for(state="detached")
     panel.option("Keyed").wait_for()
     listbox = panel.root.get_by_role("listbox", name="Workflows")
@@ -113,7 +101,8 @@ def test_workflows_by_keyboard_alone(panel: Any, server: Any) -> None:
         if listbox.evaluate("list => list === document.activeElement"):
             break
     panel.page.wait_for_function(ACTIVE_OPTION, arg="Keyed")
-    press_until(panel, "Enter", panel.button("Open version 1"))
+    keys.press("Enter")
+    panel.button("Open version 1").wait_for()
     tab_to(panel, "Delete")
     keys.press("Enter")
     keys.press("Enter")
