@@ -5,7 +5,7 @@ from __future__ import annotations
 # Return the data of a drag of the asset with this name: texts by type.
 DRAG = """
 name => {
-    const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
+    const cell = [...document.querySelectorAll('.ca-cell:not([hidden])')].find(each => each.title.includes(name))
     const dataTransfer = new DataTransfer()
     cell.dispatchEvent(new DragEvent('dragstart', { bubbles: true, cancelable: true, dataTransfer }))
     return Object.fromEntries([...dataTransfer.types].map(type => [type, dataTransfer.getData(type)]))
@@ -63,7 +63,7 @@ GRAPH = """
 # Drag the asset with this name onto the first node of a type, or onto the free canvas.
 DRAG_ONTO = """
 ({ name, node }) => {
-    const cell = [...document.querySelectorAll('.ca-cell')].find(each => each.title.includes(name))
+    const cell = [...document.querySelectorAll('.ca-cell:not([hidden])')].find(each => each.title.includes(name))
     const dataTransfer = new DataTransfer()
     const fire = (target, type, [clientX, clientY] = [0, 0]) => target.dispatchEvent(
         new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer, clientX, clientY }))
@@ -78,8 +78,14 @@ DRAG_ONTO = """
 }
 """
 
-# Wait until the page has drawn twice.
-NEXT_FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+# Whether the page finds the first node of a type where it lies, as it does some time after it has drawn it.
+KNOWS_PLACE = """
+type => {
+    const found = app.canvas.graph.nodes.find(each => each.type === type)
+    const place = app.canvasPosToClientPos([found.pos[0] + 20, found.pos[1] + 10])
+    return app.canvas.graph.getNodeOnPos(...app.clientPosToCanvasPos(place)) === found
+}
+"""
 
 # Ask for the menu of the element that has the focus, as the menu key does.
 MENU_EVENT = """

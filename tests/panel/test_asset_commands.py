@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_scripts import ADD_NODE_TYPES, DRAG_ONTO, GRAPH, MENU_EVENT, NEXT_FRAMES
+from page_scripts import ADD_NODE_TYPES, DRAG_ONTO, GRAPH, KNOWS_PLACE, MENU_EVENT
 from panel_graphs import NEGATIVE, POSITIVE, generated, page_graph
 
 pytestmark = pytest.mark.slow
@@ -176,7 +176,7 @@ def test_a_model_dropped_on_the_canvas_and_on_a_loader(loaders: Any) -> None:
     loaders.page.evaluate(DRAG_ONTO, {"name": "ink_style", "node": None})
     loaders.says("LoraLoader added")
     find(loaders, "film_grain", "models")
-    loaders.page.evaluate(NEXT_FRAMES)  # the page knows where a node is after it has drawn it
+    loaders.page.wait_for_function(KNOWS_PLACE, arg="LoraLoader")
     loaders.page.evaluate(DRAG_ONTO, {"name": "film_grain", "node": "LoraLoader"})
     loaders.says("LoraLoader now uses film_grain.safetensors")
     nodes = loaders.page.evaluate(GRAPH)

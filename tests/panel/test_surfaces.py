@@ -93,6 +93,17 @@ def test_view(panel: Any, view: View, screenshots: Path | None) -> None:
     assert panel.errors == []
 
 
+def settled_places(panel: Any) -> Any:
+    """Return where the controls are, once they have stayed there for a second: details are loaded last."""
+    places = panel.page.evaluate(PLACES)
+    for _ in range(30):
+        panel.page.wait_for_timeout(1000)
+        before, places = places, panel.page.evaluate(PLACES)
+        if places == before:
+            return places
+    raise AssertionError("the controls keep moving")
+
+
 @pytest.mark.parametrize(
     ("view", "cause"),
     [
@@ -106,7 +117,7 @@ def test_a_notification_moves_and_covers_nothing_and_goes(panel: Any, view: View
     panel.page.evaluate("document.querySelectorAll('.ca-notifications .ca-icon-button').forEach(each => each.click())")
     panel.page.evaluate(FOCUS_WITHIN)
     panel.page.wait_for_load_state("networkidle")
-    before = panel.page.evaluate(PLACES)
+    before = settled_places(panel)
     cause(panel)
     notification = panel.page.locator(".ca-notifications .ca-notification")
     notification.wait_for()
