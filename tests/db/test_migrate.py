@@ -14,6 +14,7 @@ from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.migrate import Migration, migrations, prepare
 from comfy_assets_node.comfy_assets.errors import StoreError, StoreTooNewError
 from comfy_assets_node.comfy_assets.fs import shared_files
+from support.sharing import SharingViolation
 
 ONE = "CREATE TABLE one (a TEXT);\n-- a remark; with a semicolon\nINSERT INTO one VALUES ('kept; here');\n"
 TWO = """
@@ -287,9 +288,7 @@ def test_a_store_that_is_locked_for_a_moment_is_opened(tmp_path: Path, monkeypat
         attempts += 1
         if attempts > 4:
             return real(which)
-        error = PermissionError(13, "Sharing violation")
-        error.winerror = 32  # type: ignore[attr-defined]  # elsewhere than on Windows exceptions have no such number
-        raise error
+        raise SharingViolation
 
     monkeypatch.setattr(shared_files, "WINDOWS", True)
     monkeypatch.setattr(shared_files, "PATIENCE_S", 0)

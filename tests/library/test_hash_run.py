@@ -15,6 +15,7 @@ from comfy_assets_node.comfy_assets.assets.index import content_reader, hash_run
 from comfy_assets_node.comfy_assets.db import files as file_rows
 from comfy_assets_node.comfy_assets.fs.shared_files import FileHeldError
 from comfy_assets_node.comfy_assets.models import Pending
+from support.sharing import SharingViolation
 
 OLD_NS = 1_600_000_000_123_456_789
 
@@ -186,9 +187,7 @@ async def test_a_locked_file_is_read_soon_after_it_is_free(library: Any, monkeyp
         attempts += 1
         if attempts > 3:
             return real(path)
-        error = PermissionError(13, "Sharing violation")
-        error.winerror = 32  # type: ignore[attr-defined]  # elsewhere than on Windows exceptions have no such number
-        raise error
+        raise SharingViolation
 
     monkeypatch.setattr(content_reader, "open_shared_raw", open_locked)
     library.write("input/a.png", b"content")

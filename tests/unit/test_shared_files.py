@@ -12,15 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.fs import atomic, shared_files
 from comfy_assets_node.comfy_assets.fs.shared_files import FileHeldError
-
-
-class Refused(PermissionError):
-    """What Windows raises; elsewhere exceptions have no such number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(13, "refused")
-        self.winerror = number
-
+from support.sharing import SharingViolation
 
 OPERATIONS: dict[str, Callable[[Path, Path], object]] = {
     "replace": lambda new, old: shared_files.replace(new, old),
@@ -54,7 +46,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, number: int, times: 
     def call(*arguments: Any, **more: Any) -> Any:
         calls.append(1)
         if len(calls) <= times:
-            raise Refused(number)
+            raise SharingViolation(number)
         return real(*arguments, **more)
 
     monkeypatch.setattr(owner, name, call)
@@ -92,7 +84,7 @@ def test_what_is_refused_for_good_is_not_repeated(
     """Access is denied for a read-only file and for a folder, however often one tries."""
     files[0].chmod(stat.S_IREAD)
     calls = refuse(monkeypatch, operation, 5, times=1000)
-    with pytest.raises(Refused):
+    with pytest.raises(SharingViolation):
         OPERATIONS[operation](*files)
     assert len(calls) == 1
 
@@ -104,7 +96,7 @@ def test_a_read_only_file_is_removed(files: tuple[Path, Path], monkeypatch: pyte
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
         if not path.stat().st_mode & stat.S_IWRITE:
-            raise Refused(5)
+            raise SharingViolation(5)
         real(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlink)
