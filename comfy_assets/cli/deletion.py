@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..assets.trash import AssetTrash, DeletionAction
+from ..assets.trash import AssetTrash, DeletionAction, RestoredAsset
 from ..db import assets
 from ..db.assets import NamedAsset
 from ..db.trash import DeletedAsset
@@ -104,14 +104,19 @@ def _restore(options: argparse.Namespace) -> int:
     return asyncio.run(_restore_all(base, extra_folders(options), options.assets))
 
 
+def restored_line(restored: RestoredAsset) -> str:
+    """Return a restored asset as commands print it: its id and place, and whether it has another name."""
+    taken = "  (its former name is taken)" if restored.is_renamed else ""
+    return f"{restored.asset.id}  {restored.path or restored.asset.name}{taken}"
+
+
 async def _restore_all(base: Path, extra: Sequence[ExtraFolder], texts: Sequence[str]) -> int:
     async with open_library(base, extra) as library:
         bin_ = AssetTrash(library.db, library.host)
 
         async def restore(text: str) -> str:
             restored = await bin_.restore(_deleted(await bin_.entries(), text, base).id)
-            taken = "  (its former name is taken)" if restored.is_renamed else ""
-            return f"{restored.asset.id}  {restored.path or restored.asset.name}{taken}"
+            return restored_line(restored)
 
         return await restore_each(texts, restore)
 

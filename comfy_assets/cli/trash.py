@@ -28,6 +28,7 @@ from .command import (
     require_terminal_or_yes,
     restore_each,
 )
+from .deletion import restored_line
 from .output import Column, counted, local_time, print_table, say, written_size, written_time
 from .short_ids import full_id
 
@@ -124,8 +125,7 @@ async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[s
 
         async def restore(asset_id: str) -> str:
             restored = await bin_.restore(await full_id(library.db, "deleted asset", asset_id))
-            taken = "  (its former name is taken)" if restored.is_renamed else ""
-            return f"{restored.asset.id}  {restored.path or restored.asset.name}{taken}"
+            return restored_line(restored)
 
         return await restore_each(ids, restore)
 
