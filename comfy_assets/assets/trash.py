@@ -371,7 +371,7 @@ class AssetTrash:
         """Remove deleted assets and their files for good; return the numbers of assets and bytes.
 
         ``before`` (ms) limits this to assets deleted earlier. Of files that stayed in their places notes remain, see
-        ``purge``; the notes of files that are gone are removed. ``task`` is told of the progress, and cancels.
+        ``purge``; the notes of files that are gone are removed. ``task`` gets the progress and can cancel.
         """
         wanted = wanted or TrashFilter(None, before=before)
         count = size = 0

@@ -1,4 +1,4 @@
-"""Tell which of the files that a workflow names are in the library, and name those that have other names by these."""
+"""Find the files that a workflow names in the library, and replace names by those of the files that are present."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class FileMatch:
 
 @dataclass
 class Requirement:
-    """A file that a workflow names, the asset that is there, others that may be it, and links to sources.
+    """A file named by a workflow: its asset, other candidates, and links to sources.
 
     ``hashes`` are blake3 digests that the file is known to have. ``size`` is in bytes; None if it is not known.
     """

@@ -55,7 +55,7 @@ async def ids(api: Any) -> list[str]:
 
 
 async def state(api: Any) -> Any:
-    """What batches change, of all assets and in the trash."""
+    """Changes by batches, of all assets and in the trash."""
     shown = ("id", "name", "tags", "user_metadata", "file_path")
     listed = (await api.get("/api/assets", sort="name", order="asc"))["assets"]
     deleted = (await api.get("/api/trash"))["entries"]
