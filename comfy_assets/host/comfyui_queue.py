@@ -210,6 +210,7 @@ class ComfyUIQueue:
             return
         if self._states.start(item_id, prompt_id):
             self._listeners.started(prompt_id)
+            self._states.reported(item_id)
 
     def _end_unreadable(self, error: Exception, started: Iterable[int]) -> bool:
         """End the prompt at which ``get`` raised an error; return whether there was one.

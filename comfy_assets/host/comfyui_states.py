@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _INTERRUPT_S = 5.0  # longest delay of a prompt's end by an interrupt that hangs in another pack
+_START_S = 1.0  # longest wait for the report of a start; a pack may have replaced ``get``, and there is none
 _REMEMBERED = 1000  # ended prompts, whose end another wrapper may report again
 
 Graph = Mapping[str, Any]
@@ -24,6 +25,7 @@ class ObservedPrompt:
 
     prompt_id: str
     thread: int = 0
+    is_reported: bool = False
     shown: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failure: tuple[str, Mapping[str, Any]] | None = None
 
@@ -92,6 +94,14 @@ class PromptStates:
             self._running[item_id] = ObservedPrompt(prompt_id, threading.get_ident())
             return True
 
+    def reported(self, item_id: int) -> None:
+        """Note that listeners know of the prompt's start, so that it may be interrupted."""
+        with self._changed:
+            running = self._running.get(item_id)
+            if running is not None:
+                running.is_reported = True
+                self._changed.notify_all()
+
     def started_here(self) -> set[int]:
         """Return the item ids of the prompts that the current thread has started."""
         thread = threading.get_ident()
@@ -112,13 +122,21 @@ class PromptStates:
         with self._changed:
             return item_id in self._over
 
-    def begin_interrupt(self, item_ids: Iterable[int]) -> bool:
-        """Delay the end of the prompts until ``end_interrupt``; return False if all have ended."""
+    def begin_interrupt(self, item_ids: Collection[int]) -> bool:
+        """Delay the end of the prompts until ``end_interrupt``; return False if all have ended.
+
+        The server lists a prompt as running a moment before its start is reported, so this waits for the report.
+        """
         with self._changed:
+            self._changed.wait_for(lambda: all(map(self._is_reported, item_ids)), _START_S)
             if all(item_id in self._over for item_id in item_ids):
                 return False
             self._interrupts += 1
             return True
+
+    def _is_reported(self, item_id: int) -> bool:
+        running = self._running.get(item_id)
+        return item_id in self._over or (running is not None and running.is_reported)
 
     def end_interrupt(self) -> None:
         """Stop delaying ends."""

@@ -408,6 +408,50 @@ def test_an_interrupt_that_is_held_up_is_answered_and_hits_no_other_prompt(make_
     assert bench.listener.of("a") == ["submitted", "started", "interrupting", "finished"]
 
 
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["get wrapped", "get replaced"])
+def test_a_start_is_reported_before_its_interrupt(
+    make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """The server lists a prompt as running before ``get`` returns it. A pack may replace ``get``: no start is reported."""
+    bench = make_bench()
+    taken, release, go_on = threading.Event(), threading.Event(), threading.Event()
+    native_get = bench.native.get
+
+    def get(timeout: float | None = None) -> Any:
+        found = native_get(timeout)
+        if found is not None:
+            taken.set()
+            assert release.wait(WAIT_S)
+        return found
+
+    def execute(item: Any) -> Mapping[str, Any]:
+        assert go_on.wait(WAIT_S)
+        return {}
+
+    bench.execute = execute
+    if is_replaced:
+        monkeypatch.setattr(comfyui_states, "_START_S", 0.05)
+        bench.watch()
+    vars(bench.native)["get"] = get
+    bench.watch()
+    bench.submit("a")
+    bench.start()
+    assert taken.wait(WAIT_S)
+    told: list[bool] = []
+    canceling = threading.Thread(target=lambda: told.append(bench.queue.cancel("a")), daemon=True)
+    canceling.start()
+    if not is_replaced:
+        canceling.join(0.1)
+        assert bench.listener.of("a") == ["submitted"]
+        release.set()
+    canceling.join(WAIT_S)
+    release.set()
+    go_on.set()
+    bench.until_over("a")
+    start = [] if is_replaced else ["started"]
+    assert (told, bench.listener.of("a")) == ([True], ["submitted", *start, "interrupting", "finished"])
+
+
 def test_no_interrupt_hits_another_prompt(make_bench: MakeBench) -> None:
     """Many threads cancel prompts that end by themselves at about the same time."""
     bench = make_bench()
