@@ -160,7 +160,7 @@ class MemoryQueue:
         """Start the next prompt."""
         with self._lock:
             self.running = self.waiting.pop(0)
-        self._listeners.started(self.running.prompt_id)
+            self._listeners.started(self.running.prompt_id)
         return self.running
 
     def show(self, node_id: str, output: Mapping[str, Any]) -> None:

@@ -303,6 +303,25 @@ def test_what_happens_is_told_in_order_and_once(make: Callable[[], Driver]) -> N
 
 
 @EVERY
+def test_a_start_is_told_before_an_interrupt_that_comes_meanwhile(make: Callable[[], Driver]) -> None:
+    driver, listener = watched(make)
+    note_start = listener.started
+    canceling = threading.Thread(target=lambda: driver.queue.cancel("a"), daemon=True)
+
+    def started(prompt_id: str) -> None:
+        canceling.start()
+        canceling.join(0.1)
+        note_start(prompt_id)
+
+    listener.started = started  # type: ignore[method-assign]
+    driver.submit("a")
+    driver.start()
+    canceling.join(20)
+    driver.finish()
+    assert [kind for kind, *_ in listener.told] == ["submitted", "started", "interrupting", "finished"]
+
+
+@EVERY
 def test_every_listener_is_told_and_one_that_raises_disturbs_nobody(make: Callable[[], Driver]) -> None:
     driver = make()
     first, second = Listener(), Listener()

@@ -152,7 +152,7 @@ class PromptQueue:
                 return None
             self._free_if_asked(free_memory)
             running = self._running = RunningPrompt(heapq.heappop(self._waiting)[2])
-        self._listeners.started(running.prompt.prompt_id)
+            self._listeners.started(running.prompt.prompt_id)  # locked: an interrupt is reported after it
         self._on_change()
         return running
 
