@@ -412,7 +412,7 @@ def test_an_interrupt_that_is_held_up_is_answered_and_hits_no_other_prompt(make_
 def test_a_start_is_reported_before_its_interrupt(
     make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
 ) -> None:
-    """The server lists a prompt as running before ``get`` returns it. A pack may replace ``get``: no start is reported."""
+    """The server lists a prompt as running before ``get`` returns it; a replaced ``get`` reports no start."""
     bench = make_bench()
     taken, release, go_on = threading.Event(), threading.Event(), threading.Event()
     native_get = bench.native.get
