@@ -17,6 +17,7 @@ from comfy_assets_node.comfy_assets.jobs import recorder
 from comfy_assets_node.routes import ROUTES
 from support.files import picture
 
+pytestmark = pytest.mark.slow
 NONE = "00000000-0000-4000-8000-000000000099"
 WORKFLOW = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["gone.png"]}]}
 SOON_S = 2.0  # for what is promised within a second: the machine may be busy

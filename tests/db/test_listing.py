@@ -39,6 +39,7 @@ from comfy_assets_node.comfy_assets.search.index import SearchIndex
 from comfy_assets_node.comfy_assets.search.words import words_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 T = TypeVar("T")
 OWNERS = ("", "anna", "ben")
@@ -337,7 +338,7 @@ async def by_offset(db: Database, wanted: AssetFilter, first: PageRequest) -> li
     ]
 
 
-@settings(max_examples=180, deadline=None)
+@settings(max_examples=examples(90, 300), deadline=None)
 @given(
     wanted=filters | in_folders,
     sort=sorts,

@@ -30,7 +30,7 @@ from outage import Outage  # noqa: E402
 from small_disk import NEEDED, SmallDisk  # noqa: E402
 from stranger import Stranger  # noqa: E402
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the load run needs POSIX")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="the load run needs POSIX")]
 UNAVAILABLE = '{"code": "STORE_UNAVAILABLE", "message": "…"}'
 JOB = "9b2f2b9a-6a6f-4f6c-9d56-0f6d8f0e7a11"
 

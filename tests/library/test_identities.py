@@ -25,6 +25,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 Marks = dict[str, tuple[str, str]]  # by path below the roots: the id, and where the user had found the file then
 SAME = b"the same"
@@ -379,7 +380,7 @@ TREES = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15, 60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     contents=TREES,
     target=st.sampled_from(["", "output/other", "output/x.png", "input/other/tree"]),

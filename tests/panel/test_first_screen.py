@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.servers import COMFYUI
 
-pytestmark = pytest.mark.skipif(bool(COMFYUI), reason="ComfyUI has templates of its own")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(COMFYUI), reason="ComfyUI has templates of its own")]
 TYPES = "app.graph._nodes.map(node => node.type)"
 # Types of nodes that the page does not know are drawn in red.
 UNKNOWN = "app.graph._nodes.filter(node => !(node.type in LiteGraph.registered_node_types)).length"
