@@ -239,13 +239,13 @@ async def test_previews_and_files_that_are_not_there_are_not_taken(library: Any)
 
 async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
     batches: list[int] = []
-    real = output_recorder._record
+    real = output_recorder.record_files
 
     async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
         batches.append(len(outputs))
         return await real(tx, outputs, *more, **named)
 
-    monkeypatch.setattr(output_recorder, "_record", record)
+    monkeypatch.setattr(output_recorder, "record_files", record)
     monkeypatch.setattr(output_recorder, "_BATCH", 64)
     names = [f"{number:03}.png" for number in range(150)]
     for number, name in enumerate(names):
@@ -332,18 +332,18 @@ async def test_a_file_that_cannot_be_read_is_listed(library: Any, monkeypatch: p
 async def test_a_failure_costs_its_batch_alone(
     library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = output_recorder._record
+    real = output_recorder.record_files
 
     async def fail(*_: Any, **__: Any) -> int:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(output_recorder, "_record", fail)
+    monkeypatch.setattr(output_recorder, "record_files", fail)
     library.write("output/a.png", png(1))
     library.write("output/b.png", png(2))
     await finish(library, JOB, "a.png")
     assert "could not be recorded" in caplog.text
     assert await library.assets() == []
-    monkeypatch.setattr(output_recorder, "_record", real)
+    monkeypatch.setattr(output_recorder, "record_files", real)
     await finish(library, JOB, "b.png")
     assert [a["name"] for a in await library.assets()] == ["b.png"]
 
