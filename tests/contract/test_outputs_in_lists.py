@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
-from comfy_assets_node.comfy_assets.jobs import recorder
+from comfy_assets_node.comfy_assets.jobs import deferred_ends
 from support.files import picture
 
 
@@ -41,7 +41,7 @@ async def test_a_list_waits_for_a_prompt_whose_nodes_have_all_run(library: Any, 
 async def test_a_list_does_not_wait_long_for_an_end_that_is_not_reported(
     library: Any, api: Any, prompts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "COMPLETION_S", 0.1)
+    monkeypatch.setattr(deferred_ends, "COMPLETION_S", 0.1)
     prompts.submit()
     prompts.start()
     prompts.queue.complete()
