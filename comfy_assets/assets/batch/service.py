@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,9 +30,11 @@ from ...host.base import Host
 from ...ids import canonical_id, now_ms
 from ...models import AssetFilter
 from ..host_files import AssetAliases
-from ..service import AssetService
+from ..service import AssetService, not_found
 from ..trash import AssetTrash
-from .actions import ACTIONS, BatchAction, BatchParameters, BatchWork, unknown_asset
+from .action import BatchAction, BatchParameters, BatchWork
+from .deletion_actions import Delete, Restore
+from .row_actions import AddTags, AddToCollection, Rate, RemoveFromCollection, RemoveTags, SetFavourite
 
 BATCH, UNDO = "asset_batch", "asset_batch_undo"  # names of the tasks, the former also of their event
 MOST_SELECTED = 100_000  # assets of a whole search
@@ -44,6 +46,19 @@ _EVENT_S = 0.25  # between two events
 _MOST_BLOCKING = 10  # later batches that are named
 # What can be undone: so many batches of a user, with so many assets in all, made in so many days.
 KEPT, KEPT_ITEMS, KEPT_MS = 100, 500_000, 30 * 86_400_000
+
+# The names are part of the API.
+ACTIONS: Mapping[str, BatchAction] = {
+    "tag": AddTags(),
+    "untag": RemoveTags(),
+    "rate": Rate(),
+    "favourite": SetFavourite(),
+    "add_to_collection": AddToCollection(),
+    "remove_from_collection": RemoveFromCollection(),
+    "remove": Delete("remove"),
+    "trash": Delete("trash"),
+    "restore": Restore(),
+}
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
@@ -184,7 +199,7 @@ class BatchService:
     ) -> None:
         work = BatchWork(self._db, self._trash, task.owner, parameters, batch.row_id)
         for asset_id in unknown:
-            work.fail(asset_id, unknown_asset(asset_id))
+            work.fail(asset_id, not_found(asset_id))
         progress = _Progress(self._host, task, batch, work, len(rows) + len(unknown))
         work.done = len(unknown)
         step, first = _Step(action.at_once), 0

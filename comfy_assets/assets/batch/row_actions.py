@@ -1,22 +1,18 @@
-"""The actions of batches: how each changes assets, and restores what they had before.
-
-A new action is a class with an entry in ``ACTIONS``, and a member of ``BatchParameters`` if it takes one.
-"""
+"""Actions that change the rows of assets: their tags, members of their metadata, their collections."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
 
-from ...db import batches, collections, tags, trash
+from ...db import batches, collections, tags
 from ...db.batches import BatchItem, MemberValue
 from ...db.collections import FormerMember
 from ...db.connection import Database, Transaction
-from ...db.trash import DeletedAsset
 from ...errors import (
     ApiError,
     AssetNotFoundError,
@@ -28,94 +24,11 @@ from ...errors import (
     ReservedTagError,
 )
 from ...ids import canonical_id, now_ms
-from ...models import Asset
 from ..collections import MAX_MEMBERS, require_collection
 from ..fields import MAX_TAGS, check_not_reserved
-from ..service import not_found
-from ..trash import AssetTrash, DeletionAction
+from .action import BatchAction, BatchParameters, BatchWork
 
 RATING, FAVOURITE = "rating", "favorite"  # members of user metadata
-_MOST_FAILURES = 1000  # that are named in a result
-
-
-class BatchParameters(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The parameters of an action: normalized ``tags``, a ``rating`` of 0 (none) to 5, the ``favourite`` mark.
-
-    ``collection_id``: a collection of the user. ``force``: delete what the user's own workflows use.
-    """
-
-    tags: tuple[str, ...] = ()
-    rating: int | None = None
-    favourite: bool | None = None
-    collection_id: str | None = None
-    force: bool = False
-
-
-class FailedChange(msgspec.Struct, frozen=True):
-    """An asset that was not changed, and why."""
-
-    id: str
-    code: str
-    message: str
-
-
-class BatchWork:
-    """A batch that is carried out or undone: what its action needs, and what became of the assets."""
-
-    def __init__(self, db: Database, bin_: AssetTrash, owner: str, parameters: BatchParameters, batch_row: int) -> None:
-        self.db = db
-        self.trash = bin_
-        self.owner = owner
-        self.parameters = parameters
-        self.done = self.changed = self.failed = 0
-        self.failures: list[FailedChange] = []
-        self._batch_row = batch_row
-
-    async def record(self, tx: Transaction, formers: Mapping[int, str]) -> None:
-        """Store what assets had before, by row, in the transaction that changes them."""
-        if formers:
-            await batches.record(tx, self._batch_row, formers)
-
-    async def settle(self, tx: Transaction, rows: Iterable[int]) -> None:
-        """Note that assets have again what they had before, or cannot have it, in the transaction that restores it."""
-        await batches.drop_items(tx, self._batch_row, rows)
-
-    def fail(self, asset_id: str, error: ApiError) -> None:
-        """Note that an asset was not changed."""
-        self.failed += 1
-        if len(self.failures) < _MOST_FAILURES:
-            self.failures.append(FailedChange(asset_id, error.code, error.message))
-
-
-class BatchAction(ABC):
-    """An action on many assets. ``at_once`` is the most that are changed in one step.
-
-    ``event`` is the name of the event that tells pages of changes.
-    """
-
-    selects_deleted: ClassVar[bool] = False
-    at_once: ClassVar[int] = 1000
-    event: ClassVar[str] = "assets.changed"
-
-    @abstractmethod
-    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
-        """Name what it changes of assets. Batches with different aspects can be undone in any order."""
-
-    def check(self, parameters: BatchParameters) -> None:  # noqa: B027 - most actions need no parameters
-        """Raise InvalidBodyError, ReservedTagError if the parameters are not what the action takes."""
-
-    async def check_target(  # noqa: B027 - most actions name nothing
-        self, db: Database, parameters: BatchParameters, owner: str
-    ) -> None:
-        """Raise CollectionNotFoundError if the parameters name a collection that the user does not have."""
-
-    @abstractmethod
-    async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
-        """Change assets, given by row, and record what they had."""
-
-    @abstractmethod
-    async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
-        """Restore what assets had."""
 
 
 class _RowAction(BatchAction):
@@ -383,132 +296,3 @@ class RemoveFromCollection(_CollectionAction):
             await collections.put_back(tx, row_id, places)
             await collections.touch(tx, row_id, now_ms())
         return set(places)
-
-
-class _Deletion(msgspec.Struct, frozen=True):
-    """The stored facts of a deletion that a batch takes back, needed to delete the asset again in the same way."""
-
-    action: DeletionAction
-    deleted_at: int
-    deleted_by: str
-    folder: str | None
-    name: str | None
-    is_note: bool
-
-
-class Delete(BatchAction):
-    """Remove assets from the library, or move their files to the trash: one at a time, as files move."""
-
-    at_once = 20
-
-    def __init__(self, action: DeletionAction) -> None:
-        self._action = action
-
-    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
-        return ("deletion",)
-
-    async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
-        async def note(tx: Transaction, asset: Asset) -> None:
-            await work.record(tx, {asset.row_id: "{}"})
-
-        for asset_id in (await batches.ids_of(work.db, rows)).values():
-            try:
-                await work.trash.delete(
-                    asset_id, work.owner, self._action, force=work.parameters.force, note=note, emit=False
-                )
-                work.changed += 1
-            except ApiError as error:
-                work.fail(asset_id, error)
-
-    async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
-        await _restore(work, items)
-
-
-async def _restore(work: BatchWork, items: Sequence[BatchItem]) -> None:
-    async def note(tx: Transaction, asset: Asset) -> None:
-        await work.settle(tx, [asset.row_id])
-
-    for item in items:
-        try:
-            await work.trash.restore(item.id, work.owner, note=note, emit=False)
-            work.changed += 1
-        except AssetNotFoundError as error:  # somebody has restored it since
-            async with work.db.transaction() as tx:
-                await work.settle(tx, [item.row_id])
-            work.fail(item.id, error)
-        except ApiError as error:
-            work.fail(item.id, error)
-
-
-class Restore(BatchAction):
-    """Restore deleted assets."""
-
-    selects_deleted = True
-    at_once = 20
-
-    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
-        return ("deletion",)
-
-    async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
-        for asset_id in (await batches.ids_of(work.db, rows)).values():
-            try:
-                deleted = await work.trash.find(asset_id, work.owner)
-                former = msgspec.json.encode(_deletion(deleted)).decode()
-
-                async def note(tx: Transaction, asset: Asset, former: str = former) -> None:
-                    await work.record(tx, {asset.row_id: former})
-
-                await work.trash.restore(asset_id, work.owner, note=note, emit=False)
-                work.changed += 1
-            except ApiError as error:
-                work.fail(asset_id, error)
-
-    async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
-        for item in items:
-            deletion = msgspec.json.decode(item.former, type=_Deletion)
-
-            async def note(tx: Transaction, asset: Asset, deletion: _Deletion = deletion) -> None:
-                await trash.set_deletion(
-                    tx,
-                    asset.row_id,
-                    deletion.deleted_at,
-                    deletion.deleted_by,
-                    (deletion.folder, deletion.name),
-                    is_note=deletion.is_note,
-                )
-                await work.settle(tx, [asset.row_id])
-
-            try:
-                await work.trash.delete(item.id, work.owner, deletion.action, force=True, note=note, emit=False)
-                work.changed += 1
-            except ApiError as error:
-                work.fail(item.id, error)
-
-
-def _deletion(deleted: DeletedAsset) -> _Deletion:
-    return _Deletion(
-        "trash" if deleted.stored is not None else "remove",
-        deleted.deleted_at,
-        deleted.deleted_by,
-        deleted.folder,
-        deleted.file_name,
-        deleted.is_note,
-    )
-
-
-ACTIONS: Mapping[str, BatchAction] = {
-    "tag": AddTags(),
-    "untag": RemoveTags(),
-    "rate": Rate(),
-    "favourite": SetFavourite(),
-    "add_to_collection": AddToCollection(),
-    "remove_from_collection": RemoveFromCollection(),
-    "remove": Delete("remove"),
-    "trash": Delete("trash"),
-    "restore": Restore(),
-}
-
-
-def unknown_asset(asset_id: str) -> ApiError:
-    """Return the error for an id that names no asset that the user can see."""
-    return not_found(asset_id)
