@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, contents, files
+from ..db import assets, content_files, contents, files
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -362,7 +362,7 @@ class ReferenceService:
         roots = await current_roots(self._host)
         category = reference_category(fields.tags, roots)
         async with self._db.transaction() as tx:
-            if not await assets.hash_exists(tx, digest, owner):
+            if not await content_files.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
             # Creating the same reference twice returns the same asset, so that clients may repeat a request.
             own = await assets.of_content(tx, digest, owner, own=True)

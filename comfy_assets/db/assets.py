@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
 
 from msgspec.structs import asdict, replace
 
@@ -17,13 +16,13 @@ from ..models import (
     AssetFilter,
     CursorKey,
     FileStat,
-    Location,
     Page,
     PageRequest,
     Preview,
 )
 from . import contents, files, sidecars, tags
 from .connection import Database, Transaction
+from .content_files import LOCATION, location_of, stand_ins
 from .contents import Facts
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
@@ -55,16 +54,6 @@ _FIELDS = {
 if tuple(_FIELDS) != Asset.__struct_fields__[: len(_FIELDS)]:  # rows are read by position, which is fastest
     raise TypeError("the columns of assets are not in the order of the fields")
 _TAGS_AT = tuple(_FIELDS).index("tags")
-_LOCATION = Columns(
-    Location,
-    folder="d.path",
-    name="f.name",
-    kind="d.kind",
-    logical="d.logical",
-    loader_prefix="d.loader_prefix",
-    loader_prefixes="d.loader_prefixes",
-    missing="f.missing",
-)
 # The expressions of the values that users can edit. ``edit`` writes them to the columns of the same names.
 EDITABLE = Columns(
     AssetEdit,
@@ -91,7 +80,7 @@ OTHER_COLUMNS = frozenset(
         "folder_id",  # triggers on files set it
     }
 )
-_COLUMNS = ", ".join((*_FIELDS.values(), "s.missing", tags.USER_TAGS, _LOCATION.sql))
+_COLUMNS = ", ".join((*_FIELDS.values(), "s.missing", tags.USER_TAGS, LOCATION.sql))
 _JOINS = """
     JOIN tag_sets s ON s.id = a.tag_set_id
     LEFT JOIN contents c ON c.id = a.content_id
@@ -210,7 +199,7 @@ async def of_content(
 async def _complete(db: Database | Transaction, found: list[Asset]) -> list[Asset]:
     """Add rare members: the location of a reference, which is another asset's file, sidecars, and previews."""
     if any(asset.origin == REFERENCE for asset in found):
-        places = await _stand_ins(db, [a.hash for a in found if a.origin == REFERENCE and a.hash])
+        places = await stand_ins(db, [a.hash for a in found if a.origin == REFERENCE and a.hash])
         found = [
             replace(a, location=places.get(a.hash)) if a.origin == REFERENCE and a.hash and a.location is None else a
             for a in found
@@ -238,36 +227,20 @@ def _with_own_sidecars(asset: Asset, own: list[Sidecar]) -> Asset:
     return replace(asset, metadata=metadata, preview_id=asset.preview_id or picture)
 
 
-async def stand_in(db: Database | Transaction, digest: bytes) -> Location | None:
-    """Return the location of a file that is there and has this content, or None."""
-    return (await _stand_ins(db, [digest])).get(digest)
-
-
-async def _stand_ins(db: Database | Transaction, digests: Sequence[bytes]) -> dict[bytes, Location]:
-    rows = await db.fetch_all(
-        f"SELECT c.hash, {_LOCATION.sql} FROM contents c JOIN assets b ON b.content_id = c.id"
-        " JOIN files f ON f.id = b.id"
-        f" JOIN folders d ON d.id = f.folder_id WHERE c.hash IN ({', '.join('?' * len(digests))}) AND f.missing = 0"
-        " ORDER BY b.id DESC",
-        digests,
-    )
-    return {row[0]: _location(row[1:]) for row in rows}
-
-
 async def _previews(db: Database | Transaction, ids: Sequence[str]) -> dict[str, Preview]:
     """Return the files of previews by id. A reference shows another asset's file; a deleted asset shows none."""
     rows = await db.fetch_all(
         "SELECT a.uuid, a.mime_type, c.hash, c.metadata, c.thumbnail_failure,"
-        f" {_LOCATION.sql} FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
+        f" {LOCATION.sql} FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id"
         " LEFT JOIN contents c ON c.id = a.content_id LEFT JOIN files f ON f.id = a.id"
         " LEFT JOIN folders d ON d.id = f.folder_id"
         f" WHERE a.uuid IN (SELECT value FROM json_each(?)) AND NOT s.hidden & {tags.DELETED}",
         (json_array(ids),),
     )
-    places = await _stand_ins(db, list({row[2] for row in rows if row[2] is not None and row[5] is None}))
+    places = await stand_ins(db, list({row[2] for row in rows if row[2] is not None and row[5] is None}))
     found: dict[str, Preview] = {}
     for uuid, mime_type, digest, metadata, failure, *where in rows:
-        location = _location(where) if where[0] is not None else places.get(digest)
+        location = location_of(where) if where[0] is not None else places.get(digest)
         if location is not None:
             found[uuid] = Preview(mime_type, digest, metadata, failure, location)
     return found
@@ -281,29 +254,6 @@ async def has_name(tx: Transaction, name: str, owner: str) -> bool:
         (name.casefold(), name, owner),
     )
     return bool(rows)
-
-
-async def hash_exists(db: Database | Transaction, digest: bytes, owner: str) -> bool:
-    """Return whether the owner can see an asset of this content, and some file that is there has the content."""
-    rows = await db.fetch_all(
-        "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE c.hash = ? AND {tags.HELD} AND EXISTS (SELECT 1 FROM assets b JOIN files f ON f.id = b.id"
-        " WHERE b.content_id = c.id AND f.missing = 0) LIMIT 1",
-        (digest, owner),
-    )
-    return bool(rows)
-
-
-async def reachable(db: Database | Transaction, digests: Sequence[bytes], owner: str) -> set[bytes]:
-    """Return the contents for which ``hash_exists`` is true."""
-    rows = await db.fetch_all(
-        "SELECT DISTINCT c.hash FROM contents c JOIN assets a ON a.content_id = c.id"
-        f" JOIN tag_sets s ON s.id = a.tag_set_id WHERE {tags.HELD}"
-        f" AND c.hash IN ({', '.join('?' * len(digests))}) AND EXISTS (SELECT 1 FROM assets b"
-        " JOIN files f ON f.id = b.id WHERE b.content_id = c.id AND f.missing = 0)",
-        (owner, *digests),
-    )
-    return {row[0] for row in rows}
 
 
 async def count(db: Database) -> int:
@@ -378,14 +328,8 @@ def _asset(row: Row) -> Asset:
     missing, user, *where = row[len(_FIELDS) :]
     if missing or user is not None:  # few assets: decoding and sorting would cost more than all else here
         fields[_TAGS_AT] = tags.combined(fields[_TAGS_AT], user, missing=bool(missing))
-    fields.append(_location(where) if where[0] is not None else None)
+    fields.append(location_of(where) if where[0] is not None else None)
     return Asset(*fields)
-
-
-def _location(row: Sequence[Any]) -> Location:
-    fields = [*row[: _LOCATION.count]]
-    fields[-1] = bool(fields[-1])
-    return Location(*fields)
 
 
 async def set_jobs(tx: Transaction, jobs: Sequence[tuple[int, str]]) -> None:
@@ -549,50 +493,3 @@ async def holder_of(tx: Transaction, uuid: str) -> IdHolder | None:
 async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:
     """Give an asset another id."""
     await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
-
-
-_MAX_COPIES = 100  # enough to find one that can be used: a content in more files is some empty image
-
-
-@dataclass(frozen=True)
-class ContentFile:
-    """A file as it was when its content was read. ``visible``: the user may see the asset of the file."""
-
-    row_id: int
-    folder: str
-    name: str
-    size: int
-    mtime_ns: int
-    visible: bool
-
-
-async def content_is_known(db: Database, digest: bytes, owner: str) -> bool:
-    """Return whether the owner can see an asset of this content, even if no file has it any more."""
-    rows = await db.fetch_all(
-        "SELECT 1 FROM contents c JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        f" WHERE c.hash = ? AND {tags.HELD} LIMIT 1",
-        (digest, owner),
-    )
-    return bool(rows)
-
-
-async def files_of_content(db: Database, digest: bytes, owner: str) -> list[ContentFile]:
-    """Return the files that had this content when last read: those of visible assets first, then the oldest."""
-    rows = await db.fetch_all(
-        f"SELECT a.id, d.path, f.name, f.size, f.mtime_ns, {tags.HELD} AS visible FROM contents c"
-        " JOIN assets a ON a.content_id = c.id JOIN tag_sets s ON s.id = a.tag_set_id"
-        " JOIN files f ON f.id = a.id JOIN folders d ON d.id = f.folder_id"
-        " WHERE c.hash = ? ORDER BY visible DESC, f.missing, a.id LIMIT ?",
-        (owner, digest, _MAX_COPIES),
-    )
-    return [ContentFile(row[0], row[1], row[2], row[3], row[4], bool(row[5])) for row in rows]
-
-
-async def files_of_asset(db: Database, row_id: int) -> list[ContentFile]:
-    """Return the asset's own file in a list, or an empty list."""
-    rows = await db.fetch_all(
-        "SELECT f.id, d.path, f.name, f.size, f.mtime_ns FROM files f JOIN folders d ON d.id = f.folder_id"
-        " WHERE f.id = ?",
-        (row_id,),
-    )
-    return [ContentFile(row[0], row[1], row[2], row[3], row[4], True) for row in rows]
