@@ -29,6 +29,7 @@ from .assets.rename import FileRenamer
 from .assets.saved_searches import SavedSearchService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
+from .assets.trash_purge import TrashPurge
 from .assets.uploads import ReferenceService, UploadService
 from .assets.uses import AssetUses
 from .background.tasks import Task, TaskRunner, TaskService, TaskStore
@@ -104,6 +105,7 @@ class Services:
     host_uploads = StoreService[HostUploads]()
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
+    trash_purge = StoreService[TrashPurge]()
     collections = StoreService[CollectionService]()
     saved_searches = StoreService[SavedSearchService]()
     asset_uses = StoreService[AssetUses]()
@@ -245,7 +247,8 @@ class Services:
         )
         self.host_uploads = HostUploads(db, host)
         self.references = ReferenceService(db, host)
-        self.trash = AssetTrash(db, host, self.tasks, self._recorder.write)
+        self.trash = AssetTrash(db, host, self._recorder.write)
+        self.trash_purge = TrashPurge(db, host, self.trash, self.tasks)
         self.asset_uses = AssetUses(db, self._recorder.write)
         self.renamer = FileRenamer(db, host, self._recorder.write)
         self.reference_resolver = ReferenceResolver(db, host)

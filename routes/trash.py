@@ -269,7 +269,7 @@ def _restored_body(restored: RestoredAsset) -> RestoredAssetResponse:
 @endpoint()
 async def delete_entry(call: RequestContext[NoQuery]) -> web.Response:
     """Remove a deleted asset for good (deleteTrashEntry, an extension)."""
-    await call.services.trash.purge(call.path["id"], call.user)
+    await call.services.trash_purge.purge(call.path["id"], call.user)
     return web.Response(status=204)
 
 
@@ -279,7 +279,7 @@ async def empty_trash(call: RequestContext[NoQuery]) -> web.Response:
     body = await parse_body(EmptyTrashRequest, call.request)
     before = None if body.older_than_days is None else now_ms() - body.older_than_days * _DAY_MS
     ids = None if body.ids is None else tuple(filter(None, map(canonical_id, body.ids)))
-    task = await call.services.trash.start_emptying(TrashFilter(call.user, body.kinds, before=before, ids=ids))
+    task = await call.services.trash_purge.start_emptying(TrashFilter(call.user, body.kinds, before=before, ids=ids))
     return json_response(EmptyTrashResponse(task_id=str(task.id), status="created"), 202)
 
 

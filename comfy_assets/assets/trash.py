@@ -1,4 +1,4 @@
-"""Deletion of assets: the trash, restoring from it, and emptying it.
+"""Deletion of assets: the trash, and restoring from it. ``trash_purge`` empties it.
 
 There are two actions: *remove* hides the record and keeps the file in its place, *trash* moves the file into the trash
 folder. Both keep everything that the asset had, so that it can be restored.
@@ -11,24 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import msgspec
-
-from ..background.tasks import Task, TaskRunner
 from ..db import assets, contents, files, moves, sidecars, tags, trash
 from ..db.asset_uses import OF_FILE, OF_RECORD
 from ..db.assets import AssetFile
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashTotals
-from ..errors import ApiError, AssetNotFoundError, StorageError, TrashForbiddenError
+from ..errors import ApiError, AssetNotFoundError, StorageError
 from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
 from ..fs.paths import extended_path, file_stat
 from ..host.base import Host
@@ -49,9 +45,7 @@ DeletionAction = Literal["default", "remove", "trash"]
 # Runs in the transaction that deletes or restores an asset.
 Note = Callable[[Transaction, Asset], Awaitable[None]]
 
-EMPTY_TRASH = "empty_trash"  # name of the tasks
 _ATTEMPTS = 5  # at a path that other programs take meanwhile
-_PAGE = 200  # deleted assets read at a time
 
 
 @dataclass(frozen=True)
@@ -77,22 +71,21 @@ class TrashEntry:
 
 
 class AssetTrash:
-    """Deletes assets, lists and restores deleted ones, and empties the trash."""
+    """Deletes assets, lists and restores deleted ones."""
 
     def __init__(
         self,
         db: Database,
         host: Host,
-        tasks: TaskRunner | None = None,
         jobs_recorded: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``jobs_recorded`` waits until all submitted jobs are in the store. ``tasks`` runs what takes long."""
+        """``jobs_recorded`` waits until all submitted jobs are in the store."""
         self._db = db
         self._host = host
-        self._tasks = tasks
         self._jobs_recorded = jobs_recorded
 
-    async def _folders(self) -> TrashFolders:
+    async def folders(self) -> TrashFolders:
+        """Return the folders of deleted files, beside the library's present roots."""
         return TrashFolders(self._host.data_directory(), await current_roots(self._host))
 
     async def delete_all(self, asset_ids: Sequence[str], owner: str) -> None:
@@ -171,7 +164,7 @@ class AssetTrash:
         """
         move = None
         if file is not None:
-            folders = await self._folders()
+            folders = await self.folders()
             move = await run_blocking(lambda: _if_present(lambda: TrashMove(file, folders)))
         if move is None:
             yield None
@@ -212,7 +205,7 @@ class AssetTrash:
         """
         deleted = await self.find(asset_id, owner)
         if deleted.stored is not None:
-            folders, stored = await self._folders(), deleted.stored
+            folders, stored = await self.folders(), deleted.stored
             return deleted, await asyncio.to_thread(lambda: folders.path(stored))
         roots = await current_roots(self._host)
         if deleted.folder is None or deleted.file_name is None or roots.place(absolute(Path(deleted.folder))) is None:
@@ -319,7 +312,7 @@ class AssetTrash:
 
         Raises AssetNotFoundError, StorageError.
         """
-        folders, folder = await self._folders(), restore_folder(deleted, roots)
+        folders, folder = await self.folders(), restore_folder(deleted, roots)
 
         def begin() -> RestoreMove:
             stored = folders.path(str(deleted.stored))
@@ -337,93 +330,11 @@ class AssetTrash:
             raise
         await asyncio.to_thread(move.finish)
 
-    # Removal for good
-
-    async def purge(self, asset_id: str, owner: str | None = None) -> int:
-        """Remove a deleted asset for good, with what was deleted with it; return the freed bytes (deleteTrashEntry).
-
-        A file that stayed in its place stays there, and stays out of the library: a note of it remains. Raises
-        AssetNotFoundError, TrashForbiddenError, StorageError.
-        """
-        deleted = await self.find(asset_id, owner)
-        if owner is not None and self._host.is_multi_user() and deleted.owner != owner:
-            raise TrashForbiddenError(
-                "The asset belongs to all users; only the command line removes it for good.", details={"id": asset_id}
-            )
-        return await self._purge(deleted)
-
-    async def _purge(self, deleted: DeletedAsset) -> int:
-        size = 0
-        folders = await self._folders()
-        for each in (*await trash.followers(self._db, deleted.row_id), deleted):
-            if each.stored is not None:
-                # The file goes first: after a crash in between, the row can still be removed.
-                await run_blocking(partial(_remove_stored, folders, each.stored))
-                size += each.size
-            async with self._db.transaction() as tx:
-                await trash.forget(tx, each.row_id)
-                await tags.drop_unused_sets(tx)
-        return size
-
-    async def empty(
-        self, before: int | None = None, *, wanted: TrashFilter | None = None, task: Task | None = None
-    ) -> tuple[int, int]:
-        """Remove deleted assets and their files for good; return the numbers of assets and bytes.
-
-        ``before`` (ms) limits this to assets deleted earlier. Of files that stayed in their places notes remain, see
-        ``purge``; the notes of files that are gone are removed. ``task`` gets the progress and can cancel.
-        """
-        wanted = wanted or TrashFilter(None, before=before)
-        count = size = 0
-        total = (await trash.totals(self._db, wanted)).assets
-        after: CursorKey | None = None
-        failed: list[dict[str, str]] = []
-        while found := await trash.list_page(self._db, wanted, _PAGE, after):
-            for deleted in found:
-                if task is not None:
-                    task.token.check()
-                try:
-                    size += await self._purge(deleted)
-                    count += 1
-                except StorageError as error:  # a file that another program holds open
-                    failed.append({"id": deleted.id, "code": error.code, "message": error.message})
-                if task is not None:
-                    task.result = {"total": total, "done": count, "freed": size, "failed": failed[:_PAGE]}
-            after = CursorKey(found[-1].deleted_at, found[-1].row_id)
-        async with self._db.transaction() as tx:
-            await trash.forget_notes_of_missing(tx)
-            await tags.drop_unused_sets(tx)
-        return count, size
-
-    async def start_emptying(self, wanted: TrashFilter) -> Task:
-        """Start to remove the deleted assets that pass a filter for good (emptyTrash), as a task.
-
-        On a server with several users these are the user's own. Returns the running task of the same filter, if any.
-        """
-        if self._tasks is None:
-            raise LookupError("the trash has no task runner")
-        owner = wanted.owner or ""
-        if self._host.is_multi_user():
-            wanted = msgspec.structs.replace(wanted, only_own=True)
-        payload: dict[str, Any] = {"kinds": list(wanted.kinds)}
-        if wanted.before is not None:
-            payload["before"] = wanted.before
-        if wanted.ids is not None:
-            payload["selected"] = len(wanted.ids)
-        digest = hashlib.blake2s(msgspec.json.encode(wanted)).hexdigest()
-        task = Task(EMPTY_TRASH, payload, owner, key=f"{EMPTY_TRASH}:{digest}")
-
-        async def work(running: Task) -> None:
-            running.result = {"total": 0, "done": 0, "freed": 0, "failed": []}
-            await self.empty(wanted=wanted, task=running)
-
-        return await self._tasks.spawn(task, work)
-
     # After a crash
 
     async def recover(self) -> None:
         """Complete or undo the moves that a killed server had begun."""
-        folders = await self._folders()
+        folders = await self.folders()
         before = time.time() - LEFTOVER_AGE_S
         await asyncio.to_thread(lambda: remove_leftovers(list(folders.all()), before))
         for deleted in await trash.restoring(self._db):
@@ -471,10 +382,6 @@ async def _move_to_free(move: RestoreMove) -> None:
     taken = await run_blocking(place)
     if taken is not None:
         raise taken
-
-
-def _remove_stored(folders: TrashFolders, stored: str) -> None:
-    remove(folders.path(stored))
 
 
 def _is_restored(stored: Path, target: Path) -> bool:

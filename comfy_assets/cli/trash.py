@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..assets.trash import AssetTrash
+from ..assets.trash_purge import TrashPurge
 from ..db.trash import DeletedAsset
 from ..host.standalone import ExtraFolder
 from ..ids import now_ms
@@ -144,4 +145,5 @@ def _empty(options: argparse.Namespace) -> int:
 
 async def _empty_now(base: Path, before: int | None) -> tuple[int, int]:
     async with open_library(base) as library:
-        return await AssetTrash(library.db, library.host).empty(before)
+        bin_ = AssetTrash(library.db, library.host)
+        return await TrashPurge(library.db, library.host, bin_).empty(before)

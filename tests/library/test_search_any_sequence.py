@@ -114,7 +114,7 @@ class SearchedLibraryModel:
             await self.services.trash.restore(asset)
 
     async def emptied(self) -> None:
-        await self.services.trash.empty()
+        await self.services.trash_purge.empty()
 
     async def indexed(self) -> None:
         """A step of the background's; how far it gets is what the batches' size makes of it."""

@@ -1,0 +1,118 @@
+"""Removal of deleted assets for good: one, or all that pass a filter, with their files in the trash."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ..background.tasks import Task, TaskRunner
+from ..db import tags, trash
+from ..db.connection import Database
+from ..db.trash import DeletedAsset
+from ..errors import StorageError, TrashForbiddenError
+from ..fs.atomic import run_blocking
+from ..host.base import Host
+from ..models import CursorKey, TrashFilter
+from .trash import AssetTrash
+from .trash_files import TrashFolders, remove
+
+EMPTY_TRASH = "empty_trash"  # name of the tasks
+_PAGE = 200  # deleted assets read at a time
+
+
+class TrashPurge:
+    """Removes deleted assets for good."""
+
+    def __init__(self, db: Database, host: Host, bin_: AssetTrash, tasks: TaskRunner | None = None) -> None:
+        """``tasks`` runs what takes long; commands have none."""
+        self._db = db
+        self._host = host
+        self._trash = bin_
+        self._tasks = tasks
+
+    async def purge(self, asset_id: str, owner: str | None = None) -> int:
+        """Remove a deleted asset for good, with what was deleted with it; return the freed bytes (deleteTrashEntry).
+
+        A file that stayed in its place stays there, and stays out of the library: a note of it remains. Raises
+        AssetNotFoundError, TrashForbiddenError, StorageError.
+        """
+        deleted = await self._trash.find(asset_id, owner)
+        if owner is not None and self._host.is_multi_user() and deleted.owner != owner:
+            raise TrashForbiddenError(
+                "The asset belongs to all users; only the command line removes it for good.", details={"id": asset_id}
+            )
+        return await self._purge(deleted)
+
+    async def _purge(self, deleted: DeletedAsset) -> int:
+        size = 0
+        folders = await self._trash.folders()
+        for each in (*await trash.followers(self._db, deleted.row_id), deleted):
+            if each.stored is not None:
+                # The file goes first: after a crash in between, the row can still be removed.
+                await run_blocking(partial(_remove_stored, folders, each.stored))
+                size += each.size
+            async with self._db.transaction() as tx:
+                await trash.forget(tx, each.row_id)
+                await tags.drop_unused_sets(tx)
+        return size
+
+    async def empty(
+        self, before: int | None = None, *, wanted: TrashFilter | None = None, task: Task | None = None
+    ) -> tuple[int, int]:
+        """Remove deleted assets and their files for good; return the numbers of assets and bytes.
+
+        ``before`` (ms) limits this to assets deleted earlier. Of files that stayed in their places notes remain, see
+        ``purge``; the notes of files that are gone are removed. ``task`` gets the progress and can cancel.
+        """
+        wanted = wanted or TrashFilter(None, before=before)
+        count = size = 0
+        total = (await trash.totals(self._db, wanted)).assets
+        after: CursorKey | None = None
+        failed: list[dict[str, str]] = []
+        while found := await trash.list_page(self._db, wanted, _PAGE, after):
+            for deleted in found:
+                if task is not None:
+                    task.token.check()
+                try:
+                    size += await self._purge(deleted)
+                    count += 1
+                except StorageError as error:  # a file that another program holds open
+                    failed.append({"id": deleted.id, "code": error.code, "message": error.message})
+                if task is not None:
+                    task.result = {"total": total, "done": count, "freed": size, "failed": failed[:_PAGE]}
+            after = CursorKey(found[-1].deleted_at, found[-1].row_id)
+        async with self._db.transaction() as tx:
+            await trash.forget_notes_of_missing(tx)
+            await tags.drop_unused_sets(tx)
+        return count, size
+
+    async def start_emptying(self, wanted: TrashFilter) -> Task:
+        """Start to remove the deleted assets that pass a filter for good (emptyTrash), as a task.
+
+        On a server with several users these are the user's own. Returns the running task of the same filter, if any.
+        """
+        if self._tasks is None:
+            raise LookupError("the trash has no task runner")
+        owner = wanted.owner or ""
+        if self._host.is_multi_user():
+            wanted = msgspec.structs.replace(wanted, only_own=True)
+        payload: dict[str, Any] = {"kinds": list(wanted.kinds)}
+        if wanted.before is not None:
+            payload["before"] = wanted.before
+        if wanted.ids is not None:
+            payload["selected"] = len(wanted.ids)
+        digest = hashlib.blake2s(msgspec.json.encode(wanted)).hexdigest()
+        task = Task(EMPTY_TRASH, payload, owner, key=f"{EMPTY_TRASH}:{digest}")
+
+        async def work(running: Task) -> None:
+            running.result = {"total": 0, "done": 0, "freed": 0, "failed": []}
+            await self.empty(wanted=wanted, task=running)
+
+        return await self._tasks.spawn(task, work)
+
+
+def _remove_stored(folders: TrashFolders, stored: str) -> None:
+    remove(folders.path(stored))
