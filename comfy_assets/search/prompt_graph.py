@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from ..models import Generation, UsedLora
@@ -81,16 +81,13 @@ def generation_of_graph(graph: Graph, tool: str = "ComfyUI") -> Generation:
 
 def positive_text(graph: Graph) -> str:
     """Return the prompt of a graph; "" without one."""
-    return "\n".join(_prompts(graph)[0])
+    return "\n".join(_found_texts(graph, _POSITIVE) or _fallback_texts(graph, _found_texts(graph, _NEGATIVE)))
 
 
 def _prompts(graph: Graph) -> tuple[dict[str, None], dict[str, None]]:
     """Return the texts of the prompt and of the negative prompt."""
-    positive = _found_texts(graph, _POSITIVE)
     negative = _found_texts(graph, _NEGATIVE)
-    if not positive:
-        positive = dict.fromkeys(text for text in _fallback(graph) if text not in negative)
-    return positive, negative
+    return _found_texts(graph, _POSITIVE) or _fallback_texts(graph, negative), negative
 
 
 def _found_texts(graph: Graph, side: re.Pattern[str]) -> dict[str, None]:
@@ -141,6 +138,10 @@ def _sources(node: GraphNode, side: re.Pattern[str]) -> Iterator[Any]:
                 yield value
         elif _TEXTS.search(name) or (not named and isinstance(value, str) and " " in value):
             yield value
+
+
+def _fallback_texts(graph: Graph, negative: Container[str]) -> dict[str, None]:
+    return dict.fromkeys(text for text in _fallback(graph) if text not in negative)
 
 
 def _fallback(graph: Graph) -> Iterator[str]:
