@@ -432,13 +432,12 @@ class Transaction:
 
     async def execute(self, sql: str, parameters: Iterable[Any] = ()) -> int:
         """Run one statement; return the number of rows that it changed."""
-        async with self._connection.execute(sql, parameters) as cursor:
-            return cursor.rowcount
+        # Without ``async with``: closing a cursor that is done is another turn of the connection's thread for nothing.
+        return (await self._connection.execute(sql, parameters)).rowcount
 
     async def execute_many(self, sql: str, rows: Iterable[Iterable[Any]]) -> int:
         """Run one statement for each row of parameters; return the number of changed rows in all."""
-        async with self._connection.executemany(sql, rows) as cursor:
-            return cursor.rowcount
+        return (await self._connection.executemany(sql, rows)).rowcount
 
     async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
         """Insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
