@@ -1,6 +1,6 @@
 """Recorder of jobs: the queue reports events on any thread, and the recorder never blocks it.
 
-Each event is appended to the journal, which survives the process. All events of half a second are then written to the
+Each event is appended to the journal, which survives the process. All events of a second are then written to the
 store in one transaction. Readers of the store call ``flush`` first, so that they see every reported event.
 """
 
@@ -34,7 +34,7 @@ from .submission import JobSubmission, current_submission, submitted_event
 
 log = logging.getLogger("comfy_assets.jobs")
 
-FLUSH_S = 0.5  # delay of a write, so that a burst of events shares a transaction
+FLUSH_S = 1.0  # delay of a write, so that a burst of events shares a transaction
 PATIENCE_S = 0.7  # wait for another process that locks the store; a request may be waiting for its list
 _MAX_WAITING = 20_000  # events kept in memory while the store cannot be written; the journal has them all
 _MAX_SHOWN = 4 << 20  # characters of one node's output; a larger one is only recorded at the end of the job
@@ -44,7 +44,7 @@ class JobRecorder:
     """Implements ``QueueListener`` over the journal and, once it is open, the store."""
 
     def __init__(self, journal: Journal | None) -> None:
-        """Without a journal, the events of the last half second are lost with the process."""
+        """Without a journal, the events of the last second are lost with the process."""
         self.live = LiveJobs()
         self._journal = journal
         self._lock = threading.Lock()

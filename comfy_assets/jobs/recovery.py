@@ -32,7 +32,7 @@ from .store import submitted_prompt
 log = logging.getLogger("comfy_assets.jobs")
 
 _RESTORE_BATCH = 200  # jobs that are in memory with their graphs at a time
-_UNLINKED = 500  # of the latest jobs; at most half a second of them lacks its links after a crash
+_UNLINKED = 500  # of the latest jobs; at most a second of them lacks its links after a crash
 _STOPPED = "The server stopped while the job was running."
 CHECK_S = 4.0  # two checks happen within ten seconds
 

@@ -257,6 +257,36 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
     assert sum(event.data["created"] for event in library.host.events) == 150
 
 
+async def test_the_first_of_many_files_does_not_wait_for_the_others(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
+) -> None:
+    """While prompts follow each other, the first files are recorded at once, and the next together."""
+    batches: list[int] = []
+    real = output_recorder.record_files
+
+    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
+        batches.append(len(outputs))
+        return await real(tx, outputs, *more, **named)
+
+    monkeypatch.setattr(output_recorder, "record_files", record)
+    monkeypatch.setattr(output_recorder, "BUSY_S", 60)
+    library.host.is_busy = True
+    outputs = library.services.outputs
+    for name in ("a.png", "b.png", "c.png"):
+        library.write(f"output/{name}", png(ord(name[0])))
+    outputs.record(FinishedPrompt(JOB, {"9": shown("a.png")}))
+    while not library.host.events:
+        await asyncio.sleep(0.01)
+    for name in ("b.png", "c.png"):
+        outputs.record(FinishedPrompt(JOB, {"9": shown(name)}))
+        await asyncio.sleep(0.05)
+    assert batches == [1]
+    library.host.is_busy = False
+    await outputs.drain()
+    assert batches == [1, 2]
+    assert await jobs(library) == {"a.png": JOB, "b.png": JOB, "c.png": JOB}
+
+
 async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
     """While a batch is read and written, the thread that executes prompts goes on."""
     reading, go_on = threading.Event(), threading.Event()

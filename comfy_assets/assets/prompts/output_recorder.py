@@ -2,7 +2,7 @@
 
 ``OutputRecorder.record`` runs on the thread that executes prompts and must not delay it. It only queues the files. A
 moment later, a task reads the files of all prompts that finished meanwhile in a thread and records them in one
-transaction.
+transaction. While prompts follow each other quickly, it does so once a second, or when a request needs the files.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_fi
 
 log = logging.getLogger("comfy_assets.library")
 
-# Pause before recording, in which more prompts may finish: without and with a prompt in execution.
-IDLE_S, BUSY_S = 0.1, 0.5
+# Pause before recording, in which more prompts may finish, and least time between two batches while prompts execute:
+# each batch takes some statements and turns of threads, whatever it records, which the prompts would wait for.
+IDLE_S, BUSY_S = 0.1, 1.0
 _BATCH = 500  # files per transaction
 _RETRY_S = 0.5  # pause before a batch is tried again after the database was busy
 _MAX_WAITING = 20_000  # queued files; the next scan finds any others
@@ -89,6 +90,7 @@ class OutputRecorder:
         self._is_awake = False
         self._token = CancelToken()
         self._flush_now = asyncio.Event()
+        self._last = float("-inf")  # begin of the last batch, by the loop's clock
         self._is_closed = False
         self._running: asyncio.Task[None] | None = None
 
@@ -169,11 +171,8 @@ class OutputRecorder:
 
     async def _run(self) -> None:
         while True:
-            with suppress(asyncio.TimeoutError):
-                pause = BUSY_S if self._host.is_executing() else IDLE_S
-                await asyncio.wait_for(self._flush_now.wait(), pause)
-            if not self._token.is_cancelled:
-                self._flush_now.clear()
+            await self._wait_for_more()
+            self._last = self._loop.time()
             batch = self._next_batch()
             if not batch:
                 return
@@ -191,6 +190,18 @@ class OutputRecorder:
                 raise
             else:
                 self._done_with(batch)
+
+    async def _wait_for_more(self) -> None:
+        """Wait a moment, and while prompts execute until a second after the last batch, unless files are wanted now."""
+        while True:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._flush_now.wait(), IDLE_S)
+            if self._flush_now.is_set() or self._loop.time() >= self._last + BUSY_S:
+                break
+            if len(self._waiting) >= _BATCH or not self._host.is_executing():
+                break
+        if not self._token.is_cancelled:
+            self._flush_now.clear()
 
     def _done_with(self, batch: Iterable[tuple[str, ShownFile]]) -> None:
         """Report the prompts whose last files were in this batch."""
