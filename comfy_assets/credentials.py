@@ -47,10 +47,20 @@ def is_credential(name: object) -> bool:
 
 def texts_in(value: object) -> Iterator[str]:
     """Yield all texts in a value, at any depth."""
+    # Written for speed: each submitted prompt is searched for names of files.
     if isinstance(value, str):
         yield value
-    for container in _containers(value):
-        yield from (item for item in _items(container) if isinstance(item, str))
+    waiting, seen = [value], set[int]()
+    while waiting:
+        container = waiting.pop()
+        if not isinstance(container, (dict, list, tuple, Mapping)) or id(container) in seen:
+            continue
+        seen.add(id(container))
+        for item in _items(container):
+            if isinstance(item, str):
+                yield item
+            elif type(item) not in _SCALARS:
+                waiting.append(item)
 
 
 def _containers(value: object) -> Iterator[Mapping[Any, Any] | Sequence[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -42,11 +42,13 @@ class LiveJobs:
         self._jobs: dict[str, LiveJob] = {}
         self._prompt_ids: dict[str, str] = {}  # by id in the store, where the two differ
         self._reserved: set[str] = set()
+        # Runs tell executions apart and are no secret: asking the system for each would cost a switch of threads.
+        self._runs = random.Random()
 
     def add(self, prompt_id: str, owner: str, run: int | None = None) -> LiveJob:
         """Add a prompt that is about to enter the queue; it gets a new run if none is given."""
         # 0 means no run, and SQLite's integers have 63 bits.
-        job = LiveJob(prompt_id, owner, run if run is not None else secrets.randbits(62) | 1)
+        job = LiveJob(prompt_id, owner, run if run is not None else self._runs.getrandbits(62) | 1)
         with self._lock:
             self._jobs[prompt_id] = job
             if job.job_id != prompt_id:
