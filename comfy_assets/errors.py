@@ -223,6 +223,53 @@ class UnauthorizedError(ApiError):
     code = "UNAUTHORIZED"
 
 
+class SignInRequiredError(UnauthorizedError):
+    """The server has a login, and the request has no valid session or token."""
+
+    code = "SIGN_IN_REQUIRED"
+
+
+class SignInFailedError(UnauthorizedError):
+    """The name or the password is wrong, the link has been used, or the user is disabled: it is not said which."""
+
+    code = "SIGN_IN_FAILED"
+
+
+class TooManyAttemptsError(ApiError):
+    """There were too many wrong passwords; ``details.retry_after`` is the number of seconds to wait."""
+
+    status = 429
+    code = "TOO_MANY_ATTEMPTS"
+
+
+class NotPermittedError(ApiError):
+    """The token or the user's role does not permit the request; ``details.scopes`` are the scopes that do."""
+
+    status = 403
+    code = "NOT_PERMITTED"
+
+
+class LoginUnavailableError(ApiError):
+    """The file of the login cannot be read or written: nobody is let in."""
+
+    status = 503
+    code = "LOGIN_UNAVAILABLE"
+
+
+class LoginRecordNotFoundError(ApiError):
+    """There is no such user, token or session, or it is another user's."""
+
+    status = 404
+    code = "LOGIN_RECORD_NOT_FOUND"
+
+
+class LoginConflictError(ApiError):
+    """The change would make two users of a name, leave no administrator, or exceed a limit of the login."""
+
+    status = 409
+    code = "LOGIN_CONFLICT"
+
+
 class AssetNotFoundError(ApiError):
     """The asset does not exist or belongs to another user."""
 

@@ -21,6 +21,7 @@ LOGGERS = (
     "comfy_assets.http",
     "comfy_assets.jobs",
     "comfy_assets.library",
+    "comfy_assets.login",
     "comfy_assets.packs",
     "comfy_assets.standalone",
     "comfy_assets.tasks",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from ..errors import (
     StorageError,
 )
 from ..fs import shared_files
-from ..fs.atomic import temp_name
+from ..fs.atomic import make_private, replace_private
 from ..host.execution import in_daemon_thread
 from ..host.remote_client import RemoteKey, origin_of
 from ..ids import now_ms
@@ -46,7 +45,6 @@ _SERVICE = "comfy-assets"
 _LOCK_S = 10.0
 _KEYRING_S = 10.0  # a locked keyring may ask its user, whom a server does not have
 _USED_EVERY_MS = 60 * 60 * 1000  # the file is not written for every request that uses a key
-_WINDOWS_RETRIES = 20
 
 
 class SecretRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -213,14 +211,14 @@ class SecretService:
             with self._lock, FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_S):
                 file = self._read()
                 change(file)
-                _replace_private(self._path, msgspec.json.encode(file))
+                replace_private(self._path, msgspec.json.encode(file))
         except (OSError, Timeout) as error:
             raise StorageError(f"The keys cannot be stored: {type(error).__name__}.") from error
 
     def _read(self) -> _SecretFile:
         try:
             content = shared_files.read_shared(self._path)
-            _make_private(self._path)
+            make_private(self._path)
         except FileNotFoundError:
             return _SecretFile()
         except OSError as error:
@@ -317,25 +315,3 @@ def _check_distinct(record: SecretRecord, others: list[SecretRecord]) -> None:
         )
     if any(each.name == record.name for each in own):
         raise DuplicateSecretNameError("There is a key of this name already.", details={"field": "name"})
-
-
-def _replace_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all. Raises OSError."""
-    temporary = path.with_name(temp_name())
-    try:
-        # The mode is set when the file is created, so that nobody can open it before. Windows ignores it; there the
-        # folder's permissions apply, which are those of the user's own files.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        shared_files.replace(temporary, path)
-    finally:
-        shared_files.remove(temporary, missing_ok=True)
-
-
-def _make_private(path: Path) -> None:
-    """Remove the permissions of others, which a restored copy may have. Raises OSError."""
-    if os.name != "nt" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)

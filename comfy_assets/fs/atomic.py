@@ -95,6 +95,28 @@ def replace_file(target: Path, content: bytes) -> None:
         replace(temporary, target)
 
 
+def replace_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all. Raises OSError."""
+    temporary = path.with_name(temp_name())
+    try:
+        # The mode is set when the file is created, so that nobody can open it before. Windows ignores it; there the
+        # folder's permissions apply, which are those of the user's own files.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        replace(temporary, path)
+    finally:
+        remove(temporary, missing_ok=True)
+
+
+def make_private(path: Path) -> None:
+    """Remove the permissions of others, which a restored copy may have. Raises OSError."""
+    if os.name != "nt" and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
 def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[str] = ()) -> Path:
     """Move a file into a folder of the same volume, under the name wanted or a numbered one; return its path.
 

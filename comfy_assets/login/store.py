@@ -1,0 +1,131 @@
+"""The file of the login, ``login.json`` beside the library's store, so that it works without that store.
+
+Only the server's user can read it. Every change reads, changes and replaces the whole file under a lock, so that
+commands and servers can change it at the same time. A server looks for changes of others before requests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from ..errors import LoginUnavailableError
+from ..fs import shared_files
+from ..fs.atomic import make_private, replace_private
+from .records import LinkRecord, LoginFile, SessionRecord, TokenRecord, UserRecord
+
+T = TypeVar("T")
+
+FILE_NAME = "login.json"
+MAX_FILE = 16 << 20  # bytes
+_LOCK_S = 10.0
+_Mark = tuple[int, int, int]  # size, time of the last change, file number
+
+
+class LoginState(NamedTuple):
+    """The file's content with indexes: users by key, tokens by lookup, sessions and links by digest."""
+
+    file: LoginFile
+    users: Mapping[str, UserRecord]
+    tokens: Mapping[str, TokenRecord]
+    sessions: Mapping[str, SessionRecord]
+    links: Mapping[str, LinkRecord]
+
+    @classmethod
+    def of(cls, file: LoginFile) -> LoginState:
+        """Index the content of a file."""
+        return cls(
+            file,
+            {each.key: each for each in file.users},
+            {each.lookup: each for each in file.tokens},
+            {each.digest: each for each in file.sessions},
+            {each.digest: each for each in file.links},
+        )
+
+
+EMPTY = LoginState.of(LoginFile())
+
+
+class LoginStore:
+    """Reads and changes the file. All methods but ``state`` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._lock = threading.Lock()
+        self._mark: _Mark | None = None
+        self._was_there = False
+        self.state: LoginState = EMPTY
+
+    def refresh(self) -> LoginState:
+        """Read the file again if it has changed, and return its content.
+
+        Raises LoginUnavailableError if it cannot be read, is damaged, or was there before: nobody may take that for a
+        login that is off.
+        """
+        with self._lock:
+            self._refresh()
+            return self.state
+
+    def _refresh(self) -> None:
+        try:
+            mark = _mark_of(self._path)
+            if mark == self._mark:
+                return
+            content = shared_files.read_shared(self._path, MAX_FILE + 1)
+            make_private(self._path)
+        except (FileNotFoundError, NotADirectoryError):
+            if self._was_there:
+                raise LoginUnavailableError(f"The file {FILE_NAME} of the login has vanished.") from None
+            self._mark, self.state = None, EMPTY
+            return
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise LoginUnavailableError(f"The file {FILE_NAME} of the login cannot be read: {reason}.") from error
+        self.state, self._mark, self._was_there = LoginState.of(_parsed(content)), mark, True
+
+    def change(self, change: Callable[[LoginState], tuple[LoginFile, T]]) -> T:
+        """Replace the content by what ``change`` makes of it, and return its result.
+
+        If the content stays the same, nothing is written. Raises LoginUnavailableError, and what ``change`` raises.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._lock, FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_S):
+                self._refresh()
+                file, result = change(self.state)
+                if file is not self.state.file:
+                    self._write(file)
+                return result
+        except (OSError, Timeout) as error:
+            raise LoginUnavailableError(f"The login cannot be changed: {type(error).__name__}.") from error
+
+    def _write(self, file: LoginFile) -> None:
+        if not file.instance:  # the first change
+            file = msgspec.structs.replace(file, instance=secrets.token_hex(4), device_key=secrets.token_hex(32))
+        content = msgspec.json.format(msgspec.json.encode(file), indent=1)
+        if len(content) > MAX_FILE:
+            raise LoginUnavailableError(f"The file {FILE_NAME} of the login would be larger than {MAX_FILE >> 20} MiB.")
+        replace_private(self._path, content)
+        self.state, self._mark, self._was_there = LoginState.of(file), _mark_of(self._path), True
+
+
+def _mark_of(path: Path) -> _Mark:
+    info = path.stat()
+    return info.st_size, info.st_mtime_ns, info.st_ino
+
+
+def _parsed(content: bytes) -> LoginFile:
+    """Decode the file. The cause of a failure is dropped, as it may quote the file."""
+    try:
+        file = msgspec.json.decode(content, type=LoginFile) if len(content) <= MAX_FILE else None
+        if file is not None and file.version == 1 and len(bytes.fromhex(file.device_key)) == 32 and file.instance:
+            return file
+    except (msgspec.DecodeError, ValueError):
+        pass
+    raise LoginUnavailableError(f"The file {FILE_NAME} of the login is damaged, or of a newer version.") from None
