@@ -52,6 +52,7 @@ from .jobs.journal import Journal
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService, UserHistory, fill_history
 from .jobs.user_queue import PromptIds, QueueControl, UserQueue
+from .login.service import LoginService
 from .models import JobRecord
 from .search.index import SearchIndex
 from .workflows.bundles.service import BundleService
@@ -135,6 +136,7 @@ class Services:
         self.feedback = FeedbackFile(host.data_directory())
         self._providers = ProviderUrls(**_mirrors(config))
         self.secrets = SecretService(host.data_directory(), self._providers)
+        self.login = LoginService(host.data_directory())
         self._opened = asyncio.Event()
         self._problem: str | None = None
         self._ends = AsyncExitStack()
@@ -379,6 +381,11 @@ class Services:
         """Start a task, and restart it while it fails because the store is not usable."""
         trying = asyncio.create_task(_try_again(start(), start), name="comfy-assets tasks of the start")
         self._ends.callback(trying.cancel)
+
+    async def close(self) -> None:
+        """Stop everything, at the end of the server."""
+        await self.stop()
+        await asyncio.to_thread(self.login.close)
 
     async def stop(self) -> None:
         """Stop background work, write pending events, and close the store."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
-from ..routes import middleware
+from ..routes import middleware, permissions
+from ..routes.login import make_page
 from . import advisories
 from .app import Services
 from .assets.prompts.references import apply_values
 from .config import Config
+from .errors import LoginUnavailableError
 from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
+from .host.login_gate import LoginGate
 from .jobs.submission import with_session
+from .login.service import LoginService
 from .logs import limit_repeats
 from .page_flags import page_flags
 
@@ -26,7 +31,7 @@ def attach(host: Host, config: Config | None = None) -> Services:
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:
-        _warn_about_network(host)
+        await _begin_login(host, services.login)
         _report_other_index(host)
         await services.start()
         await _warn_about_packages()
@@ -38,8 +43,29 @@ def attach(host: Host, config: Config | None = None) -> Services:
     host.on_prompt(apply_values)
     if host.is_multi_user():
         host.on_prompt(with_session)
-    host.attach(Plugin(middleware(services), on_serving, services.stop, _access(host, services.config)))
+    rules = _access(host, services.config)
+    users = HostUsers(host) if host.is_multi_user() else None
+    gate = LoginGate(services.login, rules, permissions(), make_page, users)
+    host.attach(Plugin(middleware(services), on_serving, services.close, rules, gate))
     return services
+
+
+class HostUsers:
+    """The host's ids of users by their names; a user whom the host does not know is added to it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._ids: dict[str, str] = {}
+
+    async def __call__(self, name: str) -> str:
+        """Return the id of a user. Raises LoginUnavailableError if the host cannot add them."""
+        known = self._ids.get(name)
+        if known is None or known not in self._host.user_ids():  # somebody may have removed them
+            try:
+                known = self._ids[name] = await asyncio.to_thread(self._host.ensure_user, name)
+            except (OSError, ValueError) as error:
+                raise LoginUnavailableError(f"The server does not accept the user {name!r}: {error}.") from error
+        return known
 
 
 def _access(host: Host, config: Config) -> AccessRules:
@@ -53,14 +79,35 @@ def _access(host: Host, config: Config) -> AccessRules:
     )
 
 
-def _warn_about_network(host: Host) -> None:
+async def _begin_login(host: Host, login: LoginService) -> None:
+    """Log the address for the first administrator if the login is on, or a warning if it is off and should not be."""
     listening = host.network().listening
-    if is_beyond_this_machine(listening):
+    try:
+        await login.refresh()
+        if not login.is_enabled:
+            if is_beyond_this_machine(listening):
+                _warn_about_network(listening)
+            return
+        first = await asyncio.to_thread(login.accounts().first_link)
+    except LoginUnavailableError as error:
+        log.error("Nobody is let in: %s", error.message)
+        return
+    if first is not None:
+        name, link = first
         log.warning(
-            "The server listens on %s and has no login: everyone who can reach this machine can read the library, "
-            "run prompts and delete files. Listen on 127.0.0.1, or put a proxy with a login in front.",
-            ", ".join(listening),
+            "No administrator has a password yet. This link signs in %s, once and within an hour: %s/?token=%s",
+            name,
+            host.network().url,
+            link,
         )
+
+
+def _warn_about_network(listening: Sequence[str]) -> None:
+    log.warning(
+        "The server listens on %s and has no login: everyone who can reach this machine can read the library, "
+        "run prompts and delete files. Turn the login on with comfy-assets login enable, or listen on 127.0.0.1.",
+        ", ".join(listening),
+    )
 
 
 async def _warn_about_packages() -> None:

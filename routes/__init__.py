@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
+from ..comfy_assets.host.login_gate import NeededScopes
 from . import (
     asset_counts,
     assets,
@@ -19,6 +20,7 @@ from . import (
     history,
     host_uploads,
     jobs,
+    login,
     nodes,
     prompts,
     queue,
@@ -38,6 +40,7 @@ from . import (
 )
 from .interceptors import Interceptor, with_plain_paths
 from .operations import HostOperation, Route
+from .permissions import needed_scopes
 
 ROUTES: list[Route] = [
     *folders.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
@@ -64,6 +67,7 @@ ROUTES: list[Route] = [
     *secrets.ROUTES,
     *users.ROUTES,
     *desktop.ROUTES,
+    *login.ROUTES,
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [
@@ -95,3 +99,8 @@ INTERCEPTORS: list[Interceptor] = with_plain_paths(
 def middleware(services: Services) -> Middleware:
     """Make the middleware that handles the project's operations and intercepts the host's."""
     return router.middleware(ROUTES, INTERCEPTORS, services)
+
+
+def permissions() -> NeededScopes:
+    """Return the function that returns the scopes of a request."""
+    return needed_scopes(ROUTES)

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError
+from ..comfy_assets.host.login_gate import NAMED_USER
 from .context import RequestHandler
 from .request_body import SMALL, BodyLimit, BodyType
 
@@ -124,7 +125,8 @@ def is_hosted_client(request: web.Request) -> bool:
     if "X-API-Key" in request.headers:
         return True
     scheme = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[0]
-    return scheme.lower() == "bearer" and "Comfy-User" not in request.headers
+    names_user = request.get(NAMED_USER, "Comfy-User" in request.headers)  # the login sets the header itself
+    return scheme.lower() == "bearer" and not names_user
 
 
 class HostOperation(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from ..comfy_assets import panel_page
+from ..comfy_assets.app import Services
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
 from ..comfy_assets.page_flags import page_flags
@@ -70,8 +71,8 @@ async def features(call: HostRequest) -> web.StreamResponse:
         # 0 means that the host's own limit applies.
         "max_upload_size": call.services.config.max_upload_size or call.request.client_max_size,
         "supports_preview_metadata": False,
-        # Whether other machines can reach the server, which has no login: the panel warns of it.
-        "open_to_network": is_beyond_this_machine(call.services.host.network().listening),
+        # Whether other machines can reach the server without a login: the panel warns of it.
+        "open_to_network": is_open_to_network(call.services),
     }
     if is_missing_at_host(call.request, call.services):
         return json_response(ours)
@@ -83,6 +84,11 @@ async def features(call: HostRequest) -> web.StreamResponse:
     if not isinstance(theirs, dict) or ours.keys() <= theirs.keys():
         return response
     return json_response({**ours, **theirs})
+
+
+def is_open_to_network(services: Services) -> bool:
+    """Return whether other machines can reach the server, and its login is off."""
+    return not services.login.is_enabled and is_beyond_this_machine(services.host.network().listening)
 
 
 async def _check_subscription(call: RequestContext[NoQuery]) -> None:
@@ -222,7 +228,7 @@ _FEATURES = Record(
     {
         "max_upload_size": integer("The largest body of an upload, in bytes."),
         "supports_preview_metadata": boolean("Whether previews include the id of their node."),
-        "open_to_network": boolean("Whether the server listens beyond its own machine; it has no login."),
+        "open_to_network": boolean("Whether the server listens beyond its own machine without a login."),
     },
     optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
 )

@@ -13,12 +13,13 @@ from ..host.standalone import WebFiles, installed_page
 from ..plugin import attach
 from .base_directory import base_to_serve
 from .command import Commands, add_command, add_extra_paths, extra_folders, host_on
+from .login import require_login
 from .output import say
 
 _EXAMPLES = (
     "serve",
     "serve --base-directory path/to/ComfyUI --port 8189",
-    "serve --host 0.0.0.0 --multi-user             # for other machines of your network",
+    "serve --host 0.0.0.0 --multi-user             # for other machines of your network; with the login on",
 )
 _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 _PICTURES = (("dawn", (250, 170, 90)), ("noon", (90, 170, 250)), ("dusk", (120, 80, 160)))
@@ -40,6 +41,11 @@ def add_to(commands: Commands) -> None:
         "--own-page", action="store_true", help="serve the small built-in page even if ComfyUI's frontend is installed"
     )
     serve.add_argument("--multi-user", action="store_true", help="separate users, like ComfyUI's option of this name")
+    serve.add_argument(
+        "--without-login",
+        action="store_true",
+        help="let other machines reach the server although its login is off (see login enable)",
+    )
 
 
 def _port(text: str) -> int:
@@ -56,6 +62,7 @@ def _serve(options: argparse.Namespace) -> int:
         say(f"Created a small sample library in {base}. Use --base-directory for your own.")
     web_files = WebFiles(None if options.own_page else installed_page(), _PACKS)
     host = host_on(base, extra_folders(options), multi_user=options.multi_user, web_files=web_files)
+    require_login(options.host, host.data_directory(), without_login=options.without_login)
     attach(host)
 
     def ready(url: str) -> None:

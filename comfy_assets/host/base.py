@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from ..ignored_files import NO_PATTERNS, ExcludePatterns
 from .access import AccessRules
 from .execution import ExecutionQueue, PromptListener, RewritePrompt
+from .login_gate import LoginGate
 
 RootKind = Literal["models", "input", "output", "temp"]
 
@@ -56,10 +57,14 @@ class HostFolders(msgspec.Struct, frozen=True):
 
 
 class Network(msgspec.Struct, frozen=True):
-    """The addresses that the server listens on, and the origins that its own options allow, ``*`` for all."""
+    """The addresses that the server listens on, and the origins that its own options allow, ``*`` for all.
+
+    ``url`` is the address of its page on this machine, "" until it is known.
+    """
 
     listening: tuple[str, ...] = ()
     origins: frozenset[str] = frozenset()
+    url: str = ""
 
 
 EmitListener = Callable[[str, Mapping[str, Any]], None]
@@ -69,13 +74,14 @@ class Plugin(msgspec.Struct, frozen=True):
     """Our part of a host: a middleware in front of its routes, access rules, and callbacks.
 
     ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections; ``on_stop``
-    when it shuts down in order. ``access`` decides which requests the server accepts.
+    when it shuts down in order. ``access`` decides which requests the server accepts, and ``gate`` whose.
     """
 
     middleware: Middleware
     on_serving: Callable[[], Awaitable[None]]
     on_stop: Callable[[], Awaitable[None]]
     access: AccessRules = msgspec.field(default_factory=AccessRules)
+    gate: LoginGate | None = None
 
 
 class Host(Protocol):
@@ -107,6 +113,12 @@ class Host(Protocol):
 
     def user_of(self, request: web.Request) -> str:
         """Return the id of the request's user. Raises UnknownUserError."""
+
+    def ensure_user(self, name: str) -> str:
+        """Return the id of the user of this name, who is added if there is none, on a host for several users. Blocks.
+
+        Raises OSError, ValueError for a name that the host does not take.
+        """
 
     def is_multi_user(self) -> bool:
         """Return whether there are several users; else ``user_of`` returns the same id for every request."""

@@ -95,6 +95,7 @@ class ComfyUIHost:
         self._folders = configured, configured.to_host_folders(self._patterns)
         self._hooks = PromptHooks()
         self._emit_listeners: list[EmitListener] = []
+        self._users_lock = threading.Lock()
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
         nodes, execution = importlib.import_module("nodes"), importlib.import_module("execution")
         room = 0 if self.lists_jobs else execution.MAXIMUM_HISTORY_SIZE
@@ -121,7 +122,17 @@ class ComfyUIHost:
     def network(self) -> Network:
         listening = tuple(address.strip() for address in str(self._arguments.listen).split(","))
         origin = str(self._arguments.enable_cors_header or "").strip().lower().rstrip("/")
-        return Network(listening, frozenset({origin} if origin else ()))
+        return Network(listening, frozenset({origin} if origin else ()), self._url())
+
+    def _url(self) -> str:
+        """Return the address of the page, "" before the server has its port."""
+        if not hasattr(self._server, "port"):
+            return ""
+        scheme = "https" if self._arguments.tls_keyfile and self._arguments.tls_certfile else "http"
+        address = str(self._server.address)
+        if address in ("0.0.0.0", "::", ""):
+            address = "127.0.0.1"
+        return f"{scheme}://{f'[{address}]' if ':' in address else address}:{self._server.port}"
 
     def folders(self) -> HostFolders:
         # Each submitted prompt asks for them, and making some fifty paths costs more than all else done for it.
@@ -173,6 +184,14 @@ class ComfyUIHost:
             return str(self._server.user_manager.get_request_user_id(request))
         except KeyError as error:
             raise UnknownUserError(str(error)) from error
+
+    def ensure_user(self, name: str) -> str:
+        users = self._server.user_manager
+        if not self.is_multi_user():
+            return str(next(iter(users.users)))
+        with self._users_lock:
+            found = next((user for user, known in dict(users.users).items() if known == name), None)
+            return str(found if found is not None else users.add_user(name))
 
     def is_multi_user(self) -> bool:
         return bool(self._arguments.multi_user)
@@ -232,7 +251,9 @@ class ComfyUIHost:
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app
         app.middlewares.append(plugin.middleware)
-        protect(app, plugin.access)
+        protect(app, plugin.access, plugin.gate)
+        if plugin.gate is not None:
+            plugin.gate.keep_first(app)
 
         async def start(_: web.Application) -> None:
             task = asyncio.create_task(self._when_listening(plugin), name="comfy-assets start")

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from .access import AccessRequest, AccessRules, HostRedirect, Refusal, judge
+from .access import AccessRules, HostRedirect, Refusal, judge
+from .login_gate import LoginGate, access_request
 
 log = logging.getLogger("comfy_assets.access")
 
@@ -20,8 +21,10 @@ _POLICY = "Content-Security-Policy"
 _RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
 
 
-def protect(app: web.Application, rules: AccessRules) -> None:
-    """Apply the rules before all other middlewares and routes, whoever has added them."""
+def protect(app: web.Application, rules: AccessRules, gate: LoginGate | None = None) -> None:
+    """Apply the rules, and then the login, before all other middlewares and routes, whoever has added them."""
+    if gate is not None:
+        app.middlewares.insert(0, gate.middleware)
     app.middlewares.insert(0, guard(rules))
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
@@ -36,7 +39,7 @@ def guard(rules: AccessRules) -> Middleware:
 
     @web.middleware
     async def comfy_assets_guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        verdict = judge(rules, _facts(request))
+        verdict = judge(rules, access_request(request))
         if verdict is None:
             return await handler(request)
         if isinstance(verdict, HostRedirect):
@@ -64,13 +67,6 @@ class RefusalLog:
         more = self._skipped.pop(code, 0)
         path = request.rel_url.raw_path[:200]
         log.warning("Refused %s %s: %s, %s (%d more before)", request.method, path, code, refusal.details, more)
-
-
-def _facts(request: web.Request) -> AccessRequest:
-    headers: dict[str, list[str]] = {}
-    for name, value in request.headers.items():
-        headers.setdefault(name.lower(), []).append(value)
-    return AccessRequest(request.method, request.scheme, headers)
 
 
 def _refuse(refusal: Refusal) -> web.Response:

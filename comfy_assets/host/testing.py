@@ -87,6 +87,12 @@ class MemoryHost:
             raise UnknownUserError(user)
         return user
 
+    def ensure_user(self, name: str) -> str:
+        if self.users is None:
+            return DEFAULT_USER
+        self.users = self.users | {name}
+        return name
+
     def web_path(self) -> str:
         return "extensions/comfy-assets"
 

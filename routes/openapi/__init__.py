@@ -40,7 +40,8 @@ with 415 `UNSUPPORTED_MEDIA_TYPE`. For submitted prompts this applies to browser
 
 **Times** are RFC 3339 in UTC; times of jobs are integers, in milliseconds since 1970. **Unknown members are omitted**,
 never null, unless a description says so. **Users** are identified by the header `comfy-user` on servers started for
-several users; keys and tokens of the hosted service are accepted and ignored.
+several users. While the login is on, a session or a token of the login determines the user; while it is off, keys and
+tokens of the hosted service are accepted and ignored.
 """
 
 _TAGS = {
@@ -60,6 +61,7 @@ _TAGS = {
     "Models": "The folders of models, as loader nodes see them.",
     "Nodes": "The installed nodes, and what the page needs of node packs.",
     "Users": "The user of a request, and files that are kept for the page.",
+    "Login": "Signing in and out, while the login is on.",
     "Settings": "The user's settings of the page.",
     "Server": "State and features of the server.",
 }
@@ -68,8 +70,8 @@ _COMMON_ERRORS: tuple[type[ApiError], ...] = (UnauthorizedError, StoreUnavailabl
 _UNEXPECTED = "`INTERNAL_ERROR`: an unexpected error; the server's log has the details."
 _SECURITY: dict[str, Schema] = {
     "User": {"type": "apiKey", "in": "header", "name": "comfy-user", "description": "The id of a user of this server."},
-    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Accepted and ignored."},
-    "Bearer": {"type": "http", "scheme": "bearer", "description": "Accepted and ignored."},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "A token, if the login is on."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "The same as `X-API-Key`."},
 }
 # Path parameters that several operations have.
 _PARAMETERS = {"job_id": "The job's id, a UUID.", "workflow_id": "The workflow's id."}

@@ -139,6 +139,19 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "trash list": [([], True)],
     "trash restore": [(["ASSET"], True), ([CODES], True)],
     "trash empty": [(["--yes"], False)],
+    "users add": [([CODES, "--no-password"], False), (["Ada"], False)],
+    "users list": [([], False)],
+    "users passwd": [([CODES], True)],
+    "users disable": [([CODES], False)],
+    "users enable": [([CODES], False)],
+    "users remove": [([CODES, "--yes"], False)],
+    "users link": [([CODES], False)],
+    "tokens create": [([CODES], True)],
+    "tokens list": [(["--user", CODES], True)],
+    "tokens revoke": [([CODES], False)],
+    "login enable": [([], False)],
+    "login disable": [(["--yes"], False)],
+    "login status": [([], False)],
 }
 
 

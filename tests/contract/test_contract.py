@@ -35,6 +35,7 @@ EXTENSIONS |= {"listAssetUses", "listTrash", "getTrashThumbnail", "restoreTrashE
 EXTENSIONS |= {"batchAssets", "listBatches", "undoBatch"}
 EXTENSIONS |= {"exportWorkflow", "importWorkflow"}
 EXTENSIONS |= {"getNetwork", "showAssetInFolder"}
+EXTENSIONS |= {"getLoginPage", "getLogin", "signIn", "signOut", "changePassword"}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

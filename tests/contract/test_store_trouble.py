@@ -24,6 +24,7 @@ SOON_S = 2.0  # for what is promised within a second: the machine may be busy
 NEEDS_NO_STORE = {
     *("cancelAssetSeed", "pauseAssetSeed", "resumeAssetSeed", "freeMemory", "submitFeedback"),
     *("createSecret", "updateSecret", "replaceSecret", "deleteSecret"),
+    *("signIn", "signOut", "changePassword"),
 }
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets", "exportWorkflow", "importWorkflow"}  # which meets the trouble later, as a task

@@ -291,7 +291,7 @@ def test_no_request_forges_a_line_of_the_log(server: Any) -> None:
 
 
 def test_a_server_that_others_can_reach_says_so(tmp_path: Any, start: Any) -> None:
-    with start(tmp_path, *LISTEN[start.__name__], "0.0.0.0") as server:
+    with start(tmp_path, *LISTEN[start.__name__]) as server:
         server.wait_until_up()
         assert server.wait_for("/api/features", lambda features: features["open_to_network"])
         deadline = time.monotonic() + 10
@@ -300,7 +300,7 @@ def test_a_server_that_others_can_reach_says_so(tmp_path: Any, start: Any) -> No
             time.sleep(0.05)
 
 
-LISTEN = {"standalone": ["--host"], "comfyui": ["--listen"]}
+LISTEN = {"standalone": ["--without-login", "--host", "0.0.0.0"], "comfyui": ["--listen", "0.0.0.0"]}
 
 
 @pytest.mark.comfyui

@@ -151,7 +151,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, serve: Any, small_library: 
     (base / "input/held.png").write_bytes(buffer.getvalue())
     (base / "user/default").mkdir(parents=True)
     (base / "user/default/user.css").write_text("body { --evil: 1 }")
-    with serve(base, "--listen" if COMFYUI else "--host", "0.0.0.0,::") as running:
+    with serve(base, *(["--listen"] if COMFYUI else ["--without-login", "--host"]), "0.0.0.0,::") as running:
         running.run(saving("mine"))
         yield running
 
@@ -250,7 +250,7 @@ def test_own_page_at_every_address(browser: Any, server: Any, open_panel: Any, h
 
 def test_standalone_page_at_a_network_address(page: Any, tmp_path: Any, serve: Any, small_library: Any) -> None:
     """Browsers withhold features such as ``crypto.randomUUID`` from pages at such an address."""
-    with serve(small_library(tmp_path), "--own-page", "--host", "0.0.0.0") as server:
+    with serve(small_library(tmp_path), "--own-page", "--without-login", "--host", "0.0.0.0") as server:
         page.goto(f"http://{LAN}:{urlsplit(server.url).port}/")
         page.locator(".ca-cell img.ca-loaded").first.wait_for()
         page.locator(".ca-network-warning", has_text="no login").wait_for()

@@ -16,7 +16,7 @@ from support.panel_locales import EXACT_FORMS, FORMS, LANGUAGES, LOCALES, USUAL_
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = {"ar", "en", "es", "fa", "fr", "he", "it", "ja", "ko", "pt-BR", "ru", "tr", "zh", "zh-TW"}
 """The languages of ComfyUI's page 1.58."""
-FILES = {"commands.json", "main.json", "settings.json"}
+FILES = {"commands.json", "login.json", "main.json", "settings.json"}
 
 NUMBERS = {"count", "number"}
 

@@ -76,9 +76,10 @@ class StandaloneHost:
         self._built = False
         self._connections = Connections(connection_limits)
         self._listening: tuple[str, ...] = ()
+        self._url = ""
 
     def network(self) -> Network:
-        return Network(self._listening)
+        return Network(self._listening, url=self._url)
 
     def folders(self) -> HostFolders:
         return self._folders.library()
@@ -103,6 +104,9 @@ class StandaloneHost:
 
     def user_of(self, request: web.Request) -> str:
         return self._users.identify(request.headers)
+
+    def ensure_user(self, name: str) -> str:
+        return self._users.ensure(name)
 
     def is_multi_user(self) -> bool:
         return self._users.multi_user
@@ -162,6 +166,7 @@ class StandaloneHost:
         escape_records("aiohttp")  # its records quote malformed requests
         listening = await listen(host, port)
         self._listening = tuple(name.strip() for name in host.split(","))
+        self._url = url_of(listening[0])
         runner = web.AppRunner(self._build(), access_log=None, shutdown_timeout=SHUTDOWN_S)
         servers: list[asyncio.Server] = []
         try:
@@ -173,7 +178,7 @@ class StandaloneHost:
                 servers.append(await asyncio.get_running_loop().create_server(protocol, sock=each, backlog=_BACKLOG))
             await self._start_plugin(runner.app)
             if on_ready is not None:
-                on_ready(url_of(listening[0]))
+                on_ready(self._url)
             await asyncio.Event().wait()
         finally:
             for server in servers:
@@ -189,8 +194,11 @@ class StandaloneHost:
         access.own_names.update(name.lower() for name in self._listening)
         # The plugin comes last, as in ComfyUI, whose own middlewares run before those of packs.
         app = web.Application(middlewares=[respond_to_preflight, *plugin], client_max_size=MAX_UPLOAD_BYTES)
-        protect(app, access)
+        gate = None if self._plugin is None else self._plugin.gate
+        protect(app, access, gate)
         self._connections.add_to(app)
+        if gate is not None:
+            gate.keep_first(app)
         self._add_routes(app)
         app.on_startup.append(self._start)
         app.on_shutdown.append(self._close_pages)

@@ -80,6 +80,20 @@ class Users:
             self._names[user] = name  # only now: a user that could not be saved would be gone at the next start
         return user
 
+    def ensure(self, name: str) -> str:
+        """Return the id of the user of this name, who is added if there is none. Raise UserRefused, OSError. Blocks."""
+        name = name.strip()
+        for _ in range(2):  # another request may add them meanwhile
+            found = next((user for user, known in self.names().items() if known == name), None)
+            if found is not None or not self.multi_user:
+                return found or DEFAULT_USER
+            try:
+                return self.add(name)
+            except UserRefused:
+                if name not in self.names().values():
+                    raise
+        raise UserRefused("The user cannot be added.")
+
     def _read(self) -> dict[str, str]:
         try:
             users = json.loads(self._file.read_text(encoding="utf-8"))

@@ -19,7 +19,13 @@ export class NetworkWarning {
       "div",
       { class: "ca-notification ca-network-warning", role: "note", hidden: true },
       icon("warning"),
-      h("span", { class: "ca-notification-text" }, t("status.openToNetwork")),
+      h(
+        "span",
+        { class: "ca-notification-text" },
+        t("status.openToNetwork"),
+        " ",
+        h("code", {}, "comfy-assets login enable"),
+      ),
       iconButton("close", t("common.close"), () => this.#close()),
     );
   }

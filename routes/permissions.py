@@ -1,0 +1,133 @@
+"""The scopes that a request needs while the login is on.
+
+Reading is permitted by a list of what is known to read: a route of another node pack may change anything, whatever its
+method. Operations of the project are found as the router finds them, all others by the route that aiohttp matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+
+from ..comfy_assets.login.records import Scope
+from .operations import Route
+from .router import Router, escape_published_file, matched_path
+
+Scopes = frozenset[Scope]
+
+NOTHING: Scopes = frozenset()
+"""For whoever is signed in."""
+READ: Scopes = frozenset({"read"})
+WRITE: Scopes = frozenset({"write"})
+RUN: Scopes = frozenset({"run"})
+ADMIN: Scopes = frozenset({"admin"})
+UNKNOWN: Scopes = frozenset({"write", "run"})
+"""For routes of other packs, of which nothing is known."""
+
+_READING = ("GET", "HEAD")
+# Routes of the server under the names that aiohttp has for them, each with and without /api.
+_SERVER_READS = frozenset(
+    {
+        "/",
+        "/embeddings",
+        "/experiment/models",
+        "/experiment/models/preview/{folder}/{path_index}/{filename}",
+        "/experiment/models/{folder}",
+        "/extensions",
+        "/features",
+        "/global_subgraphs",
+        "/global_subgraphs/{id}",
+        "/history",
+        "/history/{prompt_id}",
+        "/i18n",
+        "/jobs",
+        "/jobs/{job_id}",
+        "/models",
+        "/models/{folder}",
+        "/node_replacements",
+        "/object_info",
+        "/object_info/{node_class}",
+        "/prompt",
+        "/queue",
+        "/settings",
+        "/settings/{id}",
+        "/system_stats",
+        "/templates/{path}",
+        "/userdata",
+        "/userdata/{file}",
+        "/users",
+        "/v2/userdata",
+        "/view",
+        "/view_metadata/{folder_name}",
+        "/workflow_templates",
+        "/workflow_templates/{pack}/{file}",
+        "/ws",
+    }
+)
+_SERVER_CHANGES: dict[tuple[str, str], Scopes] = {
+    ("POST", "/free"): RUN,
+    ("POST", "/history"): RUN,
+    ("POST", "/interrupt"): RUN,
+    ("POST", "/jobs/cancel"): RUN,
+    ("POST", "/jobs/{job_id}/cancel"): RUN,
+    ("POST", "/prompt"): RUN,
+    ("POST", "/queue"): RUN,
+    ("POST", "/settings"): WRITE,
+    ("POST", "/settings/{id}"): WRITE,
+    ("POST", "/upload/image"): WRITE,
+    ("POST", "/upload/mask"): WRITE,
+    ("POST", "/userdata/{file}"): WRITE,
+    ("POST", "/userdata/{file}/move/{dest}"): WRITE,
+    ("DELETE", "/userdata/{file}"): WRITE,
+    ("POST", "/users"): ADMIN,
+}
+_INTERNAL_READS = "/internal/files/{directory_type}"
+_INTERNAL = "/internal/"
+# The Manager installs programs, even with GET.
+_FOR_ADMINISTRATORS = ("manager", "comfyui_manager", "customnode", "externalmodel", "snapshot")
+
+
+def needed_scopes(routes: Iterable[Route]) -> Callable[[web.Request], Scopes]:
+    """Return a function that returns the scopes of a request, all of which it needs."""
+    own = Router(list(routes))
+
+    def needed(request: web.Request) -> Scopes:
+        found = own.find(request.method, escape_published_file(matched_path(request.rel_url)))
+        if found is not None:
+            return _of_own(request.method, found[0].path)
+        return _of_server(request)
+
+    return needed
+
+
+def _of_own(method: str, path: str) -> Scopes:
+    if path == "/login" or path.startswith("/api/login"):
+        return NOTHING  # what signed-in users do with their own sessions; the handlers check the rest
+    if method in _READING:
+        return READ
+    return _SERVER_CHANGES.get((method, path.removeprefix("/api")), WRITE)
+
+
+def _of_server(request: web.Request) -> Scopes:
+    match = request.match_info
+    resource = match.route.resource
+    if match.http_exception is not None or resource is None:
+        return UNKNOWN  # no route of the server: 404 or 405, unless a middleware of a pack responds
+    if isinstance(resource, web.StaticResource):
+        return READ if request.method in _READING else UNKNOWN
+    name = resource.canonical
+    if name.startswith(_INTERNAL):
+        return READ if request.method in _READING and name == _INTERNAL_READS else ADMIN
+    plain = name.removeprefix("/api") or "/"
+    if request.method in _READING:
+        if plain in _SERVER_READS:
+            return READ
+    elif (known := _SERVER_CHANGES.get((request.method, plain))) is not None:
+        return known
+    return ADMIN if _is_for_administrators(plain) else UNKNOWN
+
+
+def _is_for_administrators(path: str) -> bool:
+    words = path.removeprefix("/v2").split("/")
+    return len(words) > 1 and words[1] in _FOR_ADMINISTRATORS

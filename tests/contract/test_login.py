@@ -1,0 +1,639 @@
+"""The gate of the login over HTTP: who is let in, where to, and that nothing stands before it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from aiohttp.typedefs import Handler
+from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.host import login_gate
+from comfy_assets_node.comfy_assets.host.guard import protect
+from comfy_assets_node.comfy_assets.login import keys
+from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
+from comfy_assets_node.comfy_assets.login.records import Role, Scope
+from comfy_assets_node.comfy_assets.login.service import LoginService
+from comfy_assets_node.comfy_assets.login.store import FILE_NAME
+from yarl import URL
+
+PASSWORD = "correct horse"
+PAGE = {"Accept": "text/html,*/*;q=0.8"}
+FOREIGN = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
+
+
+@dataclass
+class Gated:
+    """A server with the login: the host's routes, those of another pack, and the requests that have reached them."""
+
+    library: Any
+    app: web.Application
+    folder: Path
+    reached: list[str] = field(default_factory=list)
+    client: TestClient[Any, Any] = field(init=False)
+    make_client: Callable[..., Awaitable[TestClient[Any, Any]]] = field(init=False)
+
+    @property
+    def login(self) -> LoginService:
+        service: LoginService = self.library.services.login
+        return service
+
+    @property
+    def gate(self) -> login_gate.LoginGate:
+        gate: login_gate.LoginGate = self.library.host.plugin.gate
+        return gate
+
+    def token(self, *scopes: Scope, user: str = "Ada") -> dict[str, str]:
+        """Headers with a new token."""
+        return {"X-API-Key": self.login.accounts().create_token(user, "t", scopes)[1]}
+
+    async def cookie(self, user: str = "Ada") -> dict[str, str]:
+        """Headers with the cookie of a new session."""
+        signed = await self.login.use_link(self.login.accounts().new_link(user), login_gate.Client("192.0.2.1"))
+        return {"Cookie": f"{login_gate.session_cookie(self.login)}={signed.session}"}
+
+    async def send(self, method: str, path: str, **options: Any) -> aiohttp.ClientResponse:
+        """Send a request to a path as it is written; without its own cookies, and following no redirect."""
+        self.client.session.cookie_jar.clear()
+        url = URL(str(self.client.make_url("/")).removesuffix("/") + path, encoded=True)
+        async with self.client.session.request(method, url, allow_redirects=False, **options) as response:
+            await response.read()
+        return response
+
+    def command(self) -> LoginService:
+        """The login as another process has it."""
+        other = LoginService(self.folder, PasswordHasher(lambda: None, ScryptCost(4, 8, 1)))
+        other.refresh_now()
+        return other
+
+    async def noticed(self) -> None:
+        """Wait until the server must have noticed a change of another process."""
+        await asyncio.sleep(0.3)
+
+
+def make_app(library: Any, page: Path, reached: list[str]) -> web.Application:
+    async def answer(request: web.Request) -> web.Response:
+        name = f"{request.method} {request.rel_url.raw_path}"
+        reached.append(name)
+        return web.json_response({"reached": name, "user": request.headers.get("comfy-user")})
+
+    async def connect(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        reached.append("ws")
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    @web.middleware
+    async def of_the_host(request: web.Request, handler: Handler) -> web.StreamResponse:
+        reached.append("middleware")
+        return await handler(request)
+
+    app = web.Application(middlewares=[of_the_host, library.host.plugin.middleware])
+    internal = web.Application()
+    internal.router.add_get("/logs", answer)
+    internal.router.add_get("/files/{directory_type}", answer)
+    app.add_subapp("/internal", internal)
+    for path in ("/", "/view", "/api/view", "/queue", "/object_info", "/pack/list", "/manager/reboot", "/v2/manager/x"):
+        app.router.add_get(path, answer)
+    for path in ("/prompt", "/api/prompt", "/queue", "/upload/image", "/api/users", "/pack/do", "/free"):
+        app.router.add_post(path, answer)
+    app.router.add_get("/ws", connect)
+    app.router.add_static("/", page)
+    return app
+
+
+Make = Callable[..., Awaitable[Gated]]
+
+
+@pytest.fixture
+async def make_gated(make_library: Any, aiohttp_client: Any, tmp_path: Path) -> AsyncIterator[Make]:
+    page = tmp_path / "page"
+    (page / "assets").mkdir(parents=True)
+    for name in ("index.html", "script.js", "manifest.json", "assets/manifest-P9przInP.json"):
+        (page / name).write_bytes(b"{}")
+
+    async def make(
+        *, start: bool = True, enabled: bool = True, users: frozenset[str] | None = None, **config: Any
+    ) -> Gated:
+        settings = Config(scan_on_start=False, idle_thumbnails=False, **config)
+        library = await make_library(settings, users, tmp_path / "base")
+        reached: list[str] = []
+        app = make_app(library, page, reached)
+        plugin = library.host.plugin
+        protect(app, plugin.access, plugin.gate)
+        plugin.gate.keep_first(app)
+        gated = Gated(library, app, library.host.data_directory(), reached)
+        gated.login.hasher = PasswordHasher(lambda: None, ScryptCost(4, 8, 1))
+        accounts = gated.login.accounts()
+        encoded = gated.login.hasher.hash_now(PASSWORD)
+        roles: dict[str, Role] = {"Root": "admin", "Ada": "member", "Guest": "guest"}
+        for name, role in roles.items():
+            accounts.add_user(name, role, encoded)
+        accounts.set_enabled(enabled)
+        gated.make_client = aiohttp_client
+        if start:
+            gated.client = await aiohttp_client(app)
+        return gated
+
+    yield make
+
+
+@pytest.fixture
+async def gated(make_gated: Make) -> Gated:
+    return await make_gated()
+
+
+PATHS = [
+    "/",
+    "/view",
+    "/api/view",
+    "/queue",
+    "/internal/logs",
+    "/pack/list",
+    "/script.js",
+    "/index.html",
+    "/nothing/here",
+    "/ws",
+    "/api/assets",
+    "/api/jobs",
+    "/api/openapi.json",
+    "/assets",
+    "/api/features",
+    "/manager/reboot",
+    "/api/login/password",
+    "/login/",
+    "/LOGIN",
+    "/%6cogin",
+    "//login",
+    "/./login",
+    "/login%2f",
+    "/login;x",
+    "/api/login/",
+    "/api/%6cogin",
+    "/health/",
+    "/%68ealth",
+    "//health",
+    "/health/../queue",
+    "/health%2f..%2fqueue",
+    "/login/../queue",
+    "/api/login/../queue",
+    "/manifest.json/../script.js",
+    "/%6danifest.json",
+    "/assets/manifest-P9przInP.json%2f..%2f..%2fscript.js",
+    "/manifest.jsonx",
+    "/manifest-.json",
+    "/x/manifest.json",
+    "/?x=/health",
+    "/queue?/login",
+    "/queue#/login",
+    "/que%75e",
+    "/api/workflows/published/x",
+    "/api/assets/exports/x?token=abc",
+    "/?token=comfyui-link-",
+    "/?token=comfyui-link-x",
+    "/queue?token=comfyui-link-x&token=y",
+]
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "get"]
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}  # fmt: skip
+HEADERS: list[dict[str, str]] = [
+    {},
+    PAGE,
+    {"Range": "bytes=0-0"},
+    UPGRADE,
+    {"Cookie": "comfy_assets_session_=x; comfy_assets_session=1"},
+    {"X-API-Key": "comfyui-" + "0" * 52, "Authorization": "Basic cm9vdDpyb290", "comfy-user": "Root"},
+    {
+        "X-Forwarded-User": "Root",
+        "X-Original-URL": "/health",
+        "X-HTTP-Method-Override": "GET",
+        "X-Forwarded-For": "127.0.0.1",
+    },
+    {"Expect": "100-continue"},
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_without_credentials_nothing_is_reached(gated: Gated, method: str) -> None:
+    for path in PATHS:
+        for headers in HEADERS:
+            response = await gated.send(method, path, headers=headers)
+            assert response.status in (401, 404, 405), (method, path, headers)
+            if response.status != 401:  # aiohttp's own for what no middleware sees
+                assert (await response.text()).startswith(("404", "405"))
+            assert "no-store" in response.headers["Cache-Control"]
+    assert gated.reached == []
+
+
+OPEN = [
+    *((method, path) for method in ("GET", "HEAD") for path in ("/health", "/login")),
+    ("GET", "/manifest.json"),
+    ("GET", "/assets/manifest-P9przInP.json"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN)
+async def test_the_exceptions_are_few(gated: Gated, method: str, path: str) -> None:
+    assert (await gated.send(method, path)).status == 200
+    assert (await gated.send("POST", path)).status == 401
+    assert [each for each in gated.reached if each != "middleware"] == []
+
+
+async def test_while_the_login_is_off_nothing_changes(make_gated: Make) -> None:
+    gated = await make_gated(enabled=False)
+    for path in ("/", "/view", "/queue", "/api/assets", "/internal/logs", "/script.js", "/pack/list"):
+        assert (await gated.send("GET", path)).status == 200, path
+    assert (await gated.send("POST", "/pack/do")).status == 200
+    for path in ("/login", "/api/login"):
+        assert (await gated.send("GET", path)).status == 404
+    assert (await gated.send("POST", "/api/login", json={"name": "Root", "password": PASSWORD})).status in (404, 405)
+    assert (await gated.send("GET", "/?token=comfyui-link-x")).status == 200
+
+
+async def test_a_command_turns_it_on_and_off_while_the_server_runs(make_gated: Make) -> None:
+    gated = await make_gated(enabled=False)
+    assert (await gated.send("GET", "/queue")).status == 200
+    gated.command().accounts().set_enabled(True)
+    await gated.noticed()
+    assert (await gated.send("GET", "/queue")).status == 401
+    gated.command().accounts().set_enabled(False)
+    await gated.noticed()
+    assert (await gated.send("GET", "/queue")).status == 200
+
+
+async def sign_in(gated: Gated, name: str = "Ada", password: str = PASSWORD, **headers: str) -> aiohttp.ClientResponse:
+    return await gated.send("POST", "/api/login", json={"name": name, "password": password}, headers=headers)
+
+
+async def test_a_browser_signs_in_and_out(gated: Gated) -> None:
+    response = await sign_in(gated)
+    assert response.status == 200 and await response.json() == {"user": "Ada"}
+    cookies = response.headers.getall("Set-Cookie")
+    assert len(cookies) == 2
+    for cookie in cookies:
+        assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(cookie.split("; ")) and "Secure" not in cookie
+    session = {"Cookie": cookies[0].partition(";")[0]}
+    for path in ("/", "/queue", "/script.js", "/api/assets", "/pack/list"):
+        assert (await gated.send("GET", path, headers=session)).status == 200, path
+    who = await (await gated.send("GET", "/api/login", headers=session)).json()
+    assert who == {
+        "user": "Ada",
+        "role": "member",
+        "scopes": ["read", "run", "write"],
+        "kind": "session",
+        "has_password": True,
+    }
+    assert (await gated.send("DELETE", "/api/login", headers={**session, **FOREIGN})).status == 403
+    response = await gated.send("DELETE", "/api/login", headers=session)
+    assert response.status == 204 and "Max-Age=0" in response.headers["Set-Cookie"]
+    assert (await gated.send("GET", "/queue", headers=session)).status == 401
+
+
+async def test_cookies_are_secure_behind_https(gated: Gated) -> None:
+    response = await sign_in(gated, **{"X-Forwarded-Proto": "https"})
+    assert all("Secure" in cookie for cookie in response.headers.getall("Set-Cookie"))
+
+
+@pytest.mark.parametrize(
+    "headers", [FOREIGN, {"Origin": "null"}, {"Content-Type": "text/plain"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+async def test_other_pages_cannot_sign_anybody_in(gated: Gated, headers: dict[str, str]) -> None:
+    body = json.dumps({"name": "Ada", "password": PASSWORD})
+    response = await gated.send(
+        "POST", "/api/login", data=body, headers={"Content-Type": "application/json", **headers}
+    )
+    assert response.status in (403, 415) and "Set-Cookie" not in response.headers
+
+
+BODIES: list[tuple[Any, int]] = [
+    ({"name": "Ada", "password": "wrong"}, 401),
+    ({"name": "nobody", "password": PASSWORD}, 401),
+    ({"name": "Ada"}, 400),
+    ({"name": ["Ada"], "password": {}}, 400),
+    ({"name": "x" * 1001, "password": "x"}, 400),
+    ({"name": "Ada", "password": "x" * 1025}, 400),
+    ([], 400),
+    ({"name": "A\x00da\ud800", "password": "\ud800"}, 400),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BODIES)
+async def test_bodies_that_sign_nobody_in(gated: Gated, body: Any, status: int) -> None:
+    response = await gated.send(
+        "POST", "/api/login", data=json.dumps(body), headers={"Content-Type": "application/json"}
+    )
+    assert response.status == status and "Set-Cookie" not in response.headers
+    text = await response.text()
+    assert "wrong" in text or "WWW-Authenticate" not in response.headers
+    assert PASSWORD not in text
+
+
+async def test_after_wrong_passwords_the_right_one_has_to_wait(gated: Gated) -> None:
+    for _ in range(5):
+        assert (await sign_in(gated, password="wrong")).status == 401
+    response = await sign_in(gated)
+    assert response.status == 429 and (await response.json())["details"]["retry_after"] >= 1
+
+
+NEEDED: list[tuple[str, str, set[Scope]]] = [
+    ("GET", "/", {"read"}),
+    ("GET", "/queue", {"read"}),
+    ("GET", "/api/assets", {"read"}),
+    ("GET", "/script.js", {"read"}),
+    ("GET", "/internal/files/input", {"read"}),
+    ("GET", "/internal/logs", {"admin"}),
+    ("GET", "/pack/list", {"write", "run"}),
+    ("GET", "/manager/reboot", {"admin"}),
+    ("GET", "/v2/manager/x", {"admin"}),
+    ("POST", "/pack/do", {"write", "run"}),
+    ("POST", "/prompt", {"run"}),
+    ("POST", "/free", {"run"}),
+    ("POST", "/upload/image", {"write"}),
+    ("POST", "/api/users", {"admin"}),
+    ("POST", "/api/interrupt", {"run"}),
+    ("POST", "/api/workflows", {"write"}),
+    ("DELETE", "/api/assets/x", {"write"}),
+    ("POST", "/%70rompt", {"run"}),
+    ("DELETE", "/api/%61ssets/x", {"write"}),
+    ("PUT", "/nothing", {"write", "run"}),
+    ("OPTIONS", "/queue", {"write", "run"}),
+    ("PUT", "/script.js", {"write", "run"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "needed"), NEEDED)
+async def test_a_request_needs_scopes(gated: Gated, method: str, path: str, needed: set[Scope]) -> None:
+    every: list[tuple[Scope, ...]] = [("read",), ("write",), ("run",), ("write", "run"), ("admin",)]
+    for scopes in every:
+        has = {"read", "write", "run", "admin"} if scopes == ("admin",) else {"read", *scopes}
+        gated.reached.clear()
+        response = await gated.send(method, path, headers=gated.token(*scopes, user="Root"))
+        assert (response.status == 403) != (needed <= has), (scopes, response.status)
+        if response.status == 403:
+            body = await response.json()
+            assert body["code"] == "NOT_PERMITTED" and set(body["details"]["scopes"]) == needed
+            assert gated.reached == []
+
+
+@pytest.mark.parametrize(
+    ("user", "refused"), [("Root", set()), ("Ada", {"admin"}), ("Guest", {"admin", "write", "run"})]
+)
+async def test_a_session_may_do_what_the_role_permits(gated: Gated, user: str, refused: set[Scope]) -> None:
+    session = await gated.cookie(user)
+    for method, path, needed in NEEDED:
+        response = await gated.send(method, path, headers=session)
+        assert (response.status == 403) == bool(needed & refused), (method, path)
+
+
+async def test_tokens_come_in_headers_and_for_websockets_in_the_address(gated: Gated) -> None:
+    token = gated.token("read")["X-API-Key"]
+    for headers in ({"X-API-Key": token}, {"Authorization": f"Bearer {token}"}, {"Authorization": f"bearer  {token}"}):
+        assert (await gated.send("GET", "/queue", headers=headers)).status == 200
+    for headers in (
+        {"X-API-Key": token.upper()},
+        {"X-API-Key": f"Bearer {token}"},
+        {"Authorization": token},
+        {"Cookie": token},
+    ):
+        assert (await gated.send("GET", "/queue", headers=headers)).status == 401
+    assert (await gated.send("GET", f"/queue?token={token}")).status == 401
+    async with gated.client.ws_connect(f"/ws?token={token}&clientId=x") as socket:
+        await socket.send_str("hello")
+        assert (await socket.receive_str()) == "hello"
+
+
+async def test_a_foreign_key_beside_a_cookie_does_no_harm(gated: Gated) -> None:
+    session = await gated.cookie()
+    for headers in ({"X-API-Key": "comfyui-abc"}, {"Authorization": "Bearer ey.firebase"}, {"Authorization": "Bearer"}):
+        assert (await gated.send("GET", "/queue", headers={**session, **headers})).status == 200
+
+
+async def test_what_is_revoked_by_a_command_ends(gated: Gated) -> None:
+    session, token = await gated.cookie(), gated.token("read")
+    sockets = [await gated.client.ws_connect("/ws", headers=each) for each in (session, token)]
+    other = await gated.client.ws_connect("/ws", headers=await gated.cookie("Root"))
+    gated.command().accounts().set_disabled("Ada", True)
+    await gated.noticed()
+    for headers in (session, token):
+        for method, path in (("GET", "/queue"), ("POST", "/prompt"), ("GET", "/script.js"), ("GET", "/api/login")):
+            assert (await gated.send(method, path, headers=headers)).status == 401
+    for socket in sockets:
+        assert (await asyncio.wait_for(socket.receive(), 10)).type in (
+            aiohttp.WSMsgType.CLOSED,
+            aiohttp.WSMsgType.CLOSE,
+            aiohttp.WSMsgType.ERROR,
+        )
+    await other.send_str("still here")
+    assert (await other.receive_str()) == "still here"
+    await other.close()
+
+
+ANYWHERE: list[tuple[str, str]] = [
+    ("/", "./"),
+    ("/queue?a=1&b=%2F", "./queue?a=1&b=%2F"),
+    ("/a/b:c/", "./"),
+    ("//evil.example/x", "./x"),
+    ("/a//evil.example", "./evil.example"),
+    ("/%5c%5cevil.example", "./%5C%5Cevil.example"),
+    ("/x:y", "./x:y"),
+]
+
+
+@pytest.mark.parametrize(("path", "location"), ANYWHERE)
+async def test_a_link_is_exchanged_for_a_cookie(gated: Gated, path: str, location: str) -> None:
+    link = gated.login.accounts().new_link("Ada")
+    joined = f"{path}{'&' if '?' in path else '?'}token={link}"
+    for headers in ({"Sec-Purpose": "prefetch"}, {"Purpose": "prefetch;prerender"}):
+        assert (await gated.send("GET", joined, headers=headers)).status == 401
+    assert (await gated.send("HEAD", joined)).status == 401
+    response = await gated.send("GET", joined)
+    assert (response.status, response.headers["Location"].lower()) == (303, location.lower())
+    assert response.headers["Referrer-Policy"] == "no-referrer" and link not in str(response.headers)
+    session = {"Cookie": response.headers.getall("Set-Cookie")[0].partition(";")[0]}
+    assert (await gated.send("GET", "/queue", headers=session)).status == 200
+    again = await gated.send("GET", joined, headers=PAGE)
+    assert again.status == 401 and "already" in await again.text() and "Set-Cookie" not in again.headers
+    assert (await gated.send("GET", joined, headers=session)).status == 303, "the same browser goes on"
+    assert gated.reached.count("GET /queue") == 1
+
+
+async def test_a_user_without_a_password_is_led_to_where_one_is_set(gated: Gated) -> None:
+    gated.login.accounts().add_user("New", "admin")
+    link = gated.login.accounts().new_link("New")
+    response = await gated.send("GET", f"/a/b?token={link}")
+    assert response.headers["Location"] == "../login"
+    session = {"Cookie": response.headers.getall("Set-Cookie")[0].partition(";")[0]}
+    page = await (await gated.send("GET", "/login", headers={**session, **PAGE})).text()
+    assert "New" in page and re.search(r'id="old" hidden', page)
+    body = {"new_password": "a new password"}
+    assert (await gated.send("PUT", "/api/login/password", json=body, headers={**session, **FOREIGN})).status == 403
+    assert (
+        await gated.send("PUT", "/api/login/password", json={"new_password": "short"}, headers=session)
+    ).status == 400
+    response = await gated.send("PUT", "/api/login/password", json=body, headers=session)
+    assert response.status == 200 and await response.json() == {"ended_sessions": 0}
+    assert (await sign_in(gated, "New", "a new password")).status == 200
+    assert (await gated.send("PUT", "/api/login/password", json=body, headers=session)).status == 401, (
+        "the old one is missing"
+    )
+
+
+async def test_a_token_changes_no_password_and_no_session(gated: Gated) -> None:
+    token = gated.token("admin", user="Root")
+    body = {"new_password": "a new password", "old_password": PASSWORD}
+    assert (await gated.send("PUT", "/api/login/password", json=body, headers=token)).status == 401
+    assert (await gated.send("DELETE", "/api/login", headers=token)).status == 401
+    who = await (await gated.send("GET", "/api/login", headers=token)).json()
+    assert who["kind"] == "token" and who["role"] == "admin"
+
+
+@pytest.mark.parametrize(("path", "root"), [("/", "./"), ("/assets", "./"), ("/a/b/c", "../../"), ("/login", "./")])
+async def test_the_page_stands_where_it_was_asked_for(gated: Gated, path: str, root: str) -> None:
+    response = await gated.send("GET", path, headers={**PAGE, "Accept-Language": "de"})
+    text = await response.text()
+    assert response.status == (200 if path == "/login" else 401)
+    assert f'data-root="{root}"' in text and "Anmelden" in text and "Location" not in response.headers
+    policy = response.headers["Content-Security-Policy"]
+    assert "script-src 'sha256-" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/api/assets", "/internal/logs", "/queue"])
+async def test_programs_get_json(gated: Gated, path: str) -> None:
+    headers = PAGE if path != "/queue" else {"Accept": "text/html", "Sec-Fetch-Mode": "cors"}
+    response = await gated.send("GET", path, headers=headers)
+    assert response.status == 401 and (await response.json())["code"] == "SIGN_IN_REQUIRED"
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("headers", [FOREIGN, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}])
+async def test_cookies_are_checked_where_the_other_checks_are_off(make_gated: Make, headers: dict[str, str]) -> None:
+    gated = await make_gated(check_origin=False)
+    session = await gated.cookie()
+    for method, path in (("POST", "/prompt"), ("GET", "/ws"), ("GET", "/queue")):
+        assert (await gated.send(method, path, headers={**session, **headers})).status == 403
+    assert (await gated.send("POST", "/pack/do", headers=session)).status == 200
+    assert (await gated.send("POST", "/pack/do", headers={**gated.token("run", "write"), **headers})).status == 200
+
+
+LED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+async def test_links_of_other_pages_lead_to_pages_alone(gated: Gated) -> None:
+    session = await gated.cookie("Root")
+    for headers in (LED, {**LED, "Sec-Fetch-Site": "same-site"}, {"Referer": "http://evil.example/x"}):
+        assert (await gated.send("GET", "/", headers={**session, **headers})).status == 200
+        for path in ("/manager/reboot", "/pack/list"):
+            response = await gated.send("GET", path, headers={**session, **headers})
+            assert response.status == 403 and (await response.json())["code"] == "ORIGIN_NOT_ALLOWED"
+    own = {"Referer": str(gated.client.make_url("/"))}
+    for headers in ({}, own, {**LED, "Sec-Fetch-Site": "none"}):
+        assert (await gated.send("GET", "/pack/list", headers={**session, **headers})).status == 200
+
+
+async def test_the_user_is_that_of_the_session(make_gated: Make) -> None:
+    gated = await make_gated(users=frozenset({"default", "Root"}))
+    for headers in (await gated.cookie(), gated.token("write", "run")):
+        for named in ({}, {"comfy-user": "Root"}, {"Comfy-User": "default"}, {"comfy-user": "nobody"}):
+            assert (await (await gated.send("GET", "/pack/list", headers={**headers, **named})).json())["user"] == "Ada"
+            assert (await (await gated.send("GET", "/api/user", headers={**headers, **named})).json())["id"] == "Ada"
+    assert "Ada" in gated.library.host.user_ids(), "the host knows them now"
+
+
+async def test_a_stream_and_a_large_body_pass(make_gated: Make) -> None:
+    gated = await make_gated(users=frozenset({"default"}))
+    headers = gated.token("write")
+    form = aiohttp.FormData()
+    form.add_field("image", b"\x89PNG" * 1000, filename="a.png")
+    assert (await gated.send("POST", "/upload/image", data=form, headers=headers)).status in (200, 400)
+    body = {"name": "w", "workflow_json": {"nodes": []}}
+    assert (await gated.send("POST", "/api/workflows", json=body, headers=headers)).status == 201
+
+
+async def test_the_login_works_without_the_store(make_gated: Make) -> None:
+    gated = await make_gated()
+    await gated.library.services.stop()
+    response = await sign_in(gated)
+    assert response.status == 200
+    session = {"Cookie": response.headers.getall("Set-Cookie")[0].partition(";")[0]}
+    assert (await gated.send("GET", "/queue", headers=session)).status == 200
+    assert (await gated.send("GET", "/queue")).status == 401
+    assert (await gated.send("GET", "/health")).status == 503
+
+
+async def test_a_damaged_file_closes_the_server(gated: Gated, caplog: pytest.LogCaptureFixture) -> None:
+    session = await gated.cookie("Root")
+    assert (await gated.send("GET", "/queue", headers=session)).status == 200
+    content = (gated.folder / FILE_NAME).read_bytes()
+    for damage in (lambda path: path.write_bytes(b"{"), lambda path: path.unlink()):
+        damage(gated.folder / FILE_NAME)
+        await gated.noticed()
+        for method, path in (("GET", "/queue"), ("GET", "/"), ("POST", "/api/login"), ("GET", "/login")):
+            response = await gated.send(method, path, headers=session)
+            assert response.status == 503 and (await response.json())["code"] == "LOGIN_UNAVAILABLE"
+        assert "Nobody is let in" in caplog.text
+        (gated.folder / FILE_NAME).write_bytes(content)
+        await gated.noticed()
+        assert (await gated.send("GET", "/queue", headers=session)).status == 200
+
+
+@web.middleware
+async def of_a_pack(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A middleware that lets everybody in."""
+    return web.Response(text="open")
+
+
+async def test_a_middleware_that_was_put_before_the_gate_comes_after_it(make_gated: Make) -> None:
+    gated = await make_gated(start=False)
+    gated.app.middlewares.insert(0, of_a_pack)
+    gated.client = await gated.make_client(gated.app)
+    assert (await gated.send("GET", "/queue")).status == 401
+    response = await gated.send("GET", "/queue", headers=gated.token("read"))
+    assert await response.text() == "open"
+
+
+async def test_one_that_comes_too_late_closes_the_server(make_gated: Make, caplog: pytest.LogCaptureFixture) -> None:
+    gated = await make_gated(start=False)
+
+    @web.middleware
+    async def passing(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return await handler(request)
+
+    async def late(app: web.Application) -> None:
+        app.middlewares.insert(0, passing)
+
+    gated.app.on_startup.append(late)
+    gated.client = await gated.make_client(gated.app)
+    for path in ("/queue", "/", "/login"):
+        assert (await gated.send("GET", path, headers=gated.token("read"))).status == 503
+    assert "before the login" in caplog.text
+    gated.command().accounts().set_enabled(False)
+    await gated.noticed()
+    assert (await gated.send("GET", "/queue")).status == 200, "without the login it does no harm"
+
+
+async def test_no_secret_is_logged(gated: Gated, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    caplog.set_level("ERROR", "aiohttp.access")  # which is off on both hosts
+    link = gated.login.accounts().new_link("Ada")
+    token = gated.token("read")
+    response = await sign_in(gated)
+    await sign_in(gated, password="a wrong one")
+    await gated.send("GET", f"/?token={link}")
+    await gated.send("GET", "/queue", headers=token)
+    await gated.send("POST", "/prompt", headers=token)
+    session = response.headers.getall("Set-Cookie")[0].partition(";")[0].partition("=")[2]
+    for secret in (PASSWORD, "a wrong one", link, token["X-API-Key"], session, keys.secret_digest(session)):
+        assert secret not in caplog.text
