@@ -21,6 +21,7 @@ from . import (
     host_uploads,
     jobs,
     login,
+    login_records,
     nodes,
     prompts,
     queue,
@@ -68,6 +69,7 @@ ROUTES: list[Route] = [
     *users.ROUTES,
     *desktop.ROUTES,
     *login.ROUTES,
+    *login_records.ROUTES,
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [

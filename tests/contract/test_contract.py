@@ -36,6 +36,15 @@ EXTENSIONS |= {"batchAssets", "listBatches", "undoBatch"}
 EXTENSIONS |= {"exportWorkflow", "importWorkflow"}
 EXTENSIONS |= {"getNetwork", "showAssetInFolder"}
 EXTENSIONS |= {"getLoginPage", "getLogin", "signIn", "signOut", "changePassword"}
+EXTENSIONS |= {
+    "listSessions",
+    "endSession",
+    "endSessions",
+    "listTokens",
+    "createToken",
+    "revokeToken",
+    "createLoginLink",
+}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

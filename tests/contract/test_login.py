@@ -637,3 +637,82 @@ async def test_no_secret_is_logged(gated: Gated, caplog: pytest.LogCaptureFixtur
     session = response.headers.getall("Set-Cookie")[0].partition(";")[0].partition("=")[2]
     for secret in (PASSWORD, "a wrong one", link, token["X-API-Key"], session, keys.secret_digest(session)):
         assert secret not in caplog.text
+
+
+async def test_the_sessions_of_the_signed_in_user(gated: Gated) -> None:
+    here, elsewhere, other = await gated.cookie(), await gated.cookie(), await gated.cookie("Root")
+    listed = await (await gated.send("GET", "/api/login/sessions", headers=here)).json()
+    assert [each["is_current"] for each in listed["sessions"]].count(True) == 1 and len(listed["sessions"]) == 2
+    assert "comfy_assets" not in json.dumps(listed) and here["Cookie"].partition("=")[2] not in json.dumps(listed)
+    (theirs,) = (await (await gated.send("GET", "/api/login/sessions", headers=other)).json())["sessions"]
+    for unknown in (theirs["id"], "x"):
+        response = await gated.send("DELETE", f"/api/login/sessions/{unknown}", headers=here)
+        assert response.status == 404 and (await response.json())["code"] == "LOGIN_RECORD_NOT_FOUND"
+    (not_here,) = [each["id"] for each in listed["sessions"] if not each["is_current"]]
+    assert (await gated.send("DELETE", f"/api/login/sessions/{not_here}", headers=here)).status == 204
+    assert (await gated.send("GET", "/queue", headers=elsewhere)).status == 401
+    again = await gated.cookie()
+    assert (await gated.send("DELETE", "/api/login/sessions", headers=here)).status == 204
+    assert [(await gated.send("GET", "/queue", headers=each)).status for each in (here, again, other)] == [
+        401,
+        401,
+        200,
+    ]
+
+
+async def test_the_tokens_of_the_signed_in_user(gated: Gated) -> None:
+    here, other = await gated.cookie(), await gated.cookie("Root")
+    body = {"name": "backup", "scopes": ["read", "read"], "expires_in_days": 1}
+    response = await gated.send("POST", "/api/login/tokens", json=body, headers=here)
+    assert response.status == 201 and response.headers["Cache-Control"] == "no-store"
+    made = await response.json()
+    assert (made["record"]["name"], made["record"]["scopes"]) == ("backup", ["read"])
+    token = {"X-API-Key": made["token"]}
+    assert (await gated.send("GET", "/queue", headers=token)).status == 200
+    listed = await (await gated.send("GET", "/api/login/tokens", headers=here)).json()
+    assert [each["id"] for each in listed["tokens"]] == [made["record"]["id"]] and listed["tokens"][0]["expires_at"]
+    assert made["token"][20:] not in json.dumps(listed)
+    assert (await (await gated.send("GET", "/api/login/tokens", headers=other)).json()) == {"tokens": []}
+    path = f"/api/login/tokens/{made['record']['id']}"
+    assert (await gated.send("DELETE", path, headers=other)).status == 404, "of another user, even an administrator"
+    assert (await gated.send("DELETE", path, headers=here)).status == 204
+    assert (await gated.send("GET", "/queue", headers=token)).status == 401
+
+
+BAD_TOKENS: list[Any] = [
+    {"name": "x", "scopes": []}, {"name": "", "scopes": ["read"]}, {"name": "x", "scopes": ["admin"]}, {"name": "x"},
+    {"name": "x", "scopes": ["all"]}, {"name": "x", "scopes": ["read"], "expires_in_days": 0}, [],
+    {"name": "x" * 101, "scopes": ["read"]}, {"name": "x", "scopes": ["read"], "expires_in_days": 10**9},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BAD_TOKENS)
+async def test_tokens_that_are_not_made(gated: Gated, body: Any) -> None:
+    response = await gated.send("POST", "/api/login/tokens", json=body, headers=await gated.cookie())
+    assert response.status == 400
+    assert gated.login.state.file.tokens == ()
+
+
+async def test_a_link_for_the_phone(gated: Gated) -> None:
+    response = await gated.send("POST", "/api/login/links", headers=await gated.cookie("Guest"))
+    assert response.status == 201
+    link = (await response.json())["path"]
+    assert (await gated.send("GET", link)).status == 303
+    assert (await gated.send("GET", link)).status == 401
+
+
+OWN = [
+    ("GET", "/api/login/sessions"), ("DELETE", "/api/login/sessions"), ("DELETE", "/api/login/sessions/x"),
+    ("GET", "/api/login/tokens"), ("POST", "/api/login/tokens"), ("DELETE", "/api/login/tokens/x"),
+    ("POST", "/api/login/links"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path"), OWN)
+async def test_no_token_makes_another_way_in(gated: Gated, method: str, path: str) -> None:
+    body = {"name": "x", "scopes": ["read"]} if method == "POST" else None
+    for headers in (gated.token("admin", user="Root"), {}):
+        assert (await gated.send(method, path, json=body, headers=headers)).status == 401
+    session = await gated.cookie("Root")
+    if method != "GET":
+        assert (await gated.send(method, path, json=body, headers={**session, **FOREIGN})).status == 403

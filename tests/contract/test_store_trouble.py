@@ -25,6 +25,7 @@ NEEDS_NO_STORE = {
     *("cancelAssetSeed", "pauseAssetSeed", "resumeAssetSeed", "freeMemory", "submitFeedback"),
     *("createSecret", "updateSecret", "replaceSecret", "deleteSecret"),
     *("signIn", "signOut", "changePassword"),
+    *("endSession", "endSessions", "createToken", "revokeToken", "createLoginLink"),
 }
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets", "exportWorkflow", "importWorkflow"}  # which meets the trouble later, as a task
