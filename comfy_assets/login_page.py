@@ -52,6 +52,7 @@ button:disabled { opacity: .6; cursor: progress; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 p { margin: 0; }
 .note { font-size: .875rem; }
+main > .note { margin-block-start: 1rem; }
 .message { min-height: 1.5em; color: var(--bad); overflow-wrap: anywhere; }
 .message.good { color: inherit; }
 """

@@ -6,7 +6,8 @@ method. Operations of the project are found as the router finds them, all others
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from aiohttp import web
 
@@ -115,7 +116,7 @@ def _of_server(request: web.Request) -> Scopes:
     if match.http_exception is not None or resource is None:
         return UNKNOWN  # no route of the server: 404 or 405, unless a middleware of a pack responds
     if isinstance(resource, web.StaticResource):
-        return READ if request.method in _READING else UNKNOWN
+        return READ if request.method in _READING and _is_file(resource, match) else UNKNOWN
     name = resource.canonical
     if name.startswith(_INTERNAL):
         return READ if request.method in _READING and name == _INTERNAL_READS else ADMIN
@@ -126,6 +127,14 @@ def _of_server(request: web.Request) -> Scopes:
     elif (known := _SERVER_CHANGES.get((request.method, plain))) is not None:
         return known
     return ADMIN if _is_for_administrators(plain) else UNKNOWN
+
+
+def _is_file(resource: web.StaticResource, match: Mapping[str, str]) -> bool:
+    """Return whether a static route has a file. That of the page matches every path, also those of middlewares."""
+    try:
+        return Path(resource.get_info()["directory"], match.get("filename", "")).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_for_administrators(path: str) -> bool:

@@ -370,6 +370,8 @@ NEEDED: list[tuple[str, str, set[Scope]]] = [
     ("PUT", "/nothing", {"write", "run"}),
     ("OPTIONS", "/queue", {"write", "run"}),
     ("PUT", "/script.js", {"write", "run"}),
+    ("GET", "/nothing/here", {"write", "run"}),
+    ("GET", "/../base", {"write", "run"}),
 ]
 
 

@@ -19,17 +19,14 @@ from urllib.parse import quote
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.login.accounts import Accounts
-from comfy_assets_node.comfy_assets.login.audit import AuditLog
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher
 from comfy_assets_node.comfy_assets.login.records import Scope
-from comfy_assets_node.comfy_assets.login.store import LoginStore
 from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES
+from support.logins import NOTICED_S, PASSWORD, login_on
 from support.servers import HttpServer, comfyui, make_base
 
 pytestmark = pytest.mark.slow
 
-PASSWORD = "correct horse battery"
-NOTICED_S = 0.3  # until a server has noticed a change of another process
 WEBSOCKET = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
@@ -128,23 +125,10 @@ class Walked:
         return {name: path.stat().st_size for name, path in names.items() if not any(each in name for each in own)}
 
 
-def accounts_of(base: Path) -> Accounts:
-    """The login of a base directory, with an administrator, turned on."""
-    folder = make_base(base) / "user/__comfy_assets"
-    accounts = Accounts(LoginStore(folder), AuditLog(folder))
-    hasher = PasswordHasher()
-    encoded = hasher.hash_now(PASSWORD)
-    hasher.close()
-    accounts.add_user("Root", "admin", encoded)
-    accounts.add_user("Ada", "member", encoded)
-    accounts.set_enabled(True)
-    return accounts
-
-
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory, start: Any) -> Iterator[Walked]:
     base = tmp_path_factory.mktemp("walk")
-    accounts = accounts_of(base)
+    accounts = login_on(make_base(base))
     if start is comfyui:
         for name in (FIRST_PACK, LAST_PACK):
             folder = base / "custom_nodes" / name
@@ -284,7 +268,7 @@ CLIENTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5")
 @pytest.mark.skipif(os.name == "nt" or os.uname().sysname == "Darwin", reason="only 127.0.0.1 is loopback there")
 def test_ten_thousand_guesses(tmp_path: Path, start: Any) -> None:
     """None succeeds, and those who know their password get in soon meanwhile, on a server that goes on answering."""
-    accounts = accounts_of(tmp_path)
+    accounts = login_on(make_base(tmp_path))
     token = accounts.create_token("Root", "t", ["read"])[1]
     with start(tmp_path) as server:
         server.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
