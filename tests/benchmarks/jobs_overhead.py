@@ -6,7 +6,8 @@ Two servers run at once and take turns in many short rounds, in changing order: 
 round is compared with its neighbour and the median of these ratios counts. Without ``--comfyui`` they are standalone
 hosts. Each job is EmptyImage (16 x 16, a colour of its own) -> SaveImage. Then single prompts are submitted to both by
 turns while nothing else happens, bare ones and ones that bring a page's workflow along. The status is 1 when a goal is
-missed. The processor time per job, of all threads until the outputs are assets, is told where the system tells it.
+missed. The processor time per job, of all threads until the outputs are assets, is told where the system tells it;
+thumbnails, which an idle server makes between the rounds, are left out (``thumbnails.py`` measures them).
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Server:
         # Users' servers find byte code from their last start: so do these, in a folder that goes with the benchmark.
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(base.parent / "bytecode")}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["COMFY_ASSETS_IDLE_THUMBNAILS"] = "0"
         self.process = subprocess.Popen(command, stdout=self._log, stderr=subprocess.STDOUT, cwd=base, env=environment)
         self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
