@@ -70,6 +70,8 @@ class IdleThumbnails:
         self._is_due = False
         try:
             for content in await assets.newest_contents(self._db, NEWEST, decoders.decoders_version()):
+                if not self._needs_thumbnail(content):
+                    continue
                 if not self._is_idle():
                     self._is_due = True
                     break
@@ -84,10 +86,11 @@ class IdleThumbnails:
         is_working = any(task is not None and task.is_running for task in others)
         return not (is_working or self._host.is_executing() or self._throttle.is_on_hold or self._thumbnails.is_busy)
 
-    async def _prepare(self, content: assets.DrawableContent) -> None:
+    def _needs_thumbnail(self, content: assets.DrawableContent) -> bool:
         is_drawable = content.has_picture or decoders.has_thumbnail(content.mime_type)
-        if not is_drawable or content.hash in self._done:
-            return
+        return is_drawable and content.hash not in self._done
+
+    async def _prepare(self, content: assets.DrawableContent) -> None:
         try:
             await self._thumbnails.prepare(content.hash)
         except StoreUnavailableError:

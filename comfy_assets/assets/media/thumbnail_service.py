@@ -147,11 +147,13 @@ class ThumbnailService:
 
         Raises the exceptions of ``get``.
         """
+        # Found once: finding the file takes longer than to make a small one from the large one.
+        found = await self._find(ThumbnailRequest("output", "", f"blake3:{digest.hex()}", PREPARED[0], "flat"), None)
         for res in PREPARED:
-            request = ThumbnailRequest("output", "", f"blake3:{digest.hex()}", res, "flat")
-            source = await self._find(request, None)
+            request = replace(found.request, res=res)
+            key = _key(request, found.path, found.stat, found.content)
             try:
-                await self._body(source)
+                await self._body(replace(found, request=request, key=key))
             except ChangedWhileReading as error:
                 raise ImageUnreadableError("The file is being written.") from error
 
