@@ -134,6 +134,17 @@ def _encoded_length(part: str) -> int:
         raise UnsafeName("the name is not valid Unicode") from error
 
 
+def folded(name: str) -> str:
+    """Return a key that is equal for two names or paths if any file system treats them as one.
+
+    Windows and macOS ignore case, and macOS how a letter with marks is composed.
+    """
+    if name.isascii():
+        return name.lower()
+    # Folding may decompose characters again, for example of Greek, so the result is composed once more.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def safe_file_name(name: str, *, fallback: str) -> str:
     """Return a name for a new file, close to ``name``, that every system can store; ``fallback`` if nothing remains.
 
@@ -144,7 +155,7 @@ def safe_file_name(name: str, *, fallback: str) -> str:
     check_leads_nowhere(name)
     composed = unicodedata.normalize("NFC", name)
     plain = _UNSTORABLE.sub("_", composed).strip(" ").rstrip(". ").lstrip(".")
-    if not plain.strip("_. "):
+    if not plain.strip("_. ").strip():
         plain = fallback
     if _DEVICE.fullmatch(plain):
         plain = f"_{plain}"

@@ -19,7 +19,7 @@ from ..fs.paths import extended_path
 from ..host.base import Host
 from ..ids import now_ms
 from ..models import Asset
-from ..names import UnsafeName, file_name, split_suffix
+from ..names import UnsafeName, file_name, folded, split_suffix
 from .roots import Roots, current_roots
 from .service import require_asset
 from .uses import refuse_if_used
@@ -117,9 +117,9 @@ def _new_name(name: str, old: str, folder: Path, roots: Roots) -> str:
 
 async def _refuse_if_taken(tx: Transaction, folder: Path, renames: Sequence[FileRename]) -> None:
     """Raise FileNameTakenError if a file has one of the new names, in any case, that is not renamed itself."""
-    own = {each.old.casefold() for each in renames}
-    wanted = {each.new.casefold(): each.new for each in renames if each.new.casefold() not in own}
-    known = {name.casefold() for name in await files.named_alike(tx, str(folder), wanted.values())}
+    own = {folded(each.old) for each in renames}
+    wanted = {folded(each.new): each.new for each in renames if folded(each.new) not in own}
+    known = set(map(folded, await files.named_alike(tx, str(folder), wanted.values())))
     for key, name in wanted.items():
         if key in known or await asyncio.to_thread(os.path.lexists, extended_path(folder, name)):
             raise FileNameTakenError("The folder has a file of this name.", details={"name": name})
@@ -140,8 +140,8 @@ def _move_all(folder: Path, renames: Sequence[FileRename]) -> None:
 def _move(old: Path, new: Path) -> None:
     if old == new:
         return
-    # Where case does not matter, a name that differs in case alone is that of the file itself.
-    if old.name.casefold() == new.name.casefold() and new.exists() and new.samefile(old):
+    # Where case or composition does not matter, a name that differs in that alone is the name of the file itself.
+    if folded(old.name) == folded(new.name) and new.exists() and new.samefile(old):
         shared_files.rename(old, new)
     else:
         atomic.move_no_replace(old, new)
@@ -151,5 +151,6 @@ def _move_back(folder: Path, renames: Sequence[FileRename]) -> None:
     """Give files their former names, as far as they have the new ones."""
     for each in reversed(renames):
         old, new = extended_path(folder, each.old), extended_path(folder, each.new)
-        if each.old != each.new and new.exists() and not old.exists():
+        is_same_name = folded(each.old) == folded(each.new)  # then both may lead to the file
+        if each.old != each.new and new.exists() and (is_same_name or not old.exists()):
             _move(new, old)

@@ -29,6 +29,7 @@ from ..errors import (
 )
 from ..fs import atomic
 from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
+from ..fs.fsync import fsync_folder
 from ..fs.paths import extended_path, file_stat, stat_as_recorded
 from ..host.base import Host
 from ..ids import new_ids, now_ms
@@ -108,7 +109,7 @@ class UploadService:
         created = await self._put(received, fields, owner, roots)
         if created.is_new and not created.is_preview:
             # The content is flushed already; this makes its name survive a power failure.
-            await run_blocking(lambda: atomic.fsync_folder(received.destination.folder))
+            await run_blocking(lambda: fsync_folder(received.destination.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
 

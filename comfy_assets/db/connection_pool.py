@@ -205,6 +205,7 @@ _WRITER_PRAGMAS = (
     "foreign_keys = ON",
     "wal_autocheckpoint = 8000",  # pages; with the default of 1000 (4 MB), a bulk import would always checkpoint
     "synchronous = NORMAL",  # with a write-ahead log, a power failure loses the last commits, but damages nothing
+    "checkpoint_fullfsync = ON",  # nor does it on macOS, where fsync leaves the order of writes to the drive
     "cache_size = -65536",  # KiB if negative
     "temp_store = MEMORY",
     f"busy_timeout = {_WRITER_TIMEOUT_MS}",

@@ -65,7 +65,9 @@ def prepare(path: Path, steps: list[Migration] | None = None) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
+    conn = sqlite3.connect(path, isolation_level=None, timeout=LOCK_TIMEOUT_S)
+    conn.execute("PRAGMA fullfsync = ON")  # on macOS fsync leaves the order of writes to the drive
+    return conn
 
 
 def _looks_like_sqlite(path: Path) -> bool:

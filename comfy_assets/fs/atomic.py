@@ -22,8 +22,9 @@ from typing import BinaryIO, Literal, TypeVar
 from blake3 import blake3
 
 from ..errors import FileInUseError, StorageError
-from ..names import WINDOWS, numbered, split_suffix
+from ..names import WINDOWS, folded, numbered, split_suffix
 from ..store_guard import check_found
+from .fsync import fsync
 from .paths import extended, extended_path
 from .shared_files import is_in_use, open_shared, remove, rename, replace
 
@@ -38,8 +39,6 @@ LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 # Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
 _TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
 _TEMP_PATTERN = f"{_TEMP_PREFIX}*{_TEMP_SUFFIX}"  # for ``Path.glob``
-# A file system may refuse to flush a folder, or a file that is open for reading.
-_CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS})
 
 
 class NoFreeNameError(OSError):
@@ -84,7 +83,7 @@ def write_new(path: Path, write: Callable[[BinaryIO], object]) -> None:
     with extended_path(path).open("xb") as stream:
         write(stream)
         stream.flush()
-        os.fsync(stream.fileno())
+        fsync(stream.fileno())
 
 
 def replace_file(target: Path, content: bytes) -> None:
@@ -105,7 +104,7 @@ def replace_private(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            fsync(stream.fileno())
         replace(temporary, path)
     finally:
         remove(temporary, missing_ok=True)
@@ -123,12 +122,12 @@ def move_to_free_name(source: Path, folder: Path, wanted: str, taken: Iterable[s
     ``taken`` are names that must not be used although there may be no such files. Raises OSError.
     """
     # Case is ignored everywhere: the library may be moved to a system where such names are the same.
-    reserved = {name.casefold() for name in taken}
+    reserved = set(map(folded, taken))
     present: set[str] | None = None
     number = 0
     for _ in range(_ATTEMPTS):
         name = numbered(wanted, number) if number else wanted
-        if name.casefold() not in reserved and (present is None or name.casefold() not in present):
+        if folded(name) not in reserved and (present is None or folded(name) not in present):
             try:
                 move_no_replace(source, folder / name)
             except FileExistsError:
@@ -146,21 +145,21 @@ def free_name(folder: Path, wanted: str, taken: Iterable[str] = ()) -> str:
 
     ``taken`` as in ``move_to_free_name``. Another program may take the name at any time.
     """
-    used = {name.casefold() for name in taken} | _names_like(folder, wanted)
-    if wanted.casefold() not in used:
+    used = {*map(folded, taken), *_names_like(folder, wanted)}
+    if folded(wanted) not in used:
         return wanted
     return numbered(wanted, _next_number(wanted, 0, used))
 
 
 def _names_like(folder: Path, wanted: str) -> set[str]:
-    stem = split_suffix(wanted)[0][:32].casefold()  # numbering shortens the stems of long names
+    stem = folded(split_suffix(wanted)[0])[:32]  # numbering shortens the stems of long names
     with os.scandir(extended(str(folder))) as entries:
-        return {name for entry in entries if (name := entry.name.casefold()).startswith(stem)}
+        return {name for entry in entries if (name := folded(entry.name)).startswith(stem)}
 
 
 def _next_number(wanted: str, number: int, taken: set[str]) -> int:
     number += 1
-    while numbered(wanted, number).casefold() in taken:
+    while folded(numbered(wanted, number)) in taken:
         number += 1
     return number
 
@@ -225,7 +224,7 @@ def copy_to_volume(source: Path, target: Path) -> None:
         try:
             shutil.copyfileobj(reading, writing, _BLOCK)
             writing.flush()
-            os.fsync(writing.fileno())
+            fsync(writing.fileno())
             shutil.copystat(source, target)
         except BaseException:
             writing.close()  # Windows removes no open file
@@ -242,25 +241,6 @@ def remove_if_empty(folder: Path) -> None:
     """Remove a folder if nothing is in it."""
     with contextlib.suppress(OSError):
         extended_path(folder).rmdir()
-
-
-def fsync_folder(folder: Path) -> None:
-    """Flush a folder's entries to the disk, where the system has a way to do so. Raises OSError."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fsync_if_possible(handle)
-        finally:
-            os.close(handle)
-
-
-def fsync_if_possible(handle: int) -> None:
-    """Flush an open file or folder to the disk, unless its file system does not offer that. Raises OSError."""
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _CANNOT_FLUSH:
-            raise
 
 
 class PartialFile:
@@ -299,7 +279,7 @@ class PartialFile:
         self._hash.update(block)
 
     def _flush(self) -> None:
-        os.fsync(self._stream.fileno())
+        fsync(self._stream.fileno())
         self.flushed = self.size
 
     def finish(self) -> bytes:

@@ -22,7 +22,7 @@ from blake3 import blake3
 from ..fs import atomic, shared_files
 from ..fs.paths import fresh_for_ns
 from ..models import WorkflowView
-from ..names import MAX_PART_BYTES, safe_file_name
+from ..names import MAX_PART_BYTES, folded, safe_file_name
 from ..store_guard import check_found
 
 FOLDER = "workflows"
@@ -51,8 +51,7 @@ def name_of(path: str) -> str:
 
 def key_of(path: str) -> str:
     """Return a key that is equal for two paths if any file system treats them as one."""
-    # Folding may decompose characters again, for example of Greek, so the result is composed once more.
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    return folded(path)
 
 
 def path_for(name: str | None, view: WorkflowView, folder: str, taken: Collection[str]) -> str:

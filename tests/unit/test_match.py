@@ -60,6 +60,9 @@ LOOKS = {
     "the same, just now": (gone(1, "o/a", stat=(7, WHOLE, 0), is_recent=True), new(2, "o/b", stat=(7, WHOLE, 0)), True),
     "another drive": (gone(1, "/a:o/x", stat=(7, WHOLE, 3)), new(2, "/b:o/x", stat=(7, WHOLE, 4)), True),
     "another folder": (gone(1, "o/x", stat=(7, T, 3)), new(2, "i/X", stat=(7, T, 4)), True),
+    "another folder, composed otherwise": (
+        gone(1, "o/caf\u00e9", stat=(7, T, 3)), new(2, "i/Cafe\u0301", stat=(7, T, 4)), True,
+    ),
     "another folder, whole seconds": (gone(1, "o/x", stat=(7, WHOLE, 3)), new(2, "i/x", stat=(7, WHOLE, 4)), False),
     "the same, just gone": (
         gone(1, "o/x", stat=(7, WHOLE, 3), is_recent=True), new(2, "i/x", stat=(7, WHOLE, 4)), True,

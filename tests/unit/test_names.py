@@ -14,6 +14,7 @@ from comfy_assets_node.comfy_assets.names import (
     check_leads_nowhere,
     existing_folder_parts,
     file_name,
+    folded,
     folder_parts,
     numbered,
     relative_parts,
@@ -125,6 +126,7 @@ def test_a_subfolder_is_no_root(name: str) -> None:
         ("...", "file.png"),
         ("_", "file.png"),
         ("?.", "file.png"),
+        ("\x85", "file.png"),
         ("x" * 300 + ".png", "x" * 251 + ".png"),
         ("é" * 200 + ".png", "é" * 125 + ".png"),
     ],
@@ -289,3 +291,16 @@ def test_backslashes_separate_folders_where_the_system_says_so(tmp_path: Path, m
     assert (location.subfolder, location.name(0)) == ("w/x", "y_00001_.png")
     with pytest.raises(UnsafeName):
         prepare_save(tmp_path, "..\\y", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("a.PNG", "A.png"), ("caf\u00e9", "CAFE\u0301"), ("\u01f0", "J\u030c"), ("stra\u00dfe", "STRASSE")],
+)
+def test_names_that_a_file_system_may_treat_as_one(name: str, other: str) -> None:
+    assert folded(name) == folded(other) == folded(folded(name))
+
+
+@pytest.mark.parametrize(("name", "other"), [("a", "b"), ("cafe", "caf\u00e9"), ("a.png", "a.png ")])
+def test_names_that_no_file_system_treats_as_one(name: str, other: str) -> None:
+    assert folded(name) != folded(other)

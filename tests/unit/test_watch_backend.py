@@ -115,6 +115,28 @@ def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., DirectoryWat
     assert not watch_backend.is_alive() and other.is_alive()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="paths of POSIX")
+@pytest.mark.parametrize(
+    ("reported", "expected"),
+    [
+        ("/tmp/caf\u00e9/in/a.png", "/tmp/caf\u00e9/in/a.png"),
+        ("/private/tmp/caf\u00e9/in/a.png", "/tmp/caf\u00e9/in/a.png"),
+        ("/TMP/cafe\u0301/in/A.png", "/tmp/caf\u00e9/in/A.png"),
+        ("/private/Tmp/Caf\u00c9", "/tmp/caf\u00e9"),
+        ("/tmp/cafe/a.png", "/tmp/cafe/a.png"),
+        ("/elsewhere", "/elsewhere"),
+    ],
+)
+def test_paths_are_those_that_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, token: CancelToken, reported: str, expected: str
+) -> None:
+    """FSEvents resolves links, such as /tmp, and spells names as they are on the disk."""
+    monkeypatch.setattr(watch_backend, "real_path", lambda path: Path(f"/private{path}"))
+    watch = DirectoryWatch("/tmp/caf\u00e9", lambda *_: None, token)
+    watch._note({(1, reported)})
+    assert watch.drain() == ({expected: True}, False)
+
+
 class Failing:
     """A backend that raises when it is made, or when it is asked."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ... import store_guard
+from ...fs.fsync import fsync
 from ...fs.paths import file_stat
 from ...fs.shared_files import open_shared_raw
 
@@ -87,7 +88,7 @@ class ArchiveWriter:
         """Write the list of members, and everything to the disk. Raises OSError."""
         self._archive.close()
         self._stream.flush()
-        os.fsync(self._stream.fileno())
+        fsync(self._stream.fileno())
 
     def abandon(self) -> None:
         """Give up. The archive would write its list of members when it is collected."""

@@ -80,7 +80,7 @@ class DirectoryCache:
 
     def as_listed(self, folder: str) -> str:
         """Return the path under which scans list a folder, of the several that links may give it. Blocks."""
-        if not self._links:
+        if not self._links and folder.isascii():  # macOS may report letters that are composed in another way
             return folder
         top, below = folder, ""
         while top not in self._stamps:

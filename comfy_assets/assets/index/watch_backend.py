@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from ...background.cancel import CancelToken
 from ...fs.paths import FOLDER, identity_at, path_state, real_path
+from ...names import folded
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -98,9 +100,16 @@ class DirectoryWatch(threading.Thread):
                 self._heard, self._missed = {}, True
 
     def _as_requested(self, reported: str) -> str:
-        """Translate a resolved path, as some systems report it, back to the requested one."""
-        if self._real != self.place and reported.startswith(self._real) and not reported.startswith(self.place):
+        """Translate a path back to the requested one: some systems report it resolved, or as it is spelled on disk."""
+        if reported.startswith(self.place):
+            return reported
+        if reported.startswith(self._real):
             return self.place + reported[len(self._real) :]
+        parts = Path(reported).parts
+        for base in (self.place, self._real):
+            depth = len(Path(base).parts)
+            if folded(str(Path(*parts[:depth]))) == folded(base):
+                return str(Path(self.place, *parts[depth:]))
         return reported
 
 

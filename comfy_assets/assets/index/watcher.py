@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ REST_SHARE, LONGEST_REST_S = 10, 10.0  # scanning takes a tenth of the time at m
 RETRY_S = 30.0  # after a failure, such as a store that is locked by another process
 STABLE_S = 1.0  # a file must keep its size and time for so long
 REMOVAL_S = 2.0  # longer, so that a moved file is seen at its new path first
+HAS_FSEVENTS = sys.platform == "darwin"
 MOST_LINKS = 24  # each takes a thread and one of the few inotify instances of a user
 _MOST_AT_ONCE = 5000  # paths of one scan, each of which is looked at before it
 
@@ -242,6 +244,13 @@ class _FollowRun:
             # A change inside a folder has an event of its own.
             if is_entry_change if looks == FOLDER else not roots.is_ignored(Path(listed), name, 1):
                 self._debouncer.note_event(path, looks)
+            if HAS_FSEVENTS:
+                # One event may stand for all changes in a folder, and letters may be composed otherwise than in the
+                # listing, by which files are known.
+                if looks == FOLDER and not is_entry_change and _is_inside(path, roots, walk_roots):
+                    self._scope.folders[path] = None
+                if not name.isascii():
+                    self._scope.folders[listed] = None
 
     async def _scan_scope(self) -> None:
         wanted, self._scope = self._scope, ScanScope()

@@ -18,7 +18,8 @@ import msgspec
 from blake3 import blake3
 
 from ...fs import shared_files
-from ...fs.atomic import fsync_folder, fsync_if_possible, temp_file, temp_name
+from ...fs.atomic import temp_file, temp_name
+from ...fs.fsync import fsync, fsync_folder, fsync_if_possible
 from ...fs.paths import extended, file_stat, matches_record, real_path
 from ...models import FileStat
 from ...store_guard import is_protected
@@ -223,7 +224,7 @@ def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, coun
             writing.write(block)
             count(len(block))
         writing.flush()
-        os.fsync(writing.fileno())
+        fsync(writing.fileno())
     if digest.hexdigest() != entry.hash:
         raise LinkRefusedError("its content is not the one that was linked")
 
@@ -282,7 +283,7 @@ class LinkLog:
             line = msgspec.json.encode(entry) + b"\n"
             if stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(stream.fileno())
+            fsync(stream.fileno())
         except OSError as error:
             raise LinkLogError(f"The undo log cannot be written: {error}") from error
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from ...db.moves import MoveCandidate
 from ...models import FileStat
+from ...names import folded
 
 _SECOND_NS = 1_000_000_000
 
@@ -40,7 +41,7 @@ class Match(NamedTuple):
             return False
         if self.gone.inode:
             return True
-        return self.new.replaces is None and self.gone.name.casefold() == self.new.name.casefold()
+        return self.new.replaces is None and folded(self.gone.name) == folded(self.new.name)
 
 
 Pairing = Callable[[Sequence[MoveCandidate], Sequence[MoveCandidate]], list[Match]]
@@ -157,7 +158,7 @@ def _by_name(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> li
     """
 
     def key(file: MoveCandidate) -> Hashable:
-        return file.size, file.mtime_ns, file.name.casefold()
+        return file.size, file.mtime_ns, folded(file.name)
 
     return _unique([file for file in olds if file.is_recent or file.mtime_ns % _SECOND_NS], news, key)
 
@@ -237,7 +238,7 @@ def _path(file: MoveCandidate) -> Hashable:
 
 
 def _folded_path(file: MoveCandidate) -> Hashable:
-    return file.logical.casefold(), file.name.casefold()
+    return folded(file.logical), folded(file.name)
 
 
 def _name(file: MoveCandidate) -> Hashable:
@@ -245,7 +246,7 @@ def _name(file: MoveCandidate) -> Hashable:
 
 
 def _folded_name(file: MoveCandidate) -> Hashable:
-    return file.name.casefold()
+    return folded(file.name)
 
 
 def _anything(_: MoveCandidate) -> Hashable:
@@ -280,7 +281,7 @@ def _by_suffix(olds: Sequence[MoveCandidate], news: Sequence[MoveCandidate]) -> 
 
 def parts_of(folder: str) -> tuple[str, ...]:
     """Return the parts of a folder's path on any system, case-folded, the innermost first."""
-    return tuple(reversed(re.split(r"[\\/]", folder.casefold())))
+    return tuple(reversed(re.split(r"[\\/]", folded(folder))))
 
 
 def _left(

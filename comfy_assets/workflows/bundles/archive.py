@@ -24,6 +24,7 @@ from blake3 import blake3
 from ... import store_guard
 from ...fs import atomic, shared_files
 from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
+from ...fs.fsync import fsync_folder
 from ...fs.paths import ChangedWhileReading, file_stat
 from ...fs.shared_files import open_shared
 from ...ids import hash_text
@@ -242,7 +243,7 @@ def write_bundle(
             shared_files.replace(temporary, out)
         else:
             atomic.move_no_replace(temporary, out)
-    atomic.fsync_folder(out.parent)
+    fsync_folder(out.parent)
 
 
 def _write_to(

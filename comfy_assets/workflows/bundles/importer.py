@@ -28,6 +28,7 @@ from ...db.workflow_models import ExpectedContent, expect_contents
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
 from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ...fs.fsync import fsync_folder
 from ...fs.paths import extended_path, real_path
 from ...host.base import Host
 from ...models import Location, Workflow
@@ -176,7 +177,7 @@ class BundleImporter:
             self._host.emit("assets.changed", {"created": len(paths)})
         for (asset, file), path in zip(bundle_files, paths, strict=True):
             # Otherwise a power failure could undo the rename, although its record is on disk.
-            await asyncio.to_thread(atomic.fsync_folder, path.parent)
+            await asyncio.to_thread(fsync_folder, path.parent)
             note = None
             if path.name != file.name:
                 note = f"the name is taken: the workflow uses {asset.path}, but this file is {path.name}"
