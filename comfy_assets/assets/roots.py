@@ -17,6 +17,9 @@ from ..models import MODEL_TYPE_PREFIX
 
 # Program code, not models, although servers list them among the categories.
 _NOT_MODELS = frozenset({"custom_nodes"})
+# A folder for downloads, with a folder for each category in it. ComfyUI Desktop has it name its whole models directory,
+# and ComfyUI-Manager downloads into it. No loader reads it; as a category it would be one of every model.
+_DOWNLOADS = "download_model_base"
 _KIND_ORDER: dict[RootKind, int] = {"input": 0, "output": 1, "models": 2, "temp": 3}
 
 
@@ -66,7 +69,7 @@ class Roots:
     def __init__(self, folders: HostFolders) -> None:
         self.folders = folders
         self._folders = [
-            LibraryFolder(f.kind, absolute(f.path), f.category, f.extensions)
+            LibraryFolder(f.kind, absolute(f.path), f.category if f.category != _DOWNLOADS else None, f.extensions)
             for f in folders.folders
             if f.category not in _NOT_MODELS
         ]

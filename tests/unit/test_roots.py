@@ -130,6 +130,41 @@ def test_walk_roots_are_outermost(roots: Roots, only: set[str] | None, expected:
     assert len(found) == len(expected)
 
 
+DOWNLOADS = "download_model_base"
+
+
+@pytest.mark.parametrize(
+    ("folder", "logical", "prefix", "tags"),
+    [
+        (BASE / "models" / "loras", "models/loras", "", ["models", "loras", "model_type:loras"]),
+        (BASE / "models" / "new", "models/new", None, ["models"]),
+        (EXTRA / "loras" / "x", "models/loras/x", "x", ["models", "loras", "model_type:loras"]),
+        (EXTRA / "insightface", "models/insightface", None, ["models"]),
+    ],
+)
+def test_the_folder_for_downloads_is_no_category(
+    folder: Path, logical: str, prefix: str | None, tags: list[str]
+) -> None:
+    """As ComfyUI Desktop has it (the whole models directory), and ComfyUI-Manager's docs (one elsewhere)."""
+    roots = Roots(
+        HostFolders(
+            (
+                LibraryFolder("models", BASE / "models"),
+                LibraryFolder("models", BASE / "models" / "loras", "loras", ST),
+                LibraryFolder("models", BASE / "models", DOWNLOADS),
+                LibraryFolder("models", EXTRA, DOWNLOADS),
+                LibraryFolder("models", EXTRA / "loras", "loras", ST),
+            ),
+            (),
+        )
+    )
+    assert roots.categories() == {"loras"} and set(roots.walk_roots()) == {BASE / "models", EXTRA}
+    assert roots.destination("models") == BASE / "models"
+    place = roots.place(folder)
+    assert place is not None
+    assert (place.logical, place.loader_prefix, [*place.tags_of("a.safetensors")]) == (logical, prefix, tags)
+
+
 def test_a_folder_below_a_hidden_one_is_walked_on_its_own() -> None:
     hidden = BASE / "models" / ".shared" / "loras"
     roots = Roots(HostFolders((LibraryFolder("models", BASE / "models"), LibraryFolder("models", hidden, "loras"))))
