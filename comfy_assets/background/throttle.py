@@ -70,9 +70,11 @@ class Throttle:
     def _may_pass(self) -> bool:
         if self._on_hold:
             return False
+        busy = self._is_busy()
+        if not busy and not self._closed and self._free_since is not None:
+            return True  # nearly always: nothing has changed
         with self._lock:
             now = self._clock()
-            busy = self._is_busy()
             self._closed = busy and now >= self._turn_ends and not self._starts_turn(now)
             if not busy and self._free_since is None:
                 self._free_since = now

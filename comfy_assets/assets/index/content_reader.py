@@ -38,6 +38,7 @@ SMALL_FILE = 4 << 20  # read at once, which is faster than to map it; larger fil
 _SLICE = 64 << 20
 _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
+_LEAST_COMPRESSED = 128  # bytes: a shorter text gets hardly smaller, and most of the time goes into the preparations
 # If another program truncates a mapped file, reading it is a bus error: files that may still be written are not mapped.
 _MAP_AFTER_NS = 30_000_000_000
 
@@ -146,26 +147,26 @@ def read_file(
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
         _wait_until_reliable(file.mtime_ns, pause)
-        if not matches_record(stat_found(path), file.size, file.mtime_ns):
-            return None
-        with _OpenFile(path, pause, is_paused) as opened:
-            digest, extracted = _digest(opened, file, count, digests or LargeDigests())
-            if not matches_record(os.fstat(opened.stream.fileno()), file.size, file.mtime_ns):
-                return None
+        if file.size <= SMALL_FILE:
+            found = _read_small(path, file, pause, count)
+        else:
+            found = _read_large(path, file, pause, count, digests or LargeDigests(), is_paused)
     except (FileNotFoundError, ChangedWhileReading):
         return None
     except OSError as error:
         return Unreadable(file.id, error.strerror or type(error).__name__, is_in_use(error))
-    facts = _facts(digest, file.size, extracted)
+    if found is None:
+        return None
+    digest, extracted = found
     return Hashed(
         file.id,
         file.size,
         file.mtime_ns,
         digest,
-        facts.metadata,
-        facts.mime_type,
-        facts.documents,
-        facts.reader_version,
+        _metadata_text(extracted),
+        extracted.mime_type,
+        _documents(extracted),
+        READER_VERSION,
     )
 
 
@@ -197,7 +198,7 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
                 return None
     except OSError:
         return None
-    metadata = msgspec.json.encode(extracted.facts).decode()
+    metadata = _metadata_text(extracted)
     if metadata == content.metadata and extracted.mime_type == content.mime_type:
         # Most documents are stored already: that tells their digests, without compressing them again.
         documents = sorted(extracted.documents.items())
@@ -228,9 +229,15 @@ def _extracted(name: str, extraction: Callable[[], FileMetadata]) -> FileMetadat
 
 
 def _facts(digest: bytes, size: int, extracted: FileMetadata) -> Facts:
-    documents = tuple(document(key, text) for key, text in extracted.documents.items())
-    metadata = msgspec.json.encode(extracted.facts).decode()
-    return Facts(digest, size, metadata, documents, extracted.mime_type, READER_VERSION)
+    return Facts(digest, size, _metadata_text(extracted), _documents(extracted), extracted.mime_type, READER_VERSION)
+
+
+def _metadata_text(extracted: FileMetadata) -> str:
+    return msgspec.json.encode(extracted.facts).decode()
+
+
+def _documents(extracted: FileMetadata) -> tuple[Document, ...]:
+    return tuple([document(key, text) for key, text in extracted.documents.items()])
 
 
 def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
@@ -240,22 +247,40 @@ def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
         return _digest_chunks(opened, size, count)
 
 
-def _digest(opened: _OpenFile, file: Pending, count: Count, digests: LargeDigests) -> tuple[bytes, FileMetadata]:
-    opened.wait()
-    stream = opened.stream
-    if file.size <= SMALL_FILE:
+def _read_small(path: str, file: Pending, pause: Pause, count: Count) -> tuple[bytes, FileMetadata] | None:
+    """Return the digest and the metadata of a file that is read at once; None if it does not match its row."""
+    pause()
+    if not matches_record(stat_found(path), file.size, file.mtime_ns):
+        return None
+    with open_shared_raw(path) as stream:
         data = _read_all(stream, file.size)
-        count(len(data))
-        return blake3(data).digest(), _extracted(file.name, lambda: extract(file.name, data))
-    extracted = _extracted(file.name, lambda: extract_stream(file.name, stream, file.size))
-    info = os.fstat(stream.fileno())
-    digest = digests.get(info)
-    if digest is None:
-        stream.seek(0)
-        digest = _digest_large(opened, file, count)
-        digests.put(info, digest)
-    else:
-        count(file.size)
+        info = os.fstat(stream.fileno())
+    if not matches_record(info, file.size, file.mtime_ns):
+        return None
+    count(file.size)
+    return blake3(data).digest(), _extracted(file.name, lambda: extract(file.name, data))
+
+
+def _read_large(
+    path: str, file: Pending, pause: Pause, count: Count, digests: LargeDigests, is_paused: Callable[[], bool]
+) -> tuple[bytes, FileMetadata] | None:
+    """Return the digest and the metadata of a file that is read in parts; None if it does not match its row."""
+    if not matches_record(stat_found(path), file.size, file.mtime_ns):
+        return None
+    with _OpenFile(path, pause, is_paused) as opened:
+        opened.wait()
+        stream = opened.stream
+        extracted = _extracted(file.name, lambda: extract_stream(file.name, stream, file.size))
+        info = os.fstat(stream.fileno())
+        digest = digests.get(info)
+        if digest is None:
+            stream.seek(0)
+            digest = _digest_large(opened, file, count)
+            digests.put(info, digest)
+        else:
+            count(file.size)
+        if not matches_record(os.fstat(opened.stream.fileno()), file.size, file.mtime_ns):
+            return None
     return digest, extracted
 
 
@@ -334,5 +359,5 @@ def _small_document(key: str, text: bytes) -> Document:
     """Make a document once for many files in a row with the same workflow."""
     # The memory that zlib prepares for its usual window takes ten times as long as to compress a prompt.
     bits = min(max(len(text).bit_length(), 9), zlib.MAX_WBITS)
-    stream = zlib.compressobj(1, zlib.DEFLATED, bits, max(1, bits - 7))
+    stream = zlib.compressobj(len(text) >= _LEAST_COMPRESSED, zlib.DEFLATED, bits, max(1, bits - 7))
     return Document(key, blake3(text).digest(), stream.compress(text) + stream.flush())

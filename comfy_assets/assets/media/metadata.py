@@ -7,10 +7,9 @@ gives a short sentence in ``facts["error"]`` instead of an exception. The format
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,8 +25,7 @@ _FIRST_WINDOW = 16 << 10
 _ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted", OWN_PICTURE})
 
 
-@dataclass(frozen=True)
-class FileMetadata:
+class FileMetadata(NamedTuple):
     """Metadata of one file.
 
     ``facts`` encodes to at most 4 KiB of JSON. ``documents`` are JSON texts in UTF-8 by key: "prompt", "workflow",
@@ -69,7 +67,7 @@ def extract_source(name: str, source: ByteSource) -> FileMetadata:
     facts = contents.facts
     if documents:
         facts["embedded"] = sorted(documents)
-    if omitted := contents.omitted - documents.keys():
+    if contents.omitted and (omitted := contents.omitted - documents.keys()):
         facts["omitted"] = sorted(omitted)
     if contents.problems:
         facts["error"] = " ".join(dict.fromkeys(contents.problems))

@@ -37,7 +37,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     if kind != b"IHDR" or length != 13:
         contents.problems.append("The PNG file has no header.")
         return
-    found: dict[bytes, _Chunk] = {}
+    found: dict[str, _Chunk] = {}
     seconds = 0.0
     exif_parts: list[tuple[int, int]] = []
     for chunk, head in _chunks(contents, source):
@@ -51,15 +51,19 @@ def _read(contents: Contents, source: ByteSource) -> None:
         elif kind == b"fcTL":
             seconds += _delay(head[28:32])
         else:
-            keyword = head[8:].partition(b"\0")[0]
-            if len(keyword) < length and texts.is_known(keyword.decode("latin-1")):
+            keyword = head[8:].partition(b"\0")[0].decode("latin-1")
+            if len(keyword) < length and texts.is_known(keyword):
                 found[keyword] = chunk  # pages show the last one of several
     if seconds and "frame_count" in contents.facts:
         contents.facts["duration"] = round(seconds, 3)
     room = MAX_TEXT
-    for keyword, chunk in sorted(found.items(), key=lambda item: texts.key_of(item[0].decode("latin-1")) in _OTHERS):
-        room -= _add_text(contents, source, keyword, chunk, room)
+    for keyword in sorted(found, key=_is_read_last):
+        room -= _add_text(contents, source, keyword, found[keyword], room)
     show_size(contents, width, height, exif.add(contents, source, exif_parts))
+
+
+def _is_read_last(keyword: str) -> bool:
+    return texts.key_of(keyword) in _OTHERS
 
 
 def _delay(numbers: bytes) -> float:
@@ -92,19 +96,18 @@ def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, by
     contents.problems.append(TRUNCATED)
 
 
-def _add_text(contents: Contents, source: ByteSource, keyword: bytes, chunk: _Chunk, room: int) -> int:
+def _add_text(contents: Contents, source: ByteSource, keyword: str, chunk: _Chunk, room: int) -> int:
     """Add a text of at most ``room`` bytes; return the number of bytes that it took."""
     kind, start, length = chunk
-    name = keyword.decode("latin-1")
     try:
         if length > room + _SLACK:
             raise _TextTooLargeError
         text = _text(kind, source, start + len(keyword) + 1, start + length, room)
-        texts.add(contents, name, text)
+        texts.add(contents, keyword, text)
     except _TextTooLargeError:
-        texts.omit(contents, name)
+        texts.omit(contents, keyword)
     except zlib.error:
-        contents.problems.append(f"The embedded {texts.key_of(name)} is damaged.")
+        contents.problems.append(f"The embedded {texts.key_of(keyword)} is damaged.")
     else:
         return min(room, max(length, len(text)))
     return 0

@@ -17,6 +17,7 @@ from .json_repair import is_object, object_text, utf8_text
 from .recoding import unquoted
 
 XMP = "XML:com.adobe.xmp"  # the keyword of XMP in a PNG, used for the XMP of every container
+_XMP_NAME = XMP.lower()
 
 _MAX_STRING = 2 << 20  # usually a few kilobytes; escaped as JSON, a byte may take six
 _EDGES = b"\0 \t\r\n"
@@ -47,7 +48,7 @@ _ENCODER = re.compile(
     re.IGNORECASE,
 )
 
-_KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, XMP.lower()}) | single_fields.KEYWORDS
+_KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, _XMP_NAME}) | single_fields.KEYWORDS
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -105,7 +106,7 @@ def add(contents: Contents, keyword: str, text: bytes) -> None:
     names its key itself, as ComfyUI's ``workflow:{…}`` in EXIF does.
     """
     name = keyword.strip().lower()
-    if name == XMP.lower():
+    if name == _XMP_NAME:
         _add_packet(contents, text)
         return
     text = utf8_text(text.strip(_EDGES))
@@ -278,7 +279,8 @@ def _file(contents: Contents, key: str, text: bytes) -> None:
 def documents(contents: Contents) -> dict[str, bytes]:
     """Return the texts as JSON documents. Texts that are too large or invalid are noted instead."""
     found: dict[str, bytes] = {}
-    if "generation" not in contents.texts and (settings := single_fields.generation(contents.fields)):
+    settings = single_fields.generation(contents.fields) if contents.fields else {}
+    if settings and "generation" not in contents.texts:
         found["generation"] = msgspec.json.encode(settings)
     for key, text in contents.texts.items():
         if key in _STRINGS:
