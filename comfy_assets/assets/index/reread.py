@@ -133,11 +133,11 @@ class _Run:
 
     async def read_version(self, version: int) -> None:
         """Read all contents that this version has read. Raises Cancelled."""
-        after_id = 0
         replacing: asyncio.Task[None] | None = None
+        fetching = self._fetch(version, 0)
         try:
-            while found := await outdated.page(self._db, version, after_id, _BATCH):
-                after_id = found[-1].id
+            while found := await fetching:
+                fetching = self._fetch(version, found[-1].id)  # while these are read
                 self._report()
                 results: _Results = {}
                 await self._read_all(found, results)
@@ -150,9 +150,14 @@ class _Run:
                 # While the next ones are read.
                 replacing = asyncio.create_task(self._replace(found, results, version))
         finally:
+            fetching.cancel()
+            await asyncio.gather(fetching, return_exceptions=True)
             if replacing is not None:
                 await replacing
         self._report()
+
+    def _fetch(self, version: int, after_id: int) -> asyncio.Task[list[OutdatedContent]]:
+        return asyncio.create_task(outdated.page(self._db, version, after_id, _BATCH))
 
     async def close(self) -> None:
         """End the threads, and drop documents that nothing needs any more."""
