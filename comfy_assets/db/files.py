@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -207,8 +206,9 @@ async def _insert_many(tx: Transaction, rows: Sequence[NewFileRow], first: int, 
         (first, now),
     )
     await tx.execute(f"{_INSERT_FILES} SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files", (first,))
-    numbers = Counter((row[0], row[1]) for row in rows)
-    await tx.insert_rows("count_changes", [(*of, count) for of, count in numbers.items()])
+    await tx.execute(
+        "INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM new_files GROUP BY folder_id, tag_set_id"
+    )
     await counting.finish(tx)
 
 
