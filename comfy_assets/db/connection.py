@@ -93,16 +93,28 @@ class LoadedColumn(NamedTuple):
     upto: int
 
 
+class NumberedColumn(NamedTuple):
+    """The values of a column, ``source``, replaced by numbers: equal ones for equal values, without gaps."""
+
+    source: LoadedColumn
+    numbers: Any
+
+
 class ColumnCache:
-    """Values of all assets in memory, which ``listing.columns`` reads and keeps up to date."""
+    """Values of all assets in memory, which ``listing.columns`` reads and keeps up to date.
+
+    ``jobs`` are the numbers that ``listing.stacks`` gives to the jobs of assets.
+    """
 
     def __init__(self) -> None:
         self.loaded: dict[str, LoadedColumn] = {}
+        self.jobs: NumberedColumn | None = None
         self.lock = asyncio.Lock()
 
     def clear(self) -> None:
         """Forget all columns."""
         self.loaded.clear()
+        self.jobs = None
 
 
 class Database:

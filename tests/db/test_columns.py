@@ -65,6 +65,7 @@ async def change(tx: Transaction, chance: random.Random, row_id: int) -> None:
             ("user_metadata", None if (data := chance.choice(USER_DATA)) is None else json.dumps(data)),
             ("job_id", chance.choice([None, "one", "two"])),
             ("content_id", chance.choice([None, 1, 2])),
+            ("folder_id", chance.choice([None, 1, 2])),
         ]
     )
     await tx.execute(f"UPDATE assets SET {column} = ? WHERE id = ?", (value, row_id))

@@ -365,6 +365,7 @@ def test_every_asset_once_and_in_order(
         patch.setattr(listing_pages, "_MOST_LOOK", 8)
         patch.setattr(listing_pages, "_PATIENCE", 5)
         patch.setattr(fulltext, "_MAX_COMPLETIONS", 1)
+        patch.setattr(listing_folders, "_MOST_BY_INDEX", least)
         pages = store.run(by_cursor(store.db, wanted, first))
         offset_pages = store.run(by_offset(store.db, wanted, first))
     for found in (pages, offset_pages):

@@ -42,6 +42,7 @@ _OF_USERS = ("a.user_metadata IS NOT NULL", " INDEXED BY assets_by_rating")
 # Ratings are in thousandths of a star, so that they are whole numbers. A job is a hash of its id.
 COLUMNS = {
     "tag_set": ColumnSql("a.tag_set_id", "int32"),
+    "folder": ColumnSql("a.folder_id", "int32", "a.folder_id IS NOT NULL"),
     "kind": ColumnSql(_kind_sql(), "uint8"),
     "size": ColumnSql("a.size"),
     "created_at": ColumnSql("a.created_at"),

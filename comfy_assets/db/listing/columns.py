@@ -102,9 +102,21 @@ def _hashes(texts: str) -> Values:
 
 def values_of(column: Values, ids: Values) -> Values:
     """Return the values of assets by id, 0 for those that the column does not have yet."""
-    found: Values = np.zeros(ids.size, dtype=np.int64)
+    found: Values
+    if ids.max(initial=-1) < column.size:  # nearly always
+        found = column[ids].astype(np.int64)
+        return found
+    found = np.zeros(ids.size, dtype=np.int64)
     is_known = ids < column.size
     found[is_known] = column[ids[is_known]]
+    return found
+
+
+def is_among(column: Values, values: Sequence[int]) -> Values:
+    """Return, for each row id, whether its value, 0 or more, is one of these."""
+    is_wanted = np.zeros(max(int(column.max(initial=0)), *values, 0) + 1, dtype=np.bool_)
+    is_wanted[list(values)] = True
+    found: Values = is_wanted[column]
     return found
 
 

@@ -6,7 +6,7 @@ The search box and the parameters of lists share them: ``rating:`` and ``rating=
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ... import asset_kinds
@@ -66,7 +66,10 @@ async def narrow(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet],
 
     def work() -> list[IdSet]:
         mask = _mask(wanted, values)
-        return [IdSet(mask & _are_members(values["tag_set"], members)) for members in groups.values()]
+        return [
+            IdSet(mask & columns.is_among(values["tag_set"], [each.id for each in members]))
+            for members in groups.values()
+        ]
 
     parts = await asyncio.to_thread(work) if values["tag_set"].size > _IN_THREAD else work()
     result = IdSet.of(await fulltext.parse_ids(None))
@@ -77,17 +80,6 @@ async def narrow(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet],
         return result
     used = IdSet.of(await fulltext.fetch_ids(db, _USED))
     return result & used if wanted.is_used else result.minus(used.ids)
-
-
-def _are_members(tag_sets: Values, members: Iterable[FilteredSet]) -> Values:
-    """Return, for each row id, whether its asset has one of the tag sets."""
-    import numpy as np
-
-    ids = [each.id for each in members]
-    is_member = np.zeros(max(int(tag_sets.max(initial=0)), *ids, 0) + 1, dtype=np.bool_)
-    is_member[ids] = True
-    found: Values = is_member[tag_sets]
-    return found
 
 
 def _mask(wanted: AssetFilter, values: Mapping[str, Values]) -> Any:

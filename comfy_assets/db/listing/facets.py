@@ -90,13 +90,11 @@ def _categories(found: IdSet, values: Mapping[str, Values], sets: Mapping[str, l
     from . import columns
 
     tag_sets = columns.values_of(values["tag_set"], found.ids)
-    sizes = columns.values_of(values["size"], found.ids)
-    counts: list[CategoryCount] = []
-    for name, ids in sets.items():
-        is_in = np.isin(tag_sets, ids)
-        if count := int(is_in.sum()):
-            counts.append(CategoryCount(name, count, int(sizes[is_in].sum())))
-    return sorted(counts, key=lambda each: (-each.size, each.name))
+    length = max((set_id for ids in sets.values() for set_id in ids), default=0) + 1
+    counts = np.bincount(tag_sets, minlength=length)
+    sizes = np.bincount(tag_sets, columns.values_of(values["size"], found.ids), length)  # exact below 2**53 bytes
+    found_of = [CategoryCount(name, int(counts[ids].sum()), int(sizes[ids].sum())) for name, ids in sets.items()]
+    return sorted((each for each in found_of if each.count), key=lambda each: (-each.size, each.name))
 
 
 async def _ids_by_facet(db: Database, wanted: Mapping[str, AssetFilter]) -> dict[str, IdSet]:

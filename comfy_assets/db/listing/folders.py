@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Where the file system does not distinguish the cases of names, filters do not either.
 IGNORES_CASE = sys.platform in ("win32", "darwin")
 _NOT_ASCII = "*[^\x01-\x7f]*"
+# Up to this many assets are found by the index of folders; for more, the folders of all assets are compared in memory.
+_MOST_BY_INDEX = 8000
 
 
 class FolderScope(NamedTuple):
@@ -97,6 +99,11 @@ async def count_by_set(db: Database, scope: FolderScope) -> dict[int, int]:
 
 async def ids_in(db: Database, scope: FolderScope, sets: Sequence[int] | None = None) -> IdSet:
     """Return the ids of all assets in the folders, or of those with these tag sets."""
+    total = sum((await count_by_set(db, scope)).values())
+    return await (_ids_by_index if total <= _MOST_BY_INDEX else _ids_by_column)(db, scope, sets)
+
+
+async def _ids_by_index(db: Database, scope: FolderScope, sets: Sequence[int] | None) -> IdSet:
     from .bitmap import IdSet
 
     inside, parameters = scope.folders()
@@ -107,12 +114,27 @@ async def ids_in(db: Database, scope: FolderScope, sets: Sequence[int] | None = 
     return IdSet.of(await fulltext.fetch_ids(db, sql, parameters))
 
 
+async def _ids_by_column(db: Database, scope: FolderScope, sets: Sequence[int] | None) -> IdSet:
+    from . import columns
+    from .bitmap import IdSet
+
+    inside, parameters = scope.folders()
+    folder_ids = await fulltext.fetch_ids(db, f"SELECT group_concat(folder_id) FROM ({inside})", parameters)
+    values = await columns.load(db, ["folder"] if sets is None else ["folder", "tag_set"])
+
+    def work() -> IdSet:
+        mask = columns.is_among(values["folder"], folder_ids.tolist())
+        return IdSet(mask if sets is None else mask & columns.is_among(values["tag_set"], sets))
+
+    return await asyncio.to_thread(work)
+
+
 async def narrow(db: Database, ids: IdSet, scope: FolderScope) -> IdSet:
     """Return those of the assets that are in the folders."""
     from .bitmap import IdSet
 
     total = sum((await count_by_set(db, scope)).values())
-    if len(ids) * ROW_COST <= total:
+    if len(ids) * ROW_COST <= min(total, _MOST_BY_INDEX):
         inside, parameters = scope.holds("a.folder_id")
         sql = f"SELECT group_concat(a.id) FROM {BY_IDS} WHERE {inside}"
         return IdSet.of(await fulltext.fetch_ids(db, sql, [json_array(ids), *parameters]))
