@@ -299,6 +299,8 @@ def _enable_login(options: argparse.Namespace) -> int:
     store = _store(options)
     changed = _accounts(options).set_enabled(True)
     say("The login is on" if changed else "The login was on already")
+    folder = login_folder(existing_base(options)).parent
+    say(f"It holds for servers with the user folder {folder}")
     admins = [each for each in store.state.file.users if each.role == "admin" and not each.is_disabled]
     if not any(each.password for each in admins):
         complain(

@@ -153,7 +153,7 @@ async def test_a_new_password_ends_sessions(with_users: Any, typed: Any) -> None
 def test_the_login_is_turned_on_and_off(base: Any, typed: Any) -> None:
     assert base.run("login", "status").out.startswith("The login is off")
     ran = base.run("login", "enable")
-    assert ran.status == 0 and "No administrator has a password" in ran.err
+    assert ran.status == 0 and "No administrator has a password" in ran.err and str(base.path / "user") in ran.out
     assert "on already" in base.run("login", "enable").out
     assert base.run("login", "status", "--json").json == {"enabled": True, "users": 0, "tokens": 0, "sessions": 0}
     typed(f"{PASSWORD}\n")

@@ -19,11 +19,13 @@ from urllib.parse import quote
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.login.accounts import Accounts
+from comfy_assets_node.comfy_assets.login.audit import AuditLog
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher
 from comfy_assets_node.comfy_assets.login.records import Scope
+from comfy_assets_node.comfy_assets.login.store import LoginStore
 from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES
 from support.logins import NOTICED_S, PASSWORD, login_on
-from support.servers import HttpServer, comfyui, make_base
+from support.servers import START_TIMEOUT_S, HttpServer, comfyui, make_base
 
 pytestmark = pytest.mark.slow
 
@@ -317,3 +319,54 @@ def test_ten_thousand_guesses(tmp_path: Path, start: Any) -> None:
         # Beside the hash alone, as other programs may keep the processors busy.
         assert max(usual.values()) - usual["a bare hash"] < 1
         assert max(took["request"]) < 1, "the server goes on answering"
+
+
+def test_users_have_their_own_things(tmp_path: Path, start: Any) -> None:
+    """The user is that of the token, whatever a header says; the server gets to know them when they come."""
+    accounts = login_on(make_base(tmp_path))
+    keys = {name: accounts.create_token(name, "t", ["write", "run"])[1] for name in ("Root", "Ada")}
+    with start(tmp_path, "--multi-user") as server:
+        server.wait_for("/system_stats", lambda _: True, **{"X-API-Key": keys["Root"]})
+        for name, key in keys.items():
+            other = (
+                json.loads((tmp_path / "user/users.json").read_text())
+                if (tmp_path / "user/users.json").exists()
+                else {}
+            )
+            for named in ({}, *({"comfy-user": each} for each in other), {"comfy-user": "nobody"}):
+                headers = {"X-API-Key": key, "Content-Type": "application/json", **named}
+                assert server.send("POST", f"/userdata/own%2F{name}.json?overwrite=true", b"{}", headers).status == 200
+                assert server.get("/api/userdata?dir=own", **headers).json == [f"{name}.json"], name
+                assert server.get("/api/user", **headers).json["id"].startswith(f"{name}_")
+        workflow = json.dumps({"name": "adas", "workflow_json": {"nodes": []}}).encode()
+        headers = {"X-API-Key": keys["Ada"], "Content-Type": "application/json"}
+        assert server.send("POST", "/api/workflows", workflow, headers).status == 201
+        assert len(server.get("/api/workflows", **{"X-API-Key": keys["Ada"]}).json["data"]) == 1
+        assert server.get("/api/workflows", **{"X-API-Key": keys["Root"]}).json["data"] == []
+    assert sorted(json.loads((tmp_path / "user/users.json").read_text()).values()) == ["Ada", "Root"]
+
+
+def test_the_first_administrator_gets_a_link(tmp_path: Path, start: Any) -> None:
+    folder = make_base(tmp_path) / "user/__comfy_assets"
+    Accounts(LoginStore(folder), AuditLog(folder)).set_enabled(True)
+    with start(tmp_path) as server:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while (found := re.search(r"(http://[^\s/]+)/\?token=(comfyui-link-[\w-]+)", server.log)) is None:
+            assert time.monotonic() < deadline, server.log[-2000:]
+            time.sleep(0.1)
+        assert found[1] == server.url
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", f"/?token={found[2]}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Location"]) == (303, "./login")
+        cookie = (answer.headers.get_all("Set-Cookie") or [""])[0].partition(";")[0]
+        answer.read()
+        connection.close()
+        assert server.get("/queue", Cookie=cookie).status == 200
+        headers = {"Cookie": cookie, "Content-Type": "application/json"}
+        body = json.dumps({"new_password": PASSWORD}).encode()
+        assert server.send("PUT", "/api/login/password", body, headers).status == 200
+        assert server.get(f"/?token={found[2]}").status == 401
+    with start(tmp_path) as again:
+        again.wait_for("/queue", lambda _: True, Cookie=cookie)
+        assert again.log.count("/?token=") == 1, "the administrator has a password now"
