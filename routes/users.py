@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from ..comfy_assets.credentials import PromptRedaction
 from ..comfy_assets.errors import InvalidBodyError
+from ..comfy_assets.host.login_gate import IDENTITY
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .interceptors import ErrorMapping, HostRequest, Interceptor, check_user
 from .operations import (
@@ -113,6 +114,19 @@ async def change_setting(call: HostRequest) -> web.StreamResponse:
     return json_response({"value": await json_body(call.request)}) if _is_empty(response) else response
 
 
+async def list_users(call: HostRequest) -> web.StreamResponse:
+    """Leave out the other users while the login is on, unless an administrator asks."""
+    response = await call.pass_on()
+    identity = call.request.get(IDENTITY)
+    if identity is None or identity.role == "admin" or response.status != 200 or not isinstance(response, web.Response):
+        return response
+    told = json.loads(response.text or "{}")
+    if not isinstance(told, dict) or not isinstance(told.get("users"), dict):
+        return response
+    own = call.services.host.user_of(call.request)
+    return json_response({**told, "users": {user: name for user, name in told["users"].items() if user == own}})
+
+
 def _is_empty(response: web.StreamResponse) -> bool:
     return response.status == 200 and isinstance(response, web.Response) and not response.body
 
@@ -169,6 +183,7 @@ ROUTES = [
 ]
 _ERRORS = ErrorMapping(check_user)
 INTERCEPTORS = [
+    Interceptor("GET", "/api/users", list_users),
     Interceptor("POST", "/api/users", ErrorMapping(_check_new_user), media="json"),
     Interceptor("GET", "/api/settings", _ERRORS),
     Interceptor("POST", "/api/settings", change_settings),
@@ -180,7 +195,10 @@ HOST_OPERATIONS = [
         "GET",
         "/api/users",
         Operation(
-            "getUsersInfo", "Users", "Get how the server distinguishes users", {200: Response("The users.", _STORAGE)}
+            "getUsersInfo",
+            "Users",
+            "Get how the server distinguishes users",
+            {200: Response("The users; while the login is on, only oneself, unless an administrator asks.", _STORAGE)},
         ),
         UNKNOWN_USER,
     ),

@@ -93,6 +93,10 @@ def make_app(library: Any, page: Path, reached: list[str]) -> web.Application:
             await socket.send_str(message.data)
         return socket
 
+    async def list_users(request: web.Request) -> web.Response:
+        users = library.host.user_ids()
+        return web.json_response({"storage": "server", "users": {user: user for user in users}})
+
     @web.middleware
     async def of_the_host(request: web.Request, handler: Handler) -> web.StreamResponse:
         reached.append("middleware")
@@ -107,6 +111,7 @@ def make_app(library: Any, page: Path, reached: list[str]) -> web.Application:
         app.router.add_get(path, answer)
     for path in ("/prompt", "/api/prompt", "/queue", "/upload/image", "/api/users", "/pack/do", "/free"):
         app.router.add_post(path, answer)
+    app.router.add_get("/users", list_users)
     app.router.add_get("/ws", connect)
     app.router.add_static("/", page)
     return app
@@ -552,6 +557,17 @@ async def test_the_user_is_that_of_the_session(make_gated: Make) -> None:
             assert (await (await gated.send("GET", "/pack/list", headers={**headers, **named})).json())["user"] == "Ada"
             assert (await (await gated.send("GET", "/api/user", headers={**headers, **named})).json())["id"] == "Ada"
     assert "Ada" in gated.library.host.user_ids(), "the host knows them now"
+
+
+async def test_users_do_not_learn_of_each_other(make_gated: Make) -> None:
+    gated = await make_gated(users=frozenset({"default", "Root"}))
+    for headers, names in (
+        (gated.token("read"), {"Ada"}),
+        (await gated.cookie("Guest"), {"Guest"}),
+        (await gated.cookie("Root"), {"Root", "Ada", "Guest", "default"}),
+    ):
+        told = await (await gated.send("GET", "/users", headers=headers)).json()
+        assert set(told["users"]) == names and told["storage"] == "server"
 
 
 async def test_a_stream_and_a_large_body_pass(make_gated: Make) -> None:
