@@ -42,7 +42,7 @@ from .downloads.links import ProviderUrls
 from .downloads.secrets import SecretService
 from .downloads.service import DOWNLOAD, DownloadService
 from .downloads.sources import Sources
-from .errors import StoreError, StoreUnavailableError
+from .errors import StoreError, StoreLockedError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .host.remote_client import RemoteClient, RemoteLimits
@@ -139,6 +139,8 @@ class Services:
         self.login = LoginService(host.data_directory())
         self._opened = asyncio.Event()
         self._problem: str | None = None
+        self._opening_again: asyncio.Task[None] | None = None
+        self._is_indexing_wanted = False
         self._ends = AsyncExitStack()
         self._available: dict[str, Any] = {}
         self._journal: Journal | None = None
@@ -194,27 +196,77 @@ class Services:
         await self._recorder.files_of_ended()
 
     async def started(self) -> None:
-        """Wait until the attempt to open the store has ended."""
+        """Wait until the attempt to open the store that is under way has ended."""
         await self._opened.wait()
 
     async def start(self, *, recover: bool = True) -> None:
         """Open the store. A failure is logged, and every request that needs the store fails with it.
 
-        ``recover`` repairs the state that a killed server left. Commands must not do so: a server may be running.
+        A store that another program holds is opened later. ``recover`` repairs the state that a killed server left.
+        Commands must not do so, and do not wait either: a server may be running.
         """
         try:
             await asyncio.to_thread(decoders.load)
-            self.db = await Database.open(self.host.data_directory() / STORE_NAME)
-            self._compose(self.db)
-            if recover:
-                await self._recover()
-        except (StoreError, sqlite3.Error) as error:
+            db = await self._open_store(is_written=recover)
+            await self._use_store(db, recover=recover)
+        except StoreLockedError as error:
             self._problem = str(error)
-            log.error("The library is unavailable. %s", error)
-            self._recorder.give_up()
-            await self.stop()
+            if recover:
+                log.error("The library is unavailable until its store can be opened. %s", error)
+                self._opening_again = asyncio.create_task(self._open_later(), name="comfy-assets store")
+            else:
+                await self._give_up(error)
+        except (StoreError, sqlite3.Error) as error:
+            await self._give_up(error)
         finally:
             self._opened.set()
+
+    async def _open_store(self, *, is_written: bool) -> Database:
+        """Open the store's file. Raises StoreLockedError, StoreError."""
+        db = await Database.open(self.host.data_directory() / STORE_NAME)
+        try:
+            if is_written:
+                await db.require_writable()
+        except BaseException:
+            await db.close()
+            raise
+        return db
+
+    async def _use_store(self, db: Database, *, recover: bool) -> None:
+        self.db = db
+        self._compose(db)
+        if recover:
+            await self._recover()
+
+    async def _open_later(self) -> None:
+        """Try to open the store until it is free. Meanwhile the recorder keeps what happens in the queue."""
+        while True:
+            await asyncio.sleep(_TRY_AGAIN_S)
+            try:
+                db = await self._open_store(is_written=True)
+                self._opened.clear()  # requests wait for the recovery, as at the start
+                await self._use_store(db, recover=True)
+            except StoreLockedError as error:
+                self._problem = str(error)
+                continue
+            except (StoreError, sqlite3.Error) as error:
+                self._opening_again = None  # the end of all services must not wait for this task
+                await self._give_up(error)
+                return
+            finally:
+                self._opened.set()
+            self._problem = None
+            log.warning("The library is available: its store could be opened.")
+            if self._is_indexing_wanted:
+                await self.start_indexing()
+            return
+
+    async def _give_up(self, error: Exception) -> None:
+        """Go on without a store, until the server is started again."""
+        self._problem = str(error)
+        log.error("The library is unavailable. %s", error)
+        self._recorder.give_up()
+        await self.stop()
 
     def _compose(self, db: Database) -> None:
         """Create the services, and register their ends."""
@@ -358,11 +410,12 @@ class Services:
         await self.downloads.resume({*self._recorder.running_seats(), self._recorder.seat})
 
     async def start_indexing(self) -> None:
-        """Start the full-text index, the first scan and the watcher, as configured.
+        """Start the full-text index, the first scan and the watcher, as configured, once the store is open.
 
-        Do nothing if the store could not be opened.
+        Do nothing if it could not be opened.
         """
-        if not self._available:
+        self._is_indexing_wanted = True
+        if not (self._available and self._opened.is_set()):
             return
         await self.page_refresh.start()
         self.search.start()
@@ -389,6 +442,9 @@ class Services:
 
     async def stop(self) -> None:
         """Stop background work, write pending events, and close the store."""
+        if self._opening_again is not None:
+            self._opening_again.cancel()
+            await asyncio.wait([self._opening_again])
         await self._ends.aclose()
         await self.control.close()
         await self._recorder.close()

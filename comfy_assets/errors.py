@@ -716,5 +716,9 @@ class StoreError(Exception):
     """The store cannot be opened; the message has the reason and the remedy."""
 
 
+class StoreLockedError(StoreError):
+    """Another program holds the store, or its disk is full or fails: it may be opened later."""
+
+
 class StoreTooNewError(StoreError):
     """The store was written by a newer version of this program."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sqlite3
 import threading
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import aiosqlite
 
 from .. import store_guard
-from ..errors import SearchUnavailableError, StoreBusyError, StoreError
+from ..errors import SearchUnavailableError, StoreBusyError, StoreError, StoreLockedError
 from ..fs import shared_files
 from . import migrate, store_files
 from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
@@ -50,6 +51,8 @@ _STATES = (
     ("file is not a database", "its file is damaged"),
     ("interrupted", "it is being opened again or closed"),
 )
+# States at the start that may pass. SQLite cannot open a file that a backup or a virus scanner of Windows holds.
+_PASSING = (_LOCKED, "disk is full", "disk I/O error", "unable to open database file")
 # Operational errors that values cause, not the state of the store.
 _UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
 
@@ -147,7 +150,10 @@ class Database:
 
     @classmethod
     async def open(cls, path: Path) -> Database:
-        """Open the store at ``path``; create or migrate it if needed. Raises StoreError if that is impossible."""
+        """Open the store at ``path``; create or migrate it if needed.
+
+        Raises StoreLockedError if that may be possible later, and StoreError otherwise.
+        """
         store_guard.protect(path.parent)
         try:
             can_search = await asyncio.to_thread(_prepare, path)
@@ -155,8 +161,17 @@ class Database:
         except BaseException as error:
             store_guard.release(path.parent)
             if isinstance(error, (sqlite3.Error, OSError)):
-                raise StoreError(f"The library store {path.name} cannot be opened: {error}") from error
+                kind = StoreLockedError if _may_pass(error) else StoreError
+                raise kind(f"The library store {path.name} cannot be opened: {error}") from error
             raise
+
+    async def require_writable(self) -> None:
+        """Raise StoreLockedError if no transaction can begin."""
+        try:
+            async with self.transaction():
+                pass
+        except StoreBusyError as error:
+            raise StoreLockedError(error.message) from error
 
     @property
     def problem(self) -> str | None:
@@ -507,6 +522,13 @@ def _prepare(path: Path) -> bool:
         closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as conn,
     ):
         return migrate.create_search_tables(conn)
+
+
+def _may_pass(error: sqlite3.Error | OSError) -> bool:
+    """Return whether a store that could not be opened may be opened later, without anybody's help."""
+    if isinstance(error, OSError):
+        return shared_files.is_in_use(error) or error.errno == errno.ENOSPC
+    return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _PASSING)
 
 
 def _as_busy(error: sqlite3.Error) -> StoreBusyError | None:
