@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,14 @@ from .trash_files import TrashFolders, remove
 
 EMPTY_TRASH = "empty_trash"  # name of the tasks
 _PAGE = 200  # deleted assets read at a time
+
+
+class EmptiedTrash(NamedTuple):
+    """What was removed for good, in numbers of assets and bytes, and what could not be, with the reasons."""
+
+    removed: int
+    freed: int
+    failed: list[tuple[DeletedAsset, StorageError]]
 
 
 class TrashPurge:
@@ -61,8 +69,8 @@ class TrashPurge:
 
     async def empty(
         self, before: int | None = None, *, wanted: TrashFilter | None = None, task: Task | None = None
-    ) -> tuple[int, int]:
-        """Remove deleted assets and their files for good; return the numbers of assets and bytes.
+    ) -> EmptiedTrash:
+        """Remove deleted assets and their files for good, all but those whose files other programs hold open.
 
         ``before`` (ms) limits this to assets deleted earlier. Of files that stayed in their places notes remain, see
         ``purge``; the notes of files that are gone are removed. ``task`` gets the progress and can cancel.
@@ -71,7 +79,8 @@ class TrashPurge:
         count = size = 0
         total = (await trash.totals(self._db, wanted)).assets
         after: CursorKey | None = None
-        failed: list[dict[str, str]] = []
+        failed: list[tuple[DeletedAsset, StorageError]] = []
+        reported: list[dict[str, str]] = []
         while found := await trash.list_page(self._db, wanted, _PAGE, after):
             for deleted in found:
                 if task is not None:
@@ -79,15 +88,17 @@ class TrashPurge:
                 try:
                     size += await self._purge(deleted)
                     count += 1
-                except StorageError as error:  # a file that another program holds open
-                    failed.append({"id": deleted.id, "code": error.code, "message": error.message})
+                except StorageError as error:
+                    failed.append((deleted, error))
+                    if len(reported) < _PAGE:
+                        reported.append({"id": deleted.id, "code": error.code, "message": error.message})
                 if task is not None:
-                    task.result = {"total": total, "done": count, "freed": size, "failed": failed[:_PAGE]}
+                    task.result = {"total": total, "done": count, "freed": size, "failed": list(reported)}
             after = CursorKey(found[-1].deleted_at, found[-1].row_id)
         async with self._db.transaction() as tx:
             await trash.forget_notes_of_missing(tx)
             await tags.drop_unused_sets(tx)
-        return count, size
+        return EmptiedTrash(count, size, failed)
 
     async def start_emptying(self, wanted: TrashFilter) -> Task:
         """Start to remove the deleted assets that pass a filter for good (emptyTrash), as a task.

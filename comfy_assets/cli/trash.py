@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ..assets.trash import AssetTrash
-from ..assets.trash_purge import TrashPurge
+from ..assets.trash_purge import EmptiedTrash, TrashPurge
 from ..db.trash import DeletedAsset
 from ..host.standalone import ExtraFolder
 from ..ids import now_ms
 from .base_directory import existing_base
 from .command import (
+    PROBLEMS,
     Commands,
     add_command,
     add_extra_paths,
@@ -30,7 +31,7 @@ from .command import (
     restore_each,
 )
 from .deletion import restored_line
-from .output import Column, counted, local_time, print_table, say, written_size, written_time
+from .output import Column, complain, counted, local_time, print_table, say, written_size, written_time
 from .short_ids import full_id
 
 _KINDS = {"trashed": "trashed", "removed": "removed", "left-out": "left_out"}
@@ -138,12 +139,14 @@ def _empty(options: argparse.Namespace) -> int:
     chosen = [entry for entry in asyncio.run(_entries(base)) if before is None or entry.deleted_at < before]
     size = written_size(_kept_bytes(chosen))
     confirm(options, f"Remove {counted(sum(e.stored is not None for e in chosen), 'file')} ({size}) for good?")
-    count, freed = asyncio.run(_empty_now(base, before))
-    say(f"{counted(count, 'deleted asset')} removed for good, {written_size(freed)} freed")
-    return 0
+    done = asyncio.run(_empty_now(base, before))
+    for deleted, error in done.failed:
+        complain(f"{deleted.id}  {deleted.name}: {error.message}")
+    say(f"{counted(done.removed, 'deleted asset')} removed for good, {written_size(done.freed)} freed")
+    return PROBLEMS if done.failed else 0
 
 
-async def _empty_now(base: Path, before: int | None) -> tuple[int, int]:
+async def _empty_now(base: Path, before: int | None) -> EmptiedTrash:
     async with open_library(base) as library:
         bin_ = AssetTrash(library.db, library.host)
         return await TrashPurge(library.db, library.host, bin_).empty(before)

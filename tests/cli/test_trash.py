@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.cli import main
+from comfy_assets_node.comfy_assets.fs import shared_files
+from support.sharing import SharingViolation
 
 DAY_MS = 86_400_000
 
@@ -174,6 +178,41 @@ async def test_empty(deleting: Deleting, arguments: tuple[str, ...], left: list[
     assert sorted(entry["name"] for entry in await deleting.listed()) == left
     assert deleting.files() == sorted([*left, "kept.bin"])
     assert [asset["id"] for asset in await deleting.library.assets()] == [kept]
+
+
+@pytest.mark.parametrize("trouble", ["held open", "read-only"])
+async def test_empty_goes_on_after_a_file_that_windows_does_not_remove(
+    deleting: Deleting, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """The first in the list, so that a stop would leave all others."""
+    ids = [await deleting.upload(f"{number}.bin", b"%d" % number * 10) for number in range(4)]
+    for asset_id in ids:
+        await deleting.delete(asset_id)
+    listed = [entry["id"] for entry in await deleting.listed()]
+    first = next((deleting.library.base / "user/__comfy_assets/trash" / listed[0]).iterdir())
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == first and (trouble == "held open" or not path.stat().st_mode & stat.S_IWRITE):
+            raise SharingViolation(32 if trouble == "held open" else 5)
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(shared_files, "WINDOWS", True)
+    monkeypatch.setattr(shared_files, "PATIENCE_S", 0.05)
+    first.chmod(stat.S_IREAD)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink)
+        status, out, err = await deleting.run("trash", "empty", "--yes")
+    if trouble == "read-only":
+        assert (status, err, deleting.files()) == (0, "", [])
+        return
+    assert status == 3
+    assert err.startswith(f"{listed[0]}  ") and "Another program has the file open" in err
+    assert out.startswith("3 deleted assets removed for good, 30 B")
+    assert deleting.files() == [first.name]
+    assert [entry["id"] for entry in await deleting.listed()] == listed[:1]
+    assert (await deleting.run("trash", "empty", "--yes"))[0] == 0
+    assert deleting.files() == []
 
 
 async def test_empty_leaves_files_in_their_places(deleting: Deleting) -> None:

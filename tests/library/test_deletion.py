@@ -300,9 +300,9 @@ async def test_emptying_the_trash(library: Any) -> None:
     spared = [entry for entry in deleted if entry.id == uploads[2]["id"]]
     async with library.services.db.transaction() as tx:
         await tx.execute("UPDATE trash SET deleted_at = 10 WHERE asset_id <> ?", (spared[0].row_id,))
-    assert await library.services.trash_purge.empty(11) == (4, 20)
+    assert await library.services.trash_purge.empty(11) == (4, 20, [])
     assert stored(library) == [b"2" * 10]
-    assert await library.services.trash_purge.empty() == (1, 10)
+    assert await library.services.trash_purge.empty() == (1, 10, [])
     assert stored(library) == []
     assert [(entry.id, entry.kind) for entry in await library.services.trash.entries()] == [(kept["id"], "left_out")]
     await library.scan()
