@@ -23,7 +23,9 @@ if sys.platform == "darwin":
     _flush_drive = _full_fsync
 
 # A file system may refuse to flush a folder, or a file that is open for reading.
-_CANNOT_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS})
+_CANNOT_FLUSH = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, *([errno.EACCES] if os.name == "nt" else [])}
+)
 
 
 def fsync(handle: int) -> None:

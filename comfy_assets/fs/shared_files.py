@@ -33,8 +33,12 @@ _one_at_a_time = threading.Lock()
 
 if sys.platform == "win32":
     import _winapi
+    import ctypes
     import msvcrt
 
+    _KERNEL = ctypes.WinDLL("kernel32", use_last_error=True)
+    _READ_ATTRIBUTES = 0x80
+    _FOLDERS_AND_LINKS = 0x02000000 | 0x00200000  # FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT
     _SHARE_ALL = 1 | 2 | 4  # FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_SHARE_DELETE
 
     def _open_for_sharing(path: str, flags: int) -> int:
@@ -47,8 +51,32 @@ if sys.platform == "win32":
             raise
 
     _OPENER: Callable[[str, int], int] | None = _open_for_sharing
+
+    class _BasicInfo(ctypes.Structure):
+        """FILE_BASIC_INFO; times in units of 100 ns."""
+
+        _fields_ = [
+            *((f"{name}_time", ctypes.c_longlong) for name in ("creation", "access", "write", "change")),
+            ("attributes", ctypes.c_ulong),
+        ]
+
+    def _change_time(path: str) -> int:
+        handle = _winapi.CreateFile(path, _READ_ATTRIBUTES, _SHARE_ALL, 0, _winapi.OPEN_EXISTING, _FOLDERS_AND_LINKS, 0)
+        try:
+            info = _BasicInfo()
+            if not _KERNEL.GetFileInformationByHandleEx(
+                ctypes.c_void_p(handle), 0, ctypes.byref(info), ctypes.sizeof(info)
+            ):
+                raise ctypes.WinError(ctypes.get_last_error())
+            return int(info.change_time)
+        finally:
+            _winapi.CloseHandle(handle)
+
 else:
     _OPENER = None
+
+    def _change_time(path: str) -> int:
+        return os.lstat(path).st_ctime_ns
 
 
 class FileHeldError(PermissionError):
@@ -63,6 +91,11 @@ def open_shared(path: Path | str) -> BufferedReader:
 def open_shared_raw(path: Path | str) -> FileIO:
     """Open a file as ``open_shared`` does, without a buffer. Raises OSError."""
     return FileIO(extended(os.fspath(path)), opener=_OPENER)
+
+
+def open_patiently(path: Path | str) -> BufferedReader:
+    """Open a file as ``open_shared`` does, once no other program locks it. Raises FileHeldError, OSError."""
+    return _patiently(lambda: open_shared(path), Path(path))
 
 
 def read_shared(path: Path | str, most: int = -1, *, patience_s: float | None = None) -> bytes:
@@ -107,6 +140,15 @@ def remove(path: Path, *, missing_ok: bool = False) -> None:
             extended_one.unlink(missing_ok=missing_ok)
 
     _patiently(unlink, extended_one)
+
+
+def change_time(path: Path) -> int:
+    """Return the time at which a file or link was last changed in any way, which programs cannot set back.
+
+    It is only good for comparisons: its unit depends on the system. Some file systems of Windows have none: then it is
+    0. Raises OSError.
+    """
+    return _change_time(extended(str(path)))
 
 
 def is_in_use(error: OSError) -> bool:

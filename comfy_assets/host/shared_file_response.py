@@ -4,28 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import json
 from pathlib import Path
 from typing import IO, Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
+from ..errors import ApiError, FileInUseError
 from ..fs.paths import extended_path
-from ..fs.shared_files import open_shared
+from ..fs.shared_files import is_in_use, open_patiently
+
+_OF_THE_FILE = (hdrs.CONTENT_DISPOSITION, hdrs.CACHE_CONTROL, hdrs.LAST_MODIFIED, hdrs.ETAG)
 
 
 class _SharedPath(type(Path())):  # type: ignore[misc]  # before Python 3.12 only the system's own class has a flavour
     """A path whose file is opened so that others can change it meanwhile."""
 
     def open(self, *_: Any, **__: Any) -> IO[Any]:
-        return open_shared(self)
+        """Open the file for reading. Raises FileInUseError, which aiohttp passes on, and OSError, which it does not."""
+        try:
+            return open_patiently(self)
+        except OSError as error:
+            if is_in_use(error):
+                raise FileInUseError(
+                    "Another program has the file open. Close it there, or try again later."
+                ) from error
+            raise
 
 
 class SharedFileResponse(web.FileResponse):
-    """aiohttp's response of a file, without locking the file on Windows."""
+    """aiohttp's response of a file, without locking the file on Windows. A file that others lock is a 409 with JSON."""
 
     def __init__(self, path: Path, headers: dict[str, str]) -> None:
         super().__init__(path, headers=headers)
         self._path = _SharedPath(extended_path(path))
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        try:
+            return await super().prepare(request)
+        except FileInUseError as error:
+            return await self._refuse(request, error)
+
+    async def _refuse(self, request: web.BaseRequest, error: ApiError) -> AbstractStreamWriter | None:
+        """Send the error in the place of the file."""
+        body = json.dumps({"code": error.code, "message": error.message}).encode()
+        for name in _OF_THE_FILE:
+            self.headers.popall(name, None)
+        self.set_status(error.status)
+        self.headers[hdrs.CONTENT_TYPE], self.content_length = "application/json", len(body)
+        writer = await web.StreamResponse.prepare(self, request)
+        if request.method != hdrs.METH_HEAD:
+            await self.write(body)
+        return writer
 
     @property
     def last_modified(self) -> datetime.datetime | None:

@@ -11,7 +11,9 @@ from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
+from comfy_assets_node.comfy_assets.host import shared_file_response
 from comfy_assets_node.comfy_assets.host.base import HostFolders
+from support.sharing import SharingViolation
 
 BYTES = bytes(range(200)) * 2
 SIZE = len(BYTES)
@@ -49,6 +51,26 @@ async def test_harmless_types_are_shown(api: Any, put: Any) -> None:
         assert answer.headers["Content-Type"] != "application/octet-stream", name
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.body == BYTES
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_file_that_another_program_locks(
+    api: Any, put: Any, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """On Windows, while it is copied or scanned for viruses."""
+    url = await put()
+
+    def refuse(path: Any) -> Any:
+        raise SharingViolation
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shared_file_response, "open_patiently", refuse)
+        answer = await api.send(method, url, 409, headers={"Range": "bytes=0-9"})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "Content-Disposition" not in answer.headers and "ETag" not in answer.headers
+    if method == "GET":
+        assert answer.json["code"] == "FILE_IN_USE"
+    assert (await api.send("GET", url)).body == BYTES
 
 
 UNSAFE = [

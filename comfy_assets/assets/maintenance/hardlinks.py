@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -52,6 +52,18 @@ REST_NS = 30_000_000_000
 _WINDOWS_TOO_MANY_LINKS = 1142
 
 
+class _Look(NamedTuple):
+    """The stat of a path, and the time of its last change from before."""
+
+    info: os.stat_result
+    changed: int
+
+    @property
+    def state(self) -> tuple[int, int, int, int]:
+        """Values that change when a file is written, replaced, or has its modification time reset."""
+        return self.info.st_ino, self.info.st_size, self.info.st_mtime_ns, self.changed
+
+
 class LinkRefusedError(Exception):
     """The file was not changed; the message states the reason."""
 
@@ -70,15 +82,15 @@ class KeptFile:
         self.digest = digest
         self._is_flushed = False
 
-    def check(self) -> os.stat_result:
-        """Return its stat if it is unchanged. The first call flushes it. Raises LinkRefusedError, OSError."""
+    def check(self) -> _Look:
+        """Look at the file, which must be unchanged. The first call flushes it. Raises LinkRefusedError, OSError."""
         if self.path.is_symlink():
             self.path = real_path(self.path)  # a hard link to a symbolic link would not share the content
-        info = _checked_stat(self.path, self.size, self.mtime_ns, "the file to keep")
+        look = _checked_look(self.path, self.size, self.mtime_ns, "the file to keep")
         if not self._is_flushed:
             _fsync(self.path)
             self._is_flushed = True
-        return info
+        return look
 
 
 def replace_by_link(
@@ -92,22 +104,23 @@ def replace_by_link(
     """
     copy = Path(extended(str(path)))
     kept = original.check()
-    if _same_bytes(copy.stat(), kept):
-        return file_stat(kept)  # linked already, for example by another program
-    before = _checked_stat(copy, original.size, mtime_ns, "the file")
-    _check_pair(before, kept)
+    if _same_bytes(copy.stat(), kept.info):
+        return file_stat(kept.info)  # linked already, for example by another program
+    before = _checked_look(copy, original.size, mtime_ns, "the file")
+    _check_pair(before.info, kept.info)
     if _compare(copy, before, original.path, kept, pause, count) != original.digest:
         raise LinkRefusedError("its content is not the recorded one; see comfy-assets verify")
-    if _state(copy.lstat()) != _state(before):
+    if _look(copy).state != before.state:
         raise LinkRefusedError("it changed while it was compared")
     note(
         LinkedCopy(
-            str(path), original.size, original.digest.hex(), before.st_mtime_ns, stat.S_IMODE(before.st_mode),
-            str(original.path), *file_stat(kept)[1:],
+            str(path), original.size, original.digest.hex(), before.info.st_mtime_ns,
+            stat.S_IMODE(before.info.st_mode),
+            str(original.path), *file_stat(kept.info)[1:],
         )
     )  # fmt: skip
     _swap_in_link(original.path, kept, copy, before)
-    return file_stat(kept)
+    return file_stat(kept.info)
 
 
 def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileStat | None:
@@ -119,24 +132,30 @@ def separate(entry: LinkedCopy, pause: CheckPause, count: CountBytes) -> FileSta
     if is_protected(path):
         raise LinkRefusedError("it belongs to the library's store")
     shared_files.remove(path.with_name(temp_name(_key(path, "link"))), missing_ok=True)  # of a killed process
-    before = path.lstat()
-    if file_stat(before) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
-        if file_stat(before)[:2] == (entry.size, entry.mtime_ns):
+    before = _look(path)
+    if file_stat(before.info) != (entry.size, entry.linked_mtime_ns, entry.linked_inode):
+        if file_stat(before.info)[:2] == (entry.size, entry.mtime_ns):
             return None
         raise LinkRefusedError("it changed after it was linked")
     with temp_file(path, _key(path, "copy")) as temporary:
         _copy(path, temporary, entry, pause, count)
-        _restore_attributes(temporary, before, entry)
+        _restore_attributes(temporary, before.info, entry)
         after = file_stat(temporary.lstat())
-        if _state(path.lstat()) != _state(before):
+        if _look(path).state != before.state:
             raise LinkRefusedError("it changed while it was copied")
         shared_files.replace(temporary, path)
     return after
 
 
-def _checked_stat(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_result:
-    """Return the stat of a regular file that matches its record. Raises LinkRefusedError, OSError."""
-    info = path.lstat()
+def _look(path: Path) -> _Look:
+    changed = shared_files.change_time(path)
+    return _Look(path.lstat(), changed)
+
+
+def _checked_look(path: Path, size: int, mtime_ns: int, what: str) -> _Look:
+    """Look at a regular file that must match its record. Raises LinkRefusedError, OSError."""
+    look = _look(path)
+    info = look.info
     if stat.S_ISLNK(info.st_mode):
         raise LinkRefusedError(f"{what} is a symbolic link")
     if is_protected(path):
@@ -145,7 +164,7 @@ def _checked_stat(path: Path, size: int, mtime_ns: int, what: str) -> os.stat_re
         raise LinkRefusedError(f"{what} changed since it was read")
     if 0 <= time.time_ns() - info.st_mtime_ns < REST_NS:
         raise LinkRefusedError(f"{what} was written a moment ago")
-    return info
+    return look
 
 
 def _check_pair(copy: os.stat_result, kept: os.stat_result) -> None:
@@ -162,21 +181,14 @@ def _same_bytes(one: os.stat_result, other: os.stat_result) -> bool:
     return bool(one.st_ino) and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _state(info: os.stat_result) -> tuple[int, int, int, int]:
-    """Return values that change when a file is written, replaced, or has its modification time reset."""
-    return info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
-
-
-def _compare(
-    copy: Path, copy_info: os.stat_result, original: Path, kept: os.stat_result, pause: CheckPause, count: CountBytes
-) -> bytes:
+def _compare(copy: Path, before: _Look, original: Path, kept: _Look, pause: CheckPause, count: CountBytes) -> bytes:
     """Return the digest of the content that both files have. Raises LinkRefusedError if they differ or change."""
-    with copy.open("rb") as one, original.open("rb") as other:
-        for stream, info in ((one, copy_info), (other, kept)):
-            if file_stat(os.fstat(stream.fileno())) != file_stat(info):
+    with shared_files.open_shared(copy) as one, shared_files.open_shared(original) as other:
+        for stream, look in ((one, before), (other, kept)):
+            if file_stat(os.fstat(stream.fileno())) != file_stat(look.info):
                 raise LinkRefusedError("it changed while it was compared")
         digest = _common_digest(one, other, pause, count)
-    if _state(original.lstat()) != _state(kept):
+    if _look(original).state != kept.state:
         raise LinkRefusedError("the file to keep changed while it was compared")
     return digest
 
@@ -194,8 +206,8 @@ def _common_digest(one: BinaryIO, other: BinaryIO, pause: CheckPause, count: Cou
         count(len(block))
 
 
-def _swap_in_link(original: Path, kept: os.stat_result, copy: Path, before: os.stat_result) -> None:
-    if _state(original.lstat()) != _state(kept):  # asked here, as a new name changes the state too
+def _swap_in_link(original: Path, kept: _Look, copy: Path, before: _Look) -> None:
+    if _look(original).state != kept.state:  # asked here, as a new name changes the state too
         raise LinkRefusedError("the file to keep changed while it was being linked to")
     with temp_file(copy, _key(copy, "link")) as temporary:
         try:
@@ -205,7 +217,7 @@ def _swap_in_link(original: Path, kept: os.stat_result, copy: Path, before: os.s
                 raise TooManyLinksError from error
             raise
         # The names may have been given to other bytes since.
-        if file_stat(temporary.lstat()) != file_stat(kept) or _state(copy.lstat()) != _state(before):
+        if file_stat(temporary.lstat()) != file_stat(kept.info) or _look(copy).state != before.state:
             raise LinkRefusedError("it changed while it was being replaced")
         shared_files.replace(temporary, copy)
 
@@ -214,7 +226,7 @@ def _copy(source: Path, target: Path, entry: LinkedCopy, pause: CheckPause, coun
     """Copy to a new file and flush it to the disk. Raises LinkRefusedError if the content is not the entry's."""
     digest = blake3(max_threads=blake3.AUTO)
     target.touch(mode=0o600, exist_ok=False)
-    with source.open("rb") as reading, target.open("r+b") as writing:
+    with shared_files.open_shared(source) as reading, target.open("r+b") as writing:
         while True:
             pause()
             block = reading.read(_BLOCK)
