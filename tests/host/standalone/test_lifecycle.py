@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -21,6 +22,7 @@ from comfy_assets_node.comfy_assets.host.base import Host, Plugin
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from support.queue_ids import QueueIds, queue_ids
+from support.servers import standalone_command
 
 ROOT = Path(__file__).parents[3]
 SOON_S = 5.0  # for what takes a fraction of a second: the machine may be busy, and what waits would wait for minutes
@@ -221,6 +223,31 @@ def test_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=10)
         assert time.monotonic() - began < SOON_S
     assert errors.strip().endswith("KeyboardInterrupt")
+
+
+def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
+    """SIGTERM, as systemd and Docker send it; on Windows Ctrl-Break. The store's log is folded and the seat free."""
+    process = subprocess.Popen(
+        standalone_command("--base-directory", str(tmp_path), "--port", "0"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().partition(" on ")[2].partition(" ")[0]
+            with urlopen(f"{url}/health", timeout=30) as response:  # waits until the store is open
+                assert response.read() == b"OK"
+            process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, errors) == (0, "")
+    data = tmp_path / "user/__comfy_assets"
+    assert (data / "library.db-wal").stat().st_size == 0
+    assert list(data.glob("queue/*.log")) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
