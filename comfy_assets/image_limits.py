@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from .config import Config
 from .errors import ImageTooLargeError, ImageUnreadableError
+from .fs.paths import extended_path
 from .fs.shared_files import open_shared
 from .store_guard import check
 
@@ -274,7 +275,7 @@ def _limit_error(field: str, limit: str, value: int) -> ImageTooLargeError:
 
 def _byte_count(source: IO[bytes] | Path) -> int:
     if isinstance(source, Path):
-        return source.stat().st_size
+        return extended_path(source).stat().st_size
     size = source.seek(0, os.SEEK_END)
     source.seek(0)
     return size

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .fs.paths import real_path
+from .fs.paths import extended, extended_path, real_path
 
 Identity = tuple[int, int]  # device and inode
 
@@ -77,7 +77,7 @@ def check(path: Path | str) -> None:
 def check_found(path: str) -> None:
     """Raise StoreFileError for a scanned file that SQLite has open. Cheaper than ``check``. Blocks."""
     try:
-        info = os.stat(path)  # noqa: PTH116 - called for every file
+        info = os.stat(extended(path))  # noqa: PTH116 - called for every file
     except (OSError, ValueError):
         return
     if is_open_store_file(info):
@@ -86,7 +86,7 @@ def check_found(path: str) -> None:
 
 def stat_found(path: str) -> os.stat_result:
     """Return the stat of a scanned file. Raises StoreFileError if SQLite has it open, and OSError. Blocks."""
-    info = os.stat(path)  # noqa: PTH116 - called for every file
+    info = os.stat(extended(path))  # noqa: PTH116 - called for every file
     if is_open_store_file(info):
         raise StoreFileError
     return info
@@ -115,7 +115,7 @@ def is_protected(path: Path | str) -> bool:
 
 def _identity_at(path: Path | str) -> Identity | None:
     try:
-        return identity_of(os.stat(path))  # noqa: PTH116
+        return identity_of(os.stat(extended(str(path))))  # noqa: PTH116
     except (OSError, ValueError):
         return None
 
@@ -123,7 +123,7 @@ def _identity_at(path: Path | str) -> Identity | None:
 def _is_linked(path: Path, folders: Iterable[str]) -> bool:
     """Return whether a file is a hard link of a database, its side files or its backups in the folders."""
     try:
-        info = path.stat()
+        info = extended_path(path).stat()
     except (OSError, ValueError):
         return False
     if not stat.S_ISREG(info.st_mode) or info.st_nlink == 1:  # the usual case, without a look at the databases

@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
+from ..comfy_assets.fs.paths import extended_path
 from ..comfy_assets.host.shared_file_response import SharedFileResponse
 from ..comfy_assets.names import split_annotation
 from .interceptors import HostRequest
@@ -113,7 +114,7 @@ def is_held(request: web.BaseRequest, etag: str) -> bool:
 def _etag(path: Path) -> str | None:
     """Return the entity tag that aiohttp gives the file, None for a missing file."""
     try:
-        stat = path.stat()
+        stat = extended_path(path).stat()
     except OSError:
         return None
     return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'

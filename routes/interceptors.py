@@ -22,7 +22,7 @@ from ..comfy_assets.errors import (
     UnauthorizedError,
     UnsupportedContentError,
 )
-from ..comfy_assets.fs.paths import real_path
+from ..comfy_assets.fs.paths import extended_path, real_path
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.names import FILE_TYPES, split_annotation
 from ..comfy_assets.store_guard import is_protected
@@ -301,7 +301,7 @@ def _measure(picture: Path | IO[bytes]) -> None:
     """Raise ImageTooLargeError, ImageUnreadableError. A missing file is left to the host."""
     from ..comfy_assets.image_limits import open_untrusted  # in the thread: importing Pillow slows the server's start
 
-    if isinstance(picture, Path) and not picture.is_file():
+    if isinstance(picture, Path) and not extended_path(picture).is_file():
         return
     with open_untrusted(picture):
         pass

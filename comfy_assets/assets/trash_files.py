@@ -17,7 +17,7 @@ from ..db.assets import AssetFile
 from ..db.trash import DeletedAsset, TrashedFile
 from ..errors import StorageError
 from ..fs import atomic, shared_files
-from ..fs.paths import extended_path, file_stat
+from ..fs.paths import extended_path, file_stat, plain, unlimited
 from .roots import Roots, absolute
 
 log = logging.getLogger("comfy_assets.library")
@@ -38,21 +38,21 @@ class TrashFolders:
 
     def choose(self, source: Path, folder: Path) -> Path:
         """Return the trash folder for a file in a folder: on the same volume where possible. Raises OSError."""
-        self._default.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(self._default)
         if atomic.is_same_volume(source, self._default):
             return self._default
         # The highest folder of the library that is on the volume, so that there are few trash folders.
         for root in sorted(self._roots.paths, key=lambda path: len(path.parts)):
             if folder.is_relative_to(root) and atomic.is_same_volume(source, root):
                 with contextlib.suppress(OSError):  # a folder that cannot be written to: the file is copied
-                    (root / LIBRARY_FOLDER).mkdir(exist_ok=True)
+                    extended_path(root, LIBRARY_FOLDER).mkdir(exist_ok=True)
                     return root / LIBRARY_FOLDER
         return self._default
 
     def all(self) -> Iterator[Path]:
         """Yield every trash folder that exists."""
         for folder in (self._default, *(root / LIBRARY_FOLDER for root in self._roots.paths)):
-            if folder.is_dir():
+            if extended_path(folder).is_dir():
                 yield folder
 
     def stored_name(self, folder: Path, asset_id: str, name: str) -> str:
@@ -64,9 +64,9 @@ class TrashFolders:
     def path(self, stored: str) -> Path:
         """Return the path of a file in the trash; one on another volume is found after that was moved, too."""
         path = self._default / stored  # an absolute path stays as it is
-        if not os.path.lexists(path) and Path(stored).is_absolute():
+        if not _is_there(path) and Path(stored).is_absolute():
             moved = (folder / Path(stored).parent.name / Path(stored).name for folder in self.all())
-            path = next((each for each in moved if os.path.lexists(each)), path)
+            path = next((each for each in moved if _is_there(each)), path)
         return path
 
     def file_name(self, path: Path) -> str:
@@ -76,7 +76,8 @@ class TrashFolders:
     def files(self) -> Iterator[tuple[Path, str]]:
         """Yield the files in all trash folders, each with its ``stored``."""
         for folder in self.all():
-            for path in folder.glob("*/*"):
+            for path in unlimited(folder).glob("*/*"):
+                path = Path(plain(str(path)))
                 yield path, self.stored_name(folder, path.parent.name, self.file_name(path))
 
 
@@ -155,6 +156,10 @@ class RestoreMove:
         atomic.remove_if_empty(self._stored.parent)
 
 
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(extended_path(path))
+
+
 def restore_folder(deleted: DeletedAsset, roots: Roots) -> Path:
     """Return the former folder of a file, or the input folder if it is no longer part of the library."""
     former = Path(deleted.folder or "")
@@ -166,7 +171,7 @@ def restore_folder(deleted: DeletedAsset, roots: Roots) -> Path:
 def put_back(stored: Path, place: Path) -> None:
     """Move a file out of the trash. On failure the file stays there, and the log names it."""
     try:
-        if os.path.lexists(place) and is_copy_of(stored, place):
+        if _is_there(place) and is_copy_of(stored, place):
             shared_files.remove(stored)  # the move was interrupted when the file had both names
         else:
             atomic.move_across_volumes(stored, place)
@@ -178,6 +183,7 @@ def put_back(stored: Path, place: Path) -> None:
 
 def is_copy_of(first: Path, second: Path) -> bool:
     """Return whether two paths lead to the same file, or to files with the same bytes. Raises OSError."""
+    first, second = extended_path(first), extended_path(second)
     one, other = first.lstat(), second.lstat()
     if one.st_ino and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino):
         return True

@@ -27,7 +27,7 @@ from ..errors import (
     InvalidPreviewError,
     StorageError,
 )
-from ..fs import atomic
+from ..fs import atomic, shared_files
 from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
 from ..fs.fsync import fsync_folder
 from ..fs.paths import extended_path, file_stat, stat_as_recorded
@@ -148,7 +148,7 @@ class UploadService:
         except BaseException:
             # The transaction was rolled back, so a file in its final place would be scanned as another asset.
             for path in placed:
-                await asyncio.shield(asyncio.to_thread(path.unlink, missing_ok=True))
+                await asyncio.shield(asyncio.to_thread(shared_files.remove, path, missing_ok=True))
             raise
 
 
@@ -285,7 +285,7 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
 def _among_previews(received: _ReceivedFile) -> _ReceivedFile:
     """Return the file with the folder of previews as its destination, which is created."""
     folder = received.destination.folder / previews.FOLDER
-    folder.mkdir(exist_ok=True)
+    atomic.make_folder(folder)
     return replace(received, destination=replace(received.destination, folder=folder), is_preview=True)
 
 
@@ -301,7 +301,7 @@ async def _register(
     place = roots.place(path.parent)
     if place is None:
         raise StorageError("The folder for new files is not part of the library.")
-    stat = file_stat(await run_blocking(path.stat))
+    stat = file_stat(await run_blocking(extended_path(path).stat))
     complete = CompleteFile(path.parent, place, path.name, stat, received.facts)
     place_tags = place.tags_of(path.name)
     bare = NewAsset(

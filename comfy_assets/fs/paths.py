@@ -37,9 +37,25 @@ def extended(path: str) -> str:
     """Return an absolute path in the form that Windows accepts beyond 260 characters; unchanged elsewhere."""
     if os.name != "nt" or len(path) < _LONGEST_PLAIN or path.startswith(_PREFIX):
         return path
+    return _prefixed(path)
+
+
+def unlimited(folder: Path) -> Path:
+    """Return an absolute folder in the form in which Windows walks everything below it, however deep."""
+    return folder if os.name != "nt" or str(folder).startswith(_PREFIX) else Path(_prefixed(str(folder)))
+
+
+def _prefixed(path: str) -> str:
     if path.startswith("\\\\"):  # a network share
         return f"{_PREFIX}UNC\\{path[2:]}"
     return _PREFIX + path
+
+
+def plain(path: str) -> str:
+    """Return a path without the prefix that ``extended`` adds."""
+    if path.startswith(f"{_PREFIX}UNC\\"):
+        return "\\\\" + path[len(_PREFIX) + 4 :]
+    return path.removeprefix(_PREFIX)
 
 
 def extended_path(folder: Path | str, name: str = "") -> Path:
@@ -125,8 +141,9 @@ def real_path(path: Path | str) -> Path:
 
     Some file systems of Windows cannot resolve links: RAM disks, for example, and network drives. Their paths stay.
     """
+    long = extended(os.path.abspath(path))  # noqa: PTH100
     try:
-        return Path(os.path.realpath(path))
+        return Path(plain(os.path.realpath(long if long.startswith(_PREFIX) else path)))
     except OSError:
         return Path(os.path.abspath(path))  # noqa: PTH100 - ``absolute`` keeps ``..``
 
@@ -171,7 +188,7 @@ def is_definitely_gone(folder: str, root: Path | None, unreachable: Iterable[str
 
 def free_bytes(folder: Path) -> int:
     """Return the free space of the disk that a folder is on, or would be on. Raises OSError."""
-    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    existing = next(each for each in map(extended_path, (folder, *folder.parents)) if each.exists())
     return shutil.disk_usage(existing).free
 
 

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from blake3 import blake3
 
 from ..fs import atomic, shared_files
-from ..fs.paths import fresh_for_ns
+from ..fs.paths import extended_path, fresh_for_ns, unlimited
 from ..models import WorkflowView
 from ..names import MAX_PART_BYTES, folded, safe_file_name
 from ..store_guard import check_found
@@ -121,9 +121,12 @@ class WorkflowFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
+    def _on_disk(self, *parts: str) -> Path:
+        return extended_path(self._root.joinpath(*parts))
+
     def exists(self) -> bool:
         """Return whether the folder exists."""
-        return self._root.is_dir()
+        return extended_path(self._root).is_dir()
 
     def listing(self) -> WorkflowListing:
         """List all files that may be workflows. Links are skipped because they may lead out of the folder."""
@@ -132,7 +135,7 @@ class WorkflowFolder:
         while waiting:
             folder, depth = waiting.pop()
             try:
-                with os.scandir(self._root / folder) as entries:
+                with os.scandir(self._on_disk(folder)) as entries:
                     below = self._add_files(folder, entries, listing)
             except OSError:
                 listing.unlisted.append(folder)
@@ -162,7 +165,7 @@ class WorkflowFolder:
     def stamp(self, path: str) -> FileStamp | None:
         """Return the stamp of a file, or None if there is none. Raises OSError if that cannot be found out."""
         try:
-            info = os.stat(self._root / path, follow_symlinks=False)  # noqa: PTH116
+            info = os.stat(self._on_disk(path), follow_symlinks=False)  # noqa: PTH116
         except (FileNotFoundError, NotADirectoryError):
             return None
         return FileStamp(info.st_size, info.st_mtime_ns) if stat.S_ISREG(info.st_mode) else None
@@ -193,12 +196,12 @@ class WorkflowFolder:
 
     def _actual_name(self, folder: str, part: str) -> str | None:
         try:
-            names = os.listdir(self._root / folder)  # noqa: PTH208
+            names = os.listdir(self._on_disk(folder))  # noqa: PTH208
             if part in names:
-                return None if (self._root / folder / part).is_symlink() else part
+                return None if self._on_disk(folder, part).is_symlink() else part
             alike = [name for name in names if key_of(name) == key_of(part)]
             for name in alike:
-                if os.path.samefile(self._root / folder / name, self._root / folder / part):  # noqa: PTH121
+                if self._on_disk(folder, name).samefile(self._on_disk(folder, part)):
                     return name
         except OSError:
             return None
@@ -207,7 +210,7 @@ class WorkflowFolder:
     def keys_in(self, folder: str) -> set[str]:
         """Return the keys of the paths of everything in a folder, files or not."""
         try:
-            return {key_of(f"{folder}/{name}" if folder else name) for name in os.listdir(self._root / folder)}  # noqa: PTH208
+            return {key_of(f"{folder}/{name}" if folder else name) for name in os.listdir(self._on_disk(folder))}  # noqa: PTH208
         except OSError:
             return set()
 
@@ -242,7 +245,7 @@ class WorkflowFolder:
 
     def rename(self, path: str, new: str) -> None:
         """Move a file within the folder. Raises OSError, FileExistsError if there is a file already."""
-        source, target = self._root / path, self._root / new
+        source, target = self._on_disk(path), self._on_disk(new)
         if target.exists() and target.samefile(source):  # the same name in another case
             shared_files.rename(source, target)
         else:
@@ -255,7 +258,7 @@ class WorkflowFolder:
 
     def remove_leftovers(self, before: float) -> None:
         """Remove incomplete files of a killed server, last written before this time (s since 1970)."""
-        below = (Path(folder) for folder, _, _ in os.walk(self._root))
+        below = (Path(folder) for folder, _, _ in os.walk(unlimited(self._root)))
         atomic.remove_leftovers(below, before)
 
 

@@ -27,6 +27,7 @@ from ...db.connection import Database
 from ...db.exports import ExportedArchive
 from ...errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
 from ...fs import atomic, shared_files
+from ...fs.paths import unlimited
 from ...host.base import Host
 from ...ids import now_ms
 from .archive import ArchiveWriter, UnreadableMember
@@ -78,7 +79,7 @@ class AssetExports:
         self._host = host
         self._runner = runner
         self._collector = collector
-        self.folder = host.data_directory() / FOLDER
+        self.folder = unlimited(host.data_directory() / FOLDER)
         self._active: dict[uuid.UUID, str] = {}  # owners of running and waiting exports, by task
         self._writing = 0
         self._sweeping: asyncio.Task[None] | None = None
@@ -187,7 +188,7 @@ class AssetExports:
         except OSError as error:
             raise TaskFailedError(f"The archive cannot be written: {error.strerror or error}.") from error
         if progress.assets_failed == progress.assets_total:
-            await asyncio.to_thread(partial.unlink, missing_ok=True)
+            await asyncio.to_thread(shared_files.remove, partial, missing_ok=True)
             self._fail(task, progress, collected, "None of the files could be read.")
         archive = await self.publish(task, partial)
         size = await asyncio.to_thread(lambda: (self.folder / archive.name).stat().st_size)
@@ -290,7 +291,7 @@ class AssetExports:
             async with self._db.transaction() as tx:
                 await exports.add(tx, archive)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread((self.folder / name).unlink, missing_ok=True))
+            await asyncio.shield(asyncio.to_thread(shared_files.remove, self.folder / name, missing_ok=True))
             raise
         return archive
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from blake3 import blake3
 
 from ...fs import shared_files
-from ...fs.atomic import is_temp_name, temp_file
+from ...fs.atomic import is_temp_name, make_folder, temp_file
+from ...fs.paths import extended, extended_path
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -85,10 +86,10 @@ class ThumbnailCache:
             self._make_room(entries)
 
     def _path(self, key: str) -> Path:
-        return self._folder / key[:2] / (key + _SUFFIX)
+        return extended_path(self._folder / key[:2], key + _SUFFIX)
 
     def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with temp_file(path) as temporary:
             temporary.write_bytes(data)  # not flushed: a damaged thumbnail fails its checksum and is made again
             try:
@@ -166,7 +167,7 @@ def _is_temporary(name: str) -> bool:
 
 def _list_directory(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(extended(str(folder))) as entries:
             return list(entries)
     except OSError:
         return []

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ...background.cancel import CancelToken
 from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
+from ...fs.paths import extended_path
 from ...image_limits import check_size
 from .image import ImageStream, fit_size
 
@@ -177,7 +178,7 @@ def video_facts(path: Path) -> VideoFacts:
             raise VideoUnreadableError("The file is not a video of a supported kind.")
         try:
             with map_ffmpeg_errors(av), open_container(av, stream, container) as video:
-                return _facts(av, video, path.stat().st_size <= _MAX_COUNTED)
+                return _facts(av, video, extended_path(path).stat().st_size <= _MAX_COUNTED)
         except ImageUnreadableError as error:
             raise VideoUnreadableError(error.message) from error
 

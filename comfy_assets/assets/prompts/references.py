@@ -294,7 +294,7 @@ class _FileLookup:
 
 def _is_same_file(one: Path, other: Path) -> bool:
     try:
-        return one == other or one.samefile(other)
+        return one == other or extended_path(one).samefile(extended_path(other))
     except OSError:
         return False
 

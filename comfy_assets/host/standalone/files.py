@@ -22,8 +22,8 @@ from aiohttp import web
 
 from ...errors import ApiError, BusyError
 from ...fs import shared_files
-from ...fs.atomic import temp_file
-from ...fs.paths import real_path
+from ...fs.atomic import make_folder, temp_file
+from ...fs.paths import extended_path, real_path
 from ...fs.shared_files import open_shared
 from ...names import (
     UnsafeName,
@@ -149,7 +149,7 @@ def _small_preview(image: Image) -> tuple[bytes, str]:
 
 
 def _may_be_sent(path: Path) -> bool:
-    return path.is_file() and not is_protected(path)
+    return extended_path(path).is_file() and not is_protected(path)
 
 
 def passive_type(name: str) -> str:
@@ -299,7 +299,7 @@ class UploadRoutes:
         """Store the image ``original_ref`` with the alpha channel of the received mask. Other fields as above."""
         upload = await self._receive(request)
         original = self._original(form_text(upload.fields.get("original_ref"), "original_ref"))
-        if not await asyncio.to_thread(original.is_file):
+        if not await asyncio.to_thread(extended_path(original).is_file):
             raise Refusal("The original image does not exist.")
         made = await run_image_work([original, upload.source], lambda: apply_mask(original, upload.source))
         return await upload.store(made)
@@ -337,7 +337,7 @@ def store_upload(source: IO[bytes], folder: Path, wanted: str, *, overwrite: boo
     is called ``name (1).png``, ``name (2).png`` and so on.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if overwrite:
             with temp_file(folder / wanted) as temporary:
                 with temporary.open("xb") as target:
@@ -353,7 +353,7 @@ def _store_beside(source: IO[bytes], folder: Path, wanted: str) -> str:
     stem, suffix = os.path.splitext(wanted)  # noqa: PTH122  the suffix of a name, not of a path
     for copy in range(_MAX_COPIES):
         name = wanted if copy == 0 else f"{stem} ({copy}){suffix}"
-        path = folder / name
+        path = extended_path(folder, name)
         try:
             target = path.open("xb")  # claims the name, so that two uploads at once cannot use the same
         except FileExistsError:
@@ -368,7 +368,7 @@ def _store_beside(source: IO[bytes], folder: Path, wanted: str) -> str:
 
 def same_content(source: IO[bytes], path: Path) -> bool:
     """Return whether a file has the same content."""
-    if not path.is_file():
+    if not extended_path(path).is_file():
         return False
     source.seek(0)
     with open_shared(path) as existing:

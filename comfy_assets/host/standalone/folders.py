@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ...fs.paths import real_path
+from ...fs.paths import extended_path, plain, real_path, unlimited
 from ...ignored_files import NO_PATTERNS
 from ...names import FileType, UnsafeName, relative_parts, split_annotation
 from ...store_guard import is_protected
@@ -211,14 +211,14 @@ def _mkdir_problem(path: Path, error: OSError) -> str:
 def _files_below(root: Path) -> Iterator[str]:
     """Yield every file below a folder, relative, with forward slashes. Links are followed, each real folder once."""
     visited: set[str] = set()  # a link to a parent folder would never end
-    for directory, subdirectories, names in os.walk(root, followlinks=True):
+    for directory, subdirectories, names in os.walk(unlimited(root), followlinks=True):
         real = str(real_path(directory))
         if real in visited:
             subdirectories.clear()
             continue
         visited.add(real)
         subdirectories[:] = [name for name in subdirectories if name != ".git"]
-        parent = Path(directory).relative_to(root)
+        parent = Path(plain(directory)).relative_to(root)
         yield from ((parent / name).as_posix() for name in names)
 
 
@@ -385,7 +385,7 @@ def _describe_models(folders: BaseFolders, category: str) -> list[dict[str, Any]
     found = []
     for index, root, name in folders.models_of(category):
         try:
-            status = (root / name).stat()
+            status = extended_path(root, name).stat()
         except OSError:
             continue
         times = {"modified": status.st_mtime, "created": status.st_ctime}

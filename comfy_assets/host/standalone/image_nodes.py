@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...fs.atomic import make_folder
+from ...fs.paths import extended_path
 from ...json_text import as_in_images
 from ...names import WINDOWS, UnsafeName, relative_parts
 from .nodes import InputTypes, Node, NodeRegistry, Result, Run
@@ -82,7 +84,7 @@ class LoadImage(Node):
 
     def fingerprint(self, literals: Mapping[str, Any]) -> str:
         path = self.folders.annotated(str(literals["image"]))
-        stat = path.stat()  # not a hash: it is taken for every prompt
+        stat = extended_path(path).stat()  # not a hash: it is taken for every prompt
         return f"{stat.st_mtime_ns}:{stat.st_size}"
 
     def execute(self, run: Run, **inputs: Any) -> Result:
@@ -90,7 +92,7 @@ class LoadImage(Node):
 
     def _exists(self, name: object) -> bool:
         try:
-            return isinstance(name, str) and self.folders.annotated(name).is_file()
+            return isinstance(name, str) and extended_path(self.folders.annotated(name)).is_file()
         except UnsafeName:
             return False
 
@@ -219,7 +221,7 @@ def save_images(
     for index, image in enumerate(images):
         run.check()
         name = location.name(index)
-        to_image(image).save(location.folder / name, "PNG", pnginfo=text, compress_level=compression)
+        to_image(image).save(extended_path(location.folder, name), "PNG", pnginfo=text, compress_level=compression)
         saved.append({"filename": name, "subfolder": location.subfolder, "type": file_type})
     return saved
 
@@ -240,7 +242,7 @@ def png_text(run: Run) -> PngInfo:
 def image_names(folder: Path) -> list[str]:
     """List the images directly in a folder, sorted, without names that are not Unicode."""
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+        names = [entry.name for entry in os.scandir(extended_path(folder)) if entry.is_file()]
     except FileNotFoundError:
         return []
     return sorted(name for name in names if _is_image_name(name))
@@ -284,8 +286,9 @@ def prepare_save(root: Path, prefix: str, width: int, height: int) -> SaveLocati
     except UnsafeName as error:
         raise UnsafeName(f"filename_prefix is refused: {error}") from error
     folder = root.joinpath(*folders)
-    folder.mkdir(parents=True, exist_ok=True)
-    return SaveLocation(folder, "/".join(folders), stem, next_counter((each.name for each in folder.iterdir()), stem))
+    make_folder(folder)
+    names = os.listdir(extended_path(folder))  # noqa: PTH208
+    return SaveLocation(folder, "/".join(folders), stem, next_counter(names, stem))
 
 
 def fill_placeholders(prefix: str, width: int, height: int, now: time.struct_time) -> str:

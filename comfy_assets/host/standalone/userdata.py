@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from ...fs import shared_files
-from ...fs.atomic import is_temp_name, temp_file
-from ...fs.paths import real_path
+from ...fs.atomic import is_temp_name, make_folder, temp_file
+from ...fs.paths import extended_path, is_link, plain, real_path, unlimited
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
 from ..base import UnknownUserError
@@ -65,26 +65,26 @@ class UserFiles:
     def existing(self, name: str) -> Path:
         """Return the path of an existing file."""
         path = self.path(name)
-        if not path.is_file():
+        if not extended_path(path).is_file():
             raise FileRefused(404, "There is no such file.")
         return path
 
     def files_in(self, name: str, *, deep: bool) -> list[tuple[str, Path]]:
         """List the files of a folder with their names relative to it, without hidden ones."""
         directory = self.directory(name)
-        if not directory.is_dir():
+        if not extended_path(directory).is_dir():
             raise FileRefused(404, "There is no such folder.")
         found = ((path.relative_to(directory).as_posix(), path) for path in self._walk(directory, deep=deep))
-        return sorted((each, path) for each, path in found if path.is_file())
+        return sorted((each, path) for each, path in found if extended_path(path).is_file())
 
     def entries_in(self, name: str) -> list[dict[str, Any]]:
         """List everything below a folder, folders first, in the form of /v2/userdata; [] if the user has no folder."""
         directory = self.directory(name)
-        if directory == self.root and not directory.exists():
+        if directory == self.root and not extended_path(directory).exists():
             return []
-        if not directory.exists():
+        if not extended_path(directory).exists():
             raise FileRefused(404, "There is no such folder.")
-        if not directory.is_dir():
+        if not extended_path(directory).is_dir():
             raise FileRefused(400, "That is not a folder.")
         entries = [self._entry(path) for path in self._walk(directory, deep=True, hidden=True)]
         return sorted(entries, key=lambda entry: (entry["type"] != "directory", entry["name"].lower()))
@@ -124,7 +124,7 @@ class UserFiles:
 
     def describe(self, path: Path, relative_to: Path) -> dict[str, Any]:
         """Return a file in the form of lists with ``full_info``; times in milliseconds."""
-        status = path.stat()
+        status = extended_path(path).stat()
         return {
             "path": path.relative_to(relative_to).as_posix(),
             "size": status.st_size,
@@ -138,14 +138,14 @@ class UserFiles:
 
     def _make_room(self, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         except OSError as error:
             raise FileRefused(400, "A file is where a folder of this name would have to be.") from error
 
     def _check_free(self, path: Path, *, overwrite: bool) -> None:
-        if path.is_dir():
+        if extended_path(path).is_dir():
             raise FileRefused(409 if not overwrite else 400, "A folder has this name.")
-        if not overwrite and path.exists():
+        if not overwrite and extended_path(path).exists():
             raise FileRefused(409, "File already exists")
 
     def _replace(self, source: Path, target: Path) -> None:
@@ -158,10 +158,10 @@ class UserFiles:
 
     def _walk(self, directory: Path, *, deep: bool, hidden: bool = False) -> Iterator[Path]:
         """Yield everything below a folder. Links to folders are not followed; links that lead outside are left out."""
-        for parent, folders, names in os.walk(directory):
+        for parent, folders, names in os.walk(unlimited(directory)):
             shown = [*folders, *names] if hidden else [name for name in [*folders, *names] if name[0] != "."]
-            paths = [Path(parent, name) for name in shown if not is_temp_name(name)]
-            yield from (path for path in paths if not path.is_symlink() or self._is_inside(path))
+            paths = [Path(plain(parent), name) for name in shown if not is_temp_name(name)]
+            yield from (path for path in paths if not is_link(str(path)) or self._is_inside(path))
             if not hidden:
                 folders[:] = [name for name in folders if name[0] != "."]
             if not deep:
@@ -169,10 +169,10 @@ class UserFiles:
 
     def _entry(self, path: Path) -> dict[str, Any]:
         entry: dict[str, Any] = {"name": path.name, "path": path.relative_to(self.root).as_posix(), "type": "directory"}
-        if not path.is_dir():
+        if not extended_path(path).is_dir():
             entry["type"] = "file"
             try:
-                status = path.stat()
+                status = extended_path(path).stat()
             except OSError:  # removed in the meantime: listed without size and time, as the stock server does
                 return entry
             entry.update(size=status.st_size, modified=status.st_mtime)

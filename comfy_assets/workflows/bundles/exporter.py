@@ -19,7 +19,7 @@ from ...db import assets, collections, content_files, shares, workflows
 from ...db.collections import CollectionOfAssets
 from ...db.connection import Database
 from ...errors import WorkflowNotFoundError
-from ...fs.paths import ChangedWhileReading
+from ...fs.paths import ChangedWhileReading, extended_path
 from ...host.base import Host
 from ...ids import canonical_id, hash_text
 from ...models import MODEL_TYPE_PREFIX, Asset, Location, SharedAsset, Workflow
@@ -270,7 +270,7 @@ class BundleExporter:
         asset = required.asset
         for path in required.files:
             try:
-                size = path.stat().st_size
+                size = extended_path(path).stat().st_size
             except OSError:
                 continue
             digest = asset.hash

@@ -354,7 +354,7 @@ def _check_free_space(sizes: Iterable[tuple[Path, int]]) -> None:
     needed: dict[int, int] = defaultdict(int)
     folders: dict[int, Path] = {}
     for folder, size in sizes:
-        existing = next(each for each in (folder, *folder.parents) if each.exists())
+        existing = next(each for each in map(extended_path, (folder, *folder.parents)) if each.exists())
         volume = existing.stat().st_dev
         needed[volume] += size
         folders[volume] = existing

@@ -84,8 +84,8 @@ async def _install(
 
 def create_folder(folder: Path) -> list[Path]:
     """Create a folder, and return the folders that had to be created, the outermost first. Raises OSError."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    missing = [each for each in (folder, *folder.parents) if not extended_path(each).exists()]
+    atomic.make_folder(folder)
     return missing[::-1]
 
 
