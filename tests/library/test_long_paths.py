@@ -101,7 +101,7 @@ async def test_an_upload_and_its_whole_life(long_library: Any, name: str) -> Non
 
     async with library.client.delete(f"/api/assets/{asset['id']}") as response:
         assert response.status == 204
-    assert (await library.services.trash.empty()).removed == 1
+    assert (await library.services.trash_purge.empty()).removed == 1
     assert not list(unlimited(library.host.data_directory() / "trash").glob("*/*"))
 
 
