@@ -91,7 +91,7 @@ class LoginGate:
         self._host_user = host_user
         self._app: web.Application | None = None
         self._first: tuple[Middleware, ...] = ()
-        self._sockets: dict[int, tuple[Identity, asyncio.Transport]] = {}
+        self._sockets: dict[int, tuple[Identity | None, asyncio.Transport]] = {}
         self._watching: asyncio.Task[None] | None = None
 
         @web.middleware
@@ -110,7 +110,12 @@ class LoginGate:
         async def put_back(_: web.Application) -> None:
             self._put_back(app)
 
+        async def end(_: web.Application) -> None:
+            if self._watching is not None:
+                self._watching.cancel()
+
         app.on_startup.append(put_back)
+        app.on_shutdown.append(end)
 
     def _put_back(self, app: web.Application) -> None:
         if self._is_first():
@@ -137,7 +142,7 @@ class LoginGate:
         try:
             await self._login.refresh()
             if not self._login.is_enabled:
-                return await handler(request)
+                return await self._watched(request, handler, None)
             self._check_place()
             return await self._respond_with_login(request, handler)
         except LoginUnavailableError as error:
@@ -170,7 +175,7 @@ class LoginGate:
     def identify(self, request: web.Request) -> Identity | None:
         """Return who a request is from: by the token in its headers, or by the cookie of a session."""
         for text in _tokens_of(request):
-            if (identity := self._login.by_token(text)) is not None:
+            if (identity := self._login.by_token(text, _address_of(request))) is not None:
                 return identity
         secret = request.cookies.get(session_cookie(self._login))
         return None if secret is None else self._login.by_session(secret)
@@ -198,6 +203,13 @@ class LoginGate:
             headers = request.headers.copy()
             headers[USER_HEADER] = await self._host_user(identity.user)
             request = request.clone(headers=headers)
+        return await self._watched(request, handler, identity)
+
+    async def _watched(self, request: web.Request, handler: Handler, identity: Identity | None) -> web.StreamResponse:
+        """Handle a request. If it is a websocket, it is closed when its session or token ends.
+
+        One without an identity, from a time when the login was off, is closed when that is turned on.
+        """
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket" or request.transport is None:
             return await handler(request)
         number = id(request)
@@ -214,7 +226,7 @@ class LoginGate:
                 watching.cancel()
 
     async def _watch(self) -> None:
-        """Close open websockets of sessions and tokens that have ended, as long as there are any."""
+        """Close open websockets of sessions and tokens that have ended, as long as there are websockets."""
         while self._sockets:
             await asyncio.sleep(_WATCH_S)
             with suppress(LoginUnavailableError):  # every request is refused and logged meanwhile
@@ -222,7 +234,7 @@ class LoginGate:
             if not self._login.is_enabled:
                 continue
             for identity, transport in list(self._sockets.values()):
-                if self._login.is_valid(identity):
+                if identity is not None and self._login.is_valid(identity):
                     self._login.touch(identity)  # an open page is in use
                 else:
                     transport.abort()

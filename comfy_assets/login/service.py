@@ -37,6 +37,7 @@ IDLE_MS = 7 * 24 * 3_600_000
 LONGEST_MS = 30 * 24 * 3_600_000
 MAX_SESSIONS = 50  # of a user; a further one ends the one that has been idle longest
 _SAVE_USES_MS = 5 * 60_000
+_AUDIT_TOKENS_MS = 3_600_000  # a token's use is a line of the audit log once in this time
 _REFRESH_S = 0.25  # how late a change by a command may be noticed
 _MAX_CLIENT = 200  # characters of a browser's name
 _MAX_NAME = 1000
@@ -90,6 +91,8 @@ class LoginService:
         self._throttle = throttle or SignInThrottle()
         self._used: dict[str, int] = {}  # ms of the last use by the public id of a session or token
         self._uses_lock = threading.Lock()
+        self._audited: dict[str, int] = {}  # ms of the last line of the audit log by the id of a token
+        self._unwritten: list[dict[str, str]] = []  # lines of it
         self._saved_at = clock()
         self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
@@ -127,8 +130,13 @@ class LoginService:
     def refresh_now(self) -> None:
         """Read the file if it has changed, and save the times of use now and then. Blocks."""
         self.store.refresh()
+        self._write_audit()
         if self._used and self._clock() - self._saved_at >= _SAVE_USES_MS:
             self._try_to_save_uses()
+
+    def _write_audit(self) -> None:
+        while self._unwritten:
+            self.audit.write("token_used", **self._unwritten.pop(0))
 
     def save_uses(self) -> None:
         """Write when sessions and tokens were used last. Blocks. Raises LoginUnavailableError."""
@@ -152,6 +160,7 @@ class LoginService:
     def close(self) -> None:
         """Save the times of use and end the threads. Blocks."""
         self.hasher.close()
+        self._write_audit()
         self._try_to_save_uses()
 
     def _try_to_save_uses(self) -> None:
@@ -169,8 +178,8 @@ class LoginService:
         record = self.state.sessions.get(keys.secret_digest(secret))
         return None if record is None else self._of_session(record)
 
-    def by_token(self, text: str) -> Identity | None:
-        """Return the identity of a token, None if it is unknown, expired or revoked."""
+    def by_token(self, text: str, address: str = "") -> Identity | None:
+        """Return the identity of a token that is sent from an address, None if it is unknown, expired or revoked."""
         parts = keys.parse_token(text) if len(text) <= keys.MAX_SECRET_CHARACTERS else None
         record = None if parts is None else self.state.tokens.get(parts.lookup)
         if parts is None or record is None:
@@ -184,6 +193,9 @@ class LoginService:
         if user is None:
             return None
         self._used[record.id] = now
+        if now - self._audited.get(record.id, 0) >= _AUDIT_TOKENS_MS:
+            self._audited[record.id] = now
+            self._unwritten.append({"user": user.name, "token": record.id, "address": address})
         scopes = _with_implied(record.scopes) & ROLE_SCOPES[user.role]
         return Identity(user.name, user.key, user.role, scopes, "token", record.id)
 

@@ -270,9 +270,12 @@ async def test_while_the_login_is_off_nothing_changes(make_gated: Make) -> None:
 async def test_a_command_turns_it_on_and_off_while_the_server_runs(make_gated: Make) -> None:
     gated = await make_gated(enabled=False)
     assert (await gated.send("GET", "/queue")).status == 200
+    socket = await gated.client.ws_connect("/ws")
     gated.command().accounts().set_enabled(True)
     await gated.noticed()
     assert (await gated.send("GET", "/queue")).status == 401
+    ended = (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.ERROR)
+    assert (await asyncio.wait_for(socket.receive(), 10)).type in ended, "of a time when nobody had to sign in"
     gated.command().accounts().set_enabled(False)
     await gated.noticed()
     assert (await gated.send("GET", "/queue")).status == 200

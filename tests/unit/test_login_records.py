@@ -426,6 +426,22 @@ async def test_what_happens_is_in_the_audit_log(login: Login) -> None:
     assert lines[-2]["token"] == record.id and lines[-2]["by"] == "Ada" and lines[-4]["address"] == "192.0.2.1"
 
 
+def test_uses_of_tokens_are_in_the_audit_log_once_an_hour(login: Login) -> None:
+    record, text = login.accounts().create_token("Ada", "t", ["read"])
+
+    def told() -> list[dict[str, str]]:
+        login.refresh_now()
+        lines = (login.folder / "login-audit.jsonl").read_text(encoding="utf-8").splitlines()
+        return [each for each in map(json.loads, lines) if each["event"] == "token_used"]
+
+    for _ in range(3):
+        assert login.by_token(text, "192.0.2.1") is not None
+    assert [(each["user"], each["token"], each["address"]) for each in told()] == [("Ada", record.id, "192.0.2.1")]
+    login.time.ms += 3_600_000
+    assert login.by_token(text, "192.0.2.2") is not None
+    assert [each["address"] for each in told()] == ["192.0.2.1", "192.0.2.2"]
+
+
 class LoginMachine(RuleBasedStateMachine):
     """Whatever is done in whichever order, by two servers on one file: who is let in is who should be."""
 
