@@ -27,7 +27,7 @@ from ..comfy_assets.models import (
 )
 from ..comfy_assets.search.query import MAX_RATING, Search, parse_query, rating_range
 from ..comfy_assets.search.words import Field
-from .params import INT64_MAX, FilterTags, FilterText, Id, SearchText, Text, doc
+from .params import INT64_MAX, FilterNames, FilterTags, FilterText, Id, SearchText, Text, doc
 
 _MAX_TAGS = 100  # of one parameter
 _MAX_METADATA_KEYS = 32
@@ -72,7 +72,11 @@ class AssetQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     favorite: Annotated[bool | None, doc("Only favourites, or only others.")] = None
     base_model: Annotated[
-        FilterTags, doc("Only models of one of these base models. Not together with `base_model` in `metadata_filter`.")
+        FilterNames,
+        doc(
+            "Only models of one of these base models. Not together with `base_model` in `metadata_filter`. In a query, "
+            "a comma or backslash in a name has a backslash before it."
+        ),
     ] = ()
     created_from: Annotated[Text, doc(f"Only assets created at or after this. {_TIME}")] = ""
     created_to: Annotated[Text, doc(f"Only assets created up to this, or on this day. {_TIME}")] = ""

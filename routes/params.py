@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import unquote_to_bytes
@@ -27,6 +28,10 @@ from . import request_body
 
 Q = TypeVar("Q", bound=msgspec.Struct)
 
+Parts = Callable[[str], list[str]]
+
+_ESCAPED_PART = re.compile(r"(?:[^\\,]|\\.|\\$)+", re.DOTALL)
+_ESCAPE = re.compile(r"\\([\\,])")
 _HASH = re.compile(r"(?:blake3:)?([0-9a-f]{64})")
 # The end of msgspec's messages: the path of the field.
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
@@ -53,6 +58,8 @@ Tags = Annotated[list[Text], msgspec.Meta(min_length=1, max_length=1000)]
 OptionalTags = Annotated[list[Text], msgspec.Meta(max_length=1000)]
 # No request line is long enough for more: the rules for tags, not this bound, refuse too many.
 FilterTags = Annotated[tuple[Text, ...], msgspec.Meta(max_length=10_000)]
+# Names that may have commas: in a query, a backslash before a comma or a backslash takes it as it is.
+FilterNames = Annotated[tuple[Text, ...], msgspec.Meta(max_length=10_000, extra={"is_escaped": True})]
 Members = Annotated[dict[Text, Any], msgspec.Meta(max_length=10_000)]
 _limit = doc("Maximum number of entries on a page.")
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=500), _limit]
@@ -83,12 +90,12 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
     the field's name.
     """
     raw: dict[str, Any] = {}
-    for name, is_list in _fields(schema) if query else ():  # most requests have no query
+    for name, parts in _fields(schema) if query else ():  # most requests have no query
         values = query.getall(name, [])
         if not values:
             continue
         _check_unicode(name, values)
-        raw[name] = _split(values) if is_list else values[-1]
+        raw[name] = values[-1] if parts is None else _split(values, parts)
     try:
         return msgspec.convert(raw, schema, strict=False)
     except msgspec.ValidationError as error:
@@ -99,10 +106,17 @@ def parse_query(schema: type[Q], query: MultiMapping[str]) -> Q:
 
 
 @cache
-def _fields(schema: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
-    """Return the names of a schema's fields, each with True if it accepts several values."""
+def _fields(schema: type[msgspec.Struct]) -> tuple[tuple[str, Parts | None], ...]:
+    """Return the names of a schema's fields, each with what separates the values of a list, or None."""
     hints = get_type_hints(schema, include_extras=True)
-    return tuple((name, get_origin(_bare(hint)) is tuple) for name, hint in hints.items())
+    return tuple((name, _parts_of(hint)) for name, hint in hints.items())
+
+
+def _parts_of(hint: Any) -> Parts | None:
+    if get_origin(_bare(hint)) is not tuple:
+        return None
+    metas = [each for each in get_args(hint)[1:] if isinstance(each, msgspec.Meta)]
+    return _escaped_parts if any((meta.extra or {}).get("is_escaped") for meta in metas) else _plain_parts
 
 
 def _bare(hint: Any) -> Any:
@@ -129,9 +143,16 @@ def _check_unicode(name: str, values: list[str]) -> None:
             raise InvalidQueryError("The value contains a NUL character.", details={"field": name})
 
 
-def _split(values: list[str]) -> list[str]:
-    parts = (part.strip() for value in values for part in value.split(","))
-    return list(dict.fromkeys(part for part in parts if part))
+def _split(values: list[str], parts: Parts) -> list[str]:
+    return list(dict.fromkeys(part for value in values for part in parts(value) if part))
+
+
+def _plain_parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",")]
+
+
+def _escaped_parts(value: str) -> list[str]:
+    return [_ESCAPE.sub(r"\1", part.strip()) for part in _ESCAPED_PART.findall(value)]
 
 
 def split_error(error: msgspec.ValidationError) -> tuple[str, str]:

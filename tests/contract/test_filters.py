@@ -13,6 +13,7 @@ from support.files import picture, safetensors
 
 GRAPH = {"3": {"class_type": "KSampler", "inputs": {"seed": 42}}}
 DAY = 86_400_000
+MIX = "Pony, Flux\\ and more"
 NEW_YEAR = 1_767_225_600_000  # 2026-01-01 in UTC
 FILES = {
     "output/wide.png": picture(1, (40, 20), prompt=json.dumps(GRAPH)),
@@ -26,6 +27,7 @@ FILES = {
     "input/note.txt": b"a note",
     "models/loras/pony.safetensors": safetensors(1, 400, {"ss_base_model_version": "pony"}),
     "models/loras/flux.safetensors": safetensors(2, 400),
+    "models/loras/mix.safetensors": safetensors(3, 400),
 }
 ALL = {path.rpartition("/")[2].partition(".")[0] for path in FILES}
 STARS: dict[str, Any] = {"wide": 5, "tall": 3, "square": 4.5, "clip": "5", "voice": 0, "shape": -2}
@@ -44,6 +46,7 @@ async def shelf(library: Any, hand: Any) -> Any:
             await hand.user_metadata(name, {"rating": STARS[stem], "favorite": stem in ("wide", "clip")})
     await hand.metadata("pony.safetensors", {"base_model": "Pony"})
     await hand.metadata("flux.safetensors", {"base_model": "Flux"})
+    await hand.metadata("mix.safetensors", {"base_model": MIX})
     (library.base / "output/data.xyz").unlink()
     await library.scan()
     return library
@@ -57,14 +60,14 @@ FILTERS: list[tuple[dict[str, str], set[str]]] = [
     ({"kind": "image"}, {"wide", "tall", "square"}),
     ({"kind": "video,audio"}, {"clip", "voice"}),
     ({"kind": "3d"}, {"shape"}),
-    ({"kind": "model"}, {"pony", "flux"}),
+    ({"kind": "model"}, {"pony", "flux", "mix"}),
     ({"kind": "text"}, {"note", "flow"}),
     ({"kind": "other"}, {"data"}),
     ({"kind": ""}, ALL),
     ({"kind": "image", "q": "-type:image"}, set()),
     ({"kind": "image", "tags_all": "output", "name_contains": "l"}, {"tall"}),
     ({"q": "type:pictures"}, {"wide", "tall", "square"}),
-    ({"q": "-type:image -type:model"}, ALL - {"wide", "tall", "square", "pony", "flux"}),
+    ({"q": "-type:image -type:model"}, ALL - {"wide", "tall", "square", "pony", "flux", "mix"}),
     ({"rating": "5"}, {"wide"}),
     ({"rating": "4.."}, {"wide", "square"}),
     ({"rating": "3..4"}, {"tall"}),
@@ -78,6 +81,10 @@ FILTERS: list[tuple[dict[str, str], set[str]]] = [
     ({"base_model": "Pony"}, {"pony"}),
     ({"base_model": "Pony,Flux,SD"}, {"pony", "flux"}),
     ({"base_model": "Pony", "kind": "image"}, set()),
+    ({"base_model": MIX}, {"pony"}),
+    ({"base_model": r"Pony\, Flux\\ and more"}, {"mix"}),
+    ({"base_model": r"Flux, Pony\, Flux\ and more ,"}, {"mix", "flux"}),
+    ({"base_model": "Flux\\"}, set()),
     ({"created_from": "2026-01-01", "created_to": "2026-01-01"}, {"wide"}),
     ({"created_from": "2026-01-02", "created_to": "2026-01-03"}, {"tall", "square"}),
     ({"created_to": "2026-01-02", "utc_offset": "-60"}, {"wide", "tall", "square"}),
@@ -89,7 +96,7 @@ FILTERS: list[tuple[dict[str, str], set[str]]] = [
     ({"created_to": "2025-12-31"}, set()),
     ({"updated_from": "2000-01-01"}, ALL),
     ({"updated_to": "2000-01-01"}, set()),
-    ({"size_min": "800"}, {"pony", "flux"}),
+    ({"size_min": "800"}, {"pony", "flux", "mix"}),
     ({"size_max": "5"}, {"voice", "shape", "flow", "data"}),
     ({"size_min": "6", "size_max": "6"}, {"note"}),
     ({"width_min": "30"}, {"wide", "square"}),
@@ -173,7 +180,7 @@ async def test_what_filters_refuse(api: Any, path: str) -> None:
 async def test_sorts_by_stars_and_kinds(shelf: Any, api: Any) -> None:
     """In both directions, whole and page by page."""
     stars = {"wide": 5.0, "square": 4.5, "tall": 3.0}
-    kinds = {"wide": 0, "tall": 0, "square": 0, "clip": 1, "voice": 2, "shape": 3, "pony": 4, "flux": 4}
+    kinds = {"wide": 0, "tall": 0, "square": 0, "clip": 1, "voice": 2, "shape": 3, "pony": 4, "flux": 4, "mix": 4}
     for sort, keys, rest in (("rating", stars, 0.0), ("kind", kinds, 9)):
         whole = {
             order: [

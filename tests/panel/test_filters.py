@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -89,6 +90,26 @@ def test_ranges(panel: Any, filters: Any) -> None:
     value("Days: from", "2026-01-31")  # replaces the choice
     panel.button("Remove filter: From Jan 31, 2026").wait_for()
     assert panel.root.locator(".ca-active-filter").count() == 1
+
+
+def test_names_with_commas(panel: Any, filters: Any) -> None:
+    """Base models are named by whoever trained them."""
+    names = ["Pony, Flux\\ and more", "Sketch"]
+
+    def with_base_models(route: Any) -> None:
+        facets = route.fetch().json()
+        route.fulfill(json={**facets, "base_models": [{"name": name, "count": 1} for name in names]})
+
+    panel.page.route("**/api/assets/facets?*", with_base_models)
+    filters.press("Escape")
+    panel.button("Filters").click()
+    for place, name in enumerate(names):
+        with panel.page.expect_request(lambda request: "/api/assets?" in request.url) as request:
+            choice(filters, "Base model", name).click()
+        (sent,) = parse_qs(urlsplit(request.value.url).query)["base_model"]
+        assert sent == ["Pony\\, Flux\\\\ and more", "Pony\\, Flux\\\\ and more,Sketch"][place]
+    panel.button("Remove filter: Pony, Flux\\ and more, Sketch").click()
+    panel.count_is(ASSETS)
 
 
 def test_escape_returns_to_the_button(panel: Any, filters: Any) -> None:

@@ -6,6 +6,7 @@
 
 import { h, setChildren } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
+import { joined, valuesOf } from "./listed_values.mjs";
 
 const MOST_SHOWN = 12; // values of a filter without fixed ones, before "more"
 
@@ -76,7 +77,7 @@ export class FilterChoices {
   get #chosen() {
     const value = this.#store.state.filters[this.#filter.name];
     if (value === undefined) return [];
-    return this.#filter.isMultiple ? [value].flat().join(",").split(",") : [String(value)];
+    return this.#filter.isMultiple ? valuesOf(this.#filter.name, value) : [String(value)];
   }
 
   /** @type {(one: string, other: string) => number} */
@@ -114,7 +115,7 @@ export class FilterChoices {
     const others = isMultiple ? before.filter((each) => each !== value) : [];
     const after = isChosen ? others : [...others, value];
     const replaced = Object.fromEntries(replaces.map((each) => [each, null]));
-    this.#store.setFilters({ ...replaced, [name]: after.length > 0 ? after.join(",") : null });
+    this.#store.setFilters({ ...replaced, [name]: after.length > 0 ? joined(name, after) : null });
   }
 
   /** @param {number} hidden */

@@ -3,6 +3,7 @@
 /** @import { PanelContext } from "../types.d.ts" */
 
 import * as format from "../shared/format.mjs";
+import { valuesOf } from "./listed_values.mjs";
 
 /** Parameters whose values have texts. */
 const WITH_TEXTS = ["kind", "favorite", "orientation", "has_workflow", "used", "missing"];
@@ -31,9 +32,9 @@ export function filterText({ t }, name, value) {
  */
 export function activeFilterText(context, name, value) {
   const { t, language } = context;
+  if (name === "base_model") return valuesOf(name, value).join(", ");
   const text = [value].flat().join(",");
   if (name === "kind") return text.split(",").map((each) => filterText(context, name, each)).join(", ");
-  if (name === "base_model") return text.split(",").join(", ");
   if (name === "rating") return ratingText(t, text, null);
   if (name === "created_days" && text !== "1") return t("filter.active.created_days", { count: Number(text) });
   if (name === "created_days" || WITH_TEXTS.includes(name)) return filterText(context, name, text);

@@ -1,5 +1,7 @@
 /** The filters of the list as those of a request's body, which has lists, numbers and booleans. */
 
+import { valuesOf } from "./listed_values.mjs";
+
 const LISTS = new Set([
   "tags_all",
   "tags_any",
@@ -36,7 +38,7 @@ export function filterBody(params) {
  * @param {string[]} values
  */
 function valueOf(name, values) {
-  if (LISTS.has(name)) return values.flatMap((value) => value.split(",")).filter((value) => value !== "");
+  if (LISTS.has(name)) return valuesOf(name, values);
   const value = values[values.length - 1];
   if (BOOLEANS.has(name)) return value === "true";
   return NUMBERS.has(name) ? Number(value) : value;
