@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..routes import middleware, permissions
 from ..routes.login import make_page
+from ..routes.saved_searches import saved_list
 from . import advisories
 from .app import Services
 from .assets.prompts.references import apply_values
@@ -21,6 +22,8 @@ from .jobs.submission import with_session
 from .login.service import LoginService
 from .logs import limit_repeats
 from .page_flags import page_flags
+
+__all__ = ["attach", "attach_to_comfyui", "saved_list"]  # the last for the command line
 
 log = logging.getLogger("comfy_assets")
 

@@ -38,6 +38,7 @@ from ..comfy_assets.models import (
     MODEL_TYPE_PREFIX,
     Asset,
     AssetEdit,
+    AssetFilter,
     AssetSort,
     Page,
     PageRequest,
@@ -164,9 +165,7 @@ def by_any_id(function: Function) -> Function:
 async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
     """Return a page of assets (listAssets)."""
     query = call.query
-    wanted = asset_filter(query, call.user, *_content(query.hash))
-    if query.stack is not None:
-        wanted = msgspec.structs.replace(wanted, is_stacked=True)
+    wanted = list_filter(query, call.user)
     await call.services.outputs_recorded()  # pages ask as soon as a prompt has run
     page = await call.services.assets.list(wanted, page_request(query))
     category = _category(wanted.tags_all)
@@ -176,6 +175,12 @@ async def list_assets(call: RequestContext[ListAssets]) -> ListAssetsResponse:
         page.has_more,
         _next_cursor(page, query),
     )
+
+
+def list_filter(query: ListAssets, user: str) -> AssetFilter:
+    """Return the filter of a list. Raise InvalidQueryError, InvalidTagFilterError."""
+    wanted = asset_filter(query, user, *_content(query.hash))
+    return wanted if query.stack is None else msgspec.structs.replace(wanted, is_stacked=True)
 
 
 def _category(tags: Sequence[str]) -> str | None:

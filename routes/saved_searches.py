@@ -19,9 +19,9 @@ from ..comfy_assets.errors import (
     SavedSearchNotFoundError,
     TooManySavedSearchesError,
 )
-from ..comfy_assets.models import SavedSearch
+from ..comfy_assets.models import AssetFilter, PageRequest, SavedSearch
 from .asset_filters import asset_filter
-from .assets import ListAssets, page_request
+from .assets import ListAssets, list_filter, page_request
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import Operation, RequestBody, Response, Route
 from .params import ANY_OBJECT, Text, doc, parse_body, parse_query
@@ -97,6 +97,12 @@ async def delete_saved_search(call: RequestContext[NoQuery]) -> web.Response:
     """Delete a saved search (deleteSavedSearch)."""
     await call.services.saved_searches.delete(call.path["id"], call.user)
     return web.Response(status=204)
+
+
+def saved_list(search: SavedSearch, user: str) -> tuple[AssetFilter, PageRequest]:
+    """Return a saved search as a filter and an order, for a user. Raise InvalidQueryError, InvalidTagFilterError."""
+    query = parse_query(ListAssets, _parameters(msgspec.json.decode(search.query)))
+    return list_filter(query, user), page_request(query)
 
 
 async def _checked(call: RequestContext[NoQuery]) -> tuple[str, str]:

@@ -27,6 +27,13 @@ class SavedSearchService:
         """Return a search (getSavedSearch). Raises SavedSearchNotFoundError."""
         return await _existing(self._db, search_id, owner)
 
+    async def named(self, name: str, owner: str) -> SavedSearch:
+        """Return a user's search by its name, whatever its case. Raises SavedSearchNotFoundError."""
+        found = await saved_searches.by_name(self._db, name, owner)
+        if found is None:
+            raise SavedSearchNotFoundError("There is no saved search of this name.", details={"name": name})
+        return found
+
     async def create(self, name: str, query: str, owner: str) -> SavedSearch:
         """Save a search (createSavedSearch). Raises SavedSearchExistsError, TooManySavedSearchesError."""
         async with self._db.transaction() as tx:

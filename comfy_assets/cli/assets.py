@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from ..assets.fields import folder_path, normalize_tags
+from ..assets.fields import folder_path, normalize_tags, normalize_title
+from ..assets.saved_searches import SavedSearchService
 from ..assets.service import AssetService
 from ..background.throttle import Throttle
-from ..errors import ApiError
+from ..errors import ApiError, SavedSearchNotFoundError
 from ..ids import hash_text
-from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest
+from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest, SavedSearch
 from ..search.index import SearchIndex
 from ..search.query import parse_query
 from .base_directory import existing_base
@@ -46,6 +47,7 @@ _SORTS: dict[str, tuple[AssetSort, Order]] = {
 }
 COLUMNS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
 _PAGE = 500  # assets read at once
+_NAMED = 20  # saved searches, where one does not exist
 _SEARCH_MORE = (
     "The words and fields are those of the panel's search field, such as model:juggernaut, -blurry or rating:4.."
 )
@@ -66,7 +68,7 @@ def add_to(commands: Commands) -> None:
         "list assets, the latest first",
         ("assets list", "assets list --kind models --folder models/loras --sort size", "assets list --tag best --json"),
     )
-    list_.set_defaults(query=[])
+    list_.set_defaults(query=[], saved=None)
     search = add_command(
         actions,
         "search",
@@ -76,10 +78,15 @@ def add_to(commands: Commands) -> None:
             "assets search red fox",
             "assets search model:juggernaut seed:42 --limit 100",
             """assets search '"golden hour" -blurry' --json""",
+            'assets search --saved "Best portraits"',
         ),
         more=_SEARCH_MORE,
     )
-    search.add_argument("query", nargs="+", metavar="WORD", help="what to look for; quote a search with a minus")
+    search.set_defaults(refuse=search.error)
+    search.add_argument("query", nargs="*", metavar="WORD", help="what to look for; quote a search with a minus")
+    search.add_argument(
+        "--saved", metavar="NAME", help="a search that was saved in the panel; words and other options narrow it"
+    )
     for parser in (list_, search):
         _add_filters(parser)
         add_json(parser)
@@ -105,7 +112,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         "--tag", action="append", default=[], metavar="TAG", help="only with this tag (can be repeated)"
     )
     parser.add_argument("--missing", action="store_true", help="only files that are gone")
-    parser.add_argument("--sort", choices=_SORTS, default="created", help="(default: %(default)s)")
+    parser.add_argument("--sort", choices=_SORTS, help="(default: created, or the order of a saved search)")
     add_limit(parser, "assets")
     _add_user(parser)
 
@@ -115,6 +122,8 @@ def _add_user(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    if options.saved is None and not options.query and "refuse" in options:
+        options.refuse("WORD, --saved or both are required")
     page = asyncio.run(_found(existing_base(options), _filter(options), options))
     if options.json:
         say(json.dumps([asset_as_json(asset) for asset in page.items]))
@@ -139,19 +148,60 @@ def _filter(options: argparse.Namespace) -> AssetFilter:
         words=search.words,
         excluded=search.excluded,
         ratings=search.ratings,
+        kinds=search.kinds,
         folder=FolderTerm(folder_path(options.folder, "--folder")) if options.folder else None,
     )
 
 
 async def _found(base: Path, wanted: AssetFilter, options: argparse.Namespace) -> Page[Asset]:
-    sort, order = _SORTS[options.sort]
     async with open_library(base) as library:
+        wanted, request = await _request(library, wanted, options)
         search = search_index(library)
         if wanted.words or wanted.excluded:
             library.db.require_search()
             await search.catch_up()  # however long it takes, while a request would be refused
         service = AssetService(library.db, library.host, search)
-        return await first_assets(service, wanted, PageRequest(sort, order), options.limit)
+        return await first_assets(service, wanted, request, options.limit)
+
+
+async def _request(
+    library: Library, wanted: AssetFilter, options: argparse.Namespace
+) -> tuple[AssetFilter, PageRequest]:
+    """Return filter and order of a list: those of a saved search, narrowed by ``wanted``. Raises CommandError."""
+    sort, order = _SORTS[options.sort or "created"]
+    if options.saved is None:
+        return wanted, PageRequest(sort, order)
+    from ..plugin import saved_list  # here, because it imports every route
+
+    saved, request = saved_list(await _saved(library, options.saved, options.user), options.user)
+    if options.sort is not None:
+        request = PageRequest(sort, order)
+    return _narrowed(saved, wanted), request
+
+
+async def _saved(library: Library, name: str, user: str) -> SavedSearch:
+    searches = SavedSearchService(library.db)
+    try:
+        return await searches.named(normalize_title(name, "--saved"), user)
+    except SavedSearchNotFoundError:
+        names = [found.name for found in await searches.list(user)]
+        known = f"; there are {', '.join(names[:_NAMED])}" if names else ""
+        more = " and others" if len(names) > _NAMED else ""
+        raise CommandError(f"there is no saved search named {name!r}{known}{more}") from None
+
+
+def _narrowed(saved: AssetFilter, wanted: AssetFilter) -> AssetFilter:
+    """Return a saved filter with the conditions of another as well; there is only one folder, that of the other."""
+    return replace(
+        saved,
+        tags_all=(*saved.tags_all, *wanted.tags_all),
+        tags_none=tuple(tag for tag in saved.tags_none if tag not in wanted.tags_all),  # as with --missing
+        words=(*saved.words, *wanted.words),
+        excluded=(*saved.excluded, *wanted.excluded),
+        ratings=(*saved.ratings, *wanted.ratings),
+        kinds=(*saved.kinds, *wanted.kinds),
+        folder=wanted.folder or saved.folder,
+    )
 
 
 async def first_assets(service: AssetService, wanted: AssetFilter, request: PageRequest, limit: int) -> Page[Asset]:

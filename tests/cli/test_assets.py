@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -41,6 +42,7 @@ def names(base: Any, *arguments: str) -> list[str]:
         (("search", "fox"), ["output/2026/red fox.png"]),
         (("search", "red", "fo"), ["output/2026/red fox.png"]),
         (("search", "png -bird", "--kind", "output"), ["output/2026/red fox.png"]),
+        (("search", "type:model"), ["models/loras/style.safetensors"]),
     ],
 )
 def test_lists(files: Any, arguments: tuple[str, ...], found: list[str]) -> None:
@@ -109,6 +111,62 @@ def test_tags_that_are_refused(
 def test_searches_that_are_refused(files: Any, arguments: tuple[str, ...], says: str) -> None:
     ran = files.run("assets", *arguments)
     assert (ran.status, ran.out) == (1, "") and says in ran.err
+
+
+SAVED = {
+    "Pictures": {"kind": ["image"], "missing": "exclude", "sort": "size", "order": "asc"},
+    "A folder": {"folder": "output/2026"},
+    "Models": {"tags_all": ["models"], "q": "style"},
+}
+
+
+@pytest.fixture
+def saved(files: Any) -> Any:
+    """The files, and searches that two users have saved."""
+    statement = (
+        "INSERT INTO saved_searches (uuid, owner, name, name_key, query, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, 1, 1)"
+    )
+    for number, (name, query) in enumerate(SAVED.items()):
+        files.query(statement, f"id-{number}", "default", name, name.casefold(), json.dumps(query))
+    files.query(statement, "id-9", "other", "Theirs", "theirs", "{}")
+    return files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("Pictures",), ["input/photo.png", "output/blue bird.png", "output/2026/red fox.png"]),
+        (("pictures ", "--limit", "1"), ["input/photo.png"]),
+        (("Pictures", "--sort", "size"), ["output/2026/red fox.png", "output/blue bird.png", "input/photo.png"]),
+        (("Pictures", "--kind", "output"), ["output/blue bird.png", "output/2026/red fox.png"]),
+        (("Pictures", "--missing"), []),
+        (("Pictures", "bird"), ["output/blue bird.png"]),
+        (("Pictures", "png -bird"), ["input/photo.png", "output/2026/red fox.png"]),
+        (("A folder",), ["output/2026/red fox.png"]),
+        (("A folder", "--folder", "input"), ["input/photo.png"]),
+        (("Models",), ["models/loras/style.safetensors"]),
+        (("Models", "nothing"), []),
+        (("Theirs", "--user", "other", "--sort", "name", "--limit", "1"), ["output/blue bird.png"]),
+    ],
+)
+def test_saved_searches(saved: Any, arguments: tuple[str, ...], found: list[str]) -> None:
+    assert names(saved, "search", "--saved", *arguments) == found
+
+
+@pytest.mark.parametrize("name", ["Theirs", "missing"])
+def test_an_unknown_saved_search(saved: Any, name: str) -> None:
+    ran = saved.run("assets", "search", "--saved", name)
+    assert (ran.status, ran.out) == (1, "")
+    assert f"no saved search named {name!r}; there are A folder, Models, Pictures" in ran.err
+    ran = saved.run("assets", "search", "--saved", name, "--user", "nobody")
+    assert ran.status == 1 and ran.err.rstrip().endswith(f"no saved search named {name!r}")
+
+
+def test_a_search_for_nothing(files: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        files.run("assets", "search")
+    assert ended.value.code == 2 and "WORD, --saved or both are required" in capsys.readouterr().err
 
 
 def test_ambiguous_ids(files: Any) -> None:

@@ -111,7 +111,7 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "scan": [([], False), (["--extra-model-paths-config", CODES], True)],
     "status": [([], False)],
     "assets list": [([], True), (["--kind", CODES], True)],
-    "assets search": [(["type:png"], True), ([CODES], False)],
+    "assets search": [(["type:png"], True), ([CODES], False), (["--saved", CODES], False)],
     "assets tag": [([CODES, "--add", "x"], True), (["KEPT", "--add", "best"], True)],
     "assets remove": [([CODES, "--yes"], True), (["KEPT", "--yes"], True)],
     "assets trash": [([CODES, "--yes"], True), (["KEPT", "--yes"], True)],
