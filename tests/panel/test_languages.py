@@ -26,6 +26,14 @@ WANTED = {
 }
 
 
+MESSAGE = "There is no such thing."
+ERRORS = {
+    "COLLECTION_NOT_FOUND": "Die Sammlung gibt es nicht mehr.",
+    "INVALID_QUERY": f"Der Server nimmt das nicht an: {MESSAGE}",
+    "NOT_IN_THE_DOCUMENTATION": MESSAGE,
+}
+
+
 @pytest.fixture(scope="module")
 def japanese(browser: Any, server: Any, open_panel: Any) -> Iterator[Any]:
     server.request("/api/settings/Comfy.Locale", "ja")
@@ -111,3 +119,17 @@ def test_right_to_left_on_the_own_page(browser: Any, server: Any) -> None:
     first.click(button="right")
     assert page.get_by_role("menu").evaluate("menu => getComputedStyle(menu).direction") == "rtl"
     context.close()
+
+
+def test_errors_in_the_language_of_the_panel(browser: Any, server: Any, open_alone: Any) -> None:
+    with open_alone(browser, server, locale="de-AT") as panel:
+        panel.options().first.wait_for()
+        for code, text in ERRORS.items():
+            panel.page.route(
+                "**/api/assets?*",
+                lambda route, code=code: route.fulfill(status=404, json={"code": code, "message": MESSAGE}),
+            )
+            panel.root.get_by_label("Bibliothek durchsuchen").fill(code)
+            alert = panel.root.locator(".ca-tab-panel:not([hidden])").get_by_role("alert")
+            alert.get_by_text(text, exact=True).wait_for()
+            panel.page.unroute("**/api/assets?*")

@@ -23,6 +23,7 @@ NUMBERS = {"count", "number"}
 WEB = [path for path in (ROOT / "web").rglob("*js") if "vendor" not in path.parts]
 CODE = "\n".join(path.read_text(encoding="utf-8") for path in sorted(WEB))
 SETTINGS = (ROOT / "web/panel/settings.mjs").read_text(encoding="utf-8")
+ERRORS = (ROOT / "web/panel/shared/error_text.mjs").read_text(encoding="utf-8")
 ENTRY = (ROOT / "web/comfy_assets.js").read_text(encoding="utf-8")
 
 
@@ -105,6 +106,53 @@ def test_every_text_is_asked_for() -> None:
     """By its whole key, or as one of a family: ``t(`kind.${kind}`)``."""
     families = set(re.findall(r"`([\w.]+)\.\$\{", CODE))
     assert [key for key in ENGLISH if f'"{key}"' not in CODE and key.rpartition(".")[0] not in families] == []
+
+
+# Codes of requests that the panel does not send: imports by link, their keys, edited pictures, previews and nodes.
+OF_OTHER_REQUESTS = {
+    "ACCESS_FORBIDDEN",
+    "ADDRESS_NOT_ALLOWED",
+    "BUSY",
+    "CONNECTION_REFUSED",
+    "DOWNLOADS_DISABLED",
+    "DUPLICATE_NAME",
+    "DUPLICATE_PROVIDER",
+    "HASH_MISMATCH",
+    "HTTP_ERROR",
+    "IMAGE_TOO_LARGE",
+    "IMAGE_UNREADABLE",
+    "INVALID_HOST",
+    "INVALID_PREVIEW_ID",
+    "INVALID_PROMPT_ID",
+    "INVALID_PROVIDER",
+    "INVALID_URL_FORMAT",
+    "METADATA_FETCH_FAILED",
+    "NETWORK_ERROR",
+    "NETWORK_TIMEOUT",
+    "NO_THUMBNAIL",
+    "PROMPT_ID_IN_USE",
+    "RATE_LIMITED",
+    "RESOURCE_NOT_FOUND",
+    "SOURCE_SERVER_ERROR",
+    "SUBGRAPH_NOT_FOUND",
+    "TOO_MANY_DOWNLOADS",
+    "UNAUTHORIZED_SOURCE",
+    "UNSAFE_PICKLE_SCAN",
+    "UNSAFE_VIRUS_SCAN",
+    "USER_TOKEN_ACCESS_DENIED",
+    "USER_TOKEN_INVALID",
+    "VIDEO_UNREADABLE",
+}
+
+
+def test_every_error_that_the_panel_can_meet_has_a_text() -> None:
+    """Other tests hold that each language has the texts, and that the documentation has every code."""
+    documented = set(
+        re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs/errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    keys = dict(re.findall(r'^  ([A-Z_]+): "([\w.]+)",$', ERRORS, re.MULTILINE))
+    assert documented - keys.keys() == OF_OTHER_REQUESTS and keys.keys() <= documented
+    assert [key for key in keys.values() if values(ENGLISH[key]) - {"details"}] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -3,9 +3,10 @@
 /** @import { Asset, BatchResult } from "../api.d.ts" */
 /** @import { PanelContext, Undo } from "../types.d.ts" */
 
+import { codeText } from "../shared/error_text.mjs";
 import { ask, lineList } from "../shared/question.mjs";
 
-/** Errors that the panel has words for, in the user's language. */
+/** Errors with short texts. */
 const KNOWN = new Set([
   "ASSET_NOT_FOUND",
   "ASSET_IN_USE",
@@ -28,7 +29,7 @@ export function failuresButton({ t }, failures, known, total = failures.length) 
   if (failures.length === 0) return null;
   const names = new Map(known.map(({ id, name }) => [id, name]));
   const lines = failures.map(({ id, code, message }) => {
-    const reason = KNOWN.has(code) ? t(`failed.${code}`) : message;
+    const reason = KNOWN.has(code) ? t(`failed.${code}`) : codeText(t, code, message);
     return t("failed.line", { name: names.get(id) ?? id.slice(0, 8), reason });
   });
   const title = t("failed.title", { count: total });

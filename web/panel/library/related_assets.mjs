@@ -6,6 +6,7 @@
 import { h, setChildren } from "../shared/dom.mjs";
 import { button } from "../shared/buttons.mjs";
 import { isAborted, RequestError } from "../shared/client.mjs";
+import { errorText } from "../shared/error_text.mjs";
 import * as format from "../shared/format.mjs";
 import { icon } from "../shared/icons.mjs";
 import { PROVIDER } from "../workflows/workflow_actions.mjs";
@@ -44,11 +45,7 @@ export function relatedAssets(context, asset, signal) {
  */
 function failure({ t }, error) {
   if (isAborted(error)) return null;
-  return h(
-    "p",
-    { class: "ca-section ca-failure" },
-    `${t("related.failed")} ${error instanceof Error ? error.message : ""}`,
-  );
+  return h("p", { class: "ca-section ca-failure" }, `${t("related.failed")} ${errorText(t, error)}`);
 }
 
 /**

@@ -5,6 +5,8 @@
 
 import { h } from "../shared/dom.mjs";
 import { button, iconButton, select } from "../shared/buttons.mjs";
+import { RequestError, responseError } from "../shared/client.mjs";
+import { errorText } from "../shared/error_text.mjs";
 import { acceptFiles } from "../shared/file_drops.mjs";
 import { PROVIDER } from "../workflows/workflow_actions.mjs";
 import { destinationOf } from "./upload_destination.mjs";
@@ -176,7 +178,7 @@ export class Uploads {
       await client.request("POST", "/workflows", { query: PROVIDER, body });
       this.#succeeded(upload, t("upload.done"));
     } catch (error) {
-      this.#failed(upload, error instanceof Error ? error.message : String(error));
+      this.#failed(upload, errorText(t, error));
     }
     this.#running -= 1;
     this.#startNext();
@@ -211,7 +213,7 @@ export class Uploads {
       this.#running -= 1;
       if (request.status === 201) this.#succeeded(upload, t("upload.done"));
       else if (request.status === 200) this.#succeeded(upload, t("upload.exists", { path: pathIn(request) }));
-      else this.#failed(upload, errorMessage(request) ?? t("failure.unreachable"));
+      else this.#failed(upload, errorText(t, failureOf(request)));
       this.#startNext();
     });
     const form = new FormData();
@@ -245,18 +247,11 @@ export class Uploads {
   }
 }
 
-/**
- * Return the message of an error of the API, or null for a response in another form.
- *
- * @param {XMLHttpRequest} request
- * @returns {string | null}
- */
-function errorMessage(request) {
-  try {
-    return JSON.parse(request.responseText).message;
-  } catch {
-    return null;
-  }
+/** @param {XMLHttpRequest} request that has failed, with a response or without one */
+function failureOf({ status, responseText }) {
+  return status === 0
+    ? new RequestError("unreachable", "The server cannot be reached.")
+    : responseError(status, responseText);
 }
 
 /**

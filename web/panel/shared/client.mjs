@@ -22,14 +22,17 @@ export class RequestError extends Error {
   /**
    * @param {RequestErrorKind} kind
    * @param {string} message
-   * @param {{ code?: string, details?: Record<string, unknown> }} [options] the error code of the API, and its details
+   * @param {{ code?: string, details?: Record<string, unknown>, status?: number, isUnreadable?: boolean }} [options] the
+   *   error code of the API, and its details; the status of a response that says no more; whether it cannot be read
    */
-  constructor(kind, message, { code = "", details = {} } = {}) {
+  constructor(kind, message, { code = "", details = {}, status = 0, isUnreadable = false } = {}) {
     super(message);
     this.name = "RequestError";
     this.kind = kind;
     this.code = code;
     this.details = details;
+    this.status = status;
+    this.isUnreadable = isUnreadable;
   }
 }
 
@@ -161,8 +164,9 @@ export function responseError(status, text) {
     // Proxies send HTML, so only the status is shown.
   }
   const reported = body?.message ?? body?.error?.message ?? (typeof body?.error === "string" ? body.error : "");
-  const message = reported || `The server returned status ${status}.`;
-  return new RequestError(status >= 500 ? "server" : "refused", message, { code: body?.code, details: body?.details });
+  const kind = status >= 500 ? "server" : "refused";
+  if (!reported) return new RequestError(kind, `The server returned status ${status}.`, { status });
+  return new RequestError(kind, reported, { code: body.code, details: body.details });
 }
 
 /** @param {string} text */
@@ -171,6 +175,6 @@ function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new RequestError("server", "The server's response cannot be read.");
+    throw new RequestError("server", "The server's response cannot be read.", { isUnreadable: true });
   }
 }

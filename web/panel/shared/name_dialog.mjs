@@ -6,6 +6,7 @@
 import { button } from "./buttons.mjs";
 import { createDialog } from "./dialog.mjs";
 import { debounce, h, setChildren, uniqueId } from "./dom.mjs";
+import { errorText } from "./error_text.mjs";
 
 const MAX_NAME = 255; // characters, as the API takes them
 const SUGGEST_DELAY_MS = 150;
@@ -66,7 +67,7 @@ export function askForName(t, { title, accept, icon, value = "", save, suggest }
       await save(name);
       dialog.close();
     } catch (error) {
-      failure.textContent = error instanceof Error ? error.message : String(error);
+      failure.textContent = errorText(t, error);
       failure.hidden = false;
       input.setAttribute("aria-invalid", "true");
       input.setAttribute("aria-describedby", failure.id);

@@ -4,6 +4,7 @@
 
 import { h } from "./dom.mjs";
 import { button, iconButton } from "./buttons.mjs";
+import { errorText } from "./error_text.mjs";
 
 const VISIBLE_MS = 8000;
 const LEFT_MS = 1500; // after the pointer or the focus has left a notification whose time is over
@@ -99,7 +100,7 @@ export class Notifications {
    */
   error(summary, error) {
     console.warn("comfy-assets:", error);
-    this.#put("ca-failure", `${summary} ${error instanceof Error ? error.message : error}`);
+    this.#put("ca-failure", `${summary} ${errorText(this.#t, error)}`);
   }
 
   /**

@@ -7,6 +7,7 @@
 import { button } from "./buttons.mjs";
 import { RequestError } from "./client.mjs";
 import { h, setChildren } from "./dom.mjs";
+import { errorText } from "./error_text.mjs";
 import { icon } from "./icons.mjs";
 
 const SLOW_MS = 3000;
@@ -51,12 +52,13 @@ export function emptyPlaceholder(iconName, title, hint) {
  */
 export function errorPlaceholder(t, error, retry) {
   const kind = error instanceof RequestError ? error.kind : "panel";
+  const [title, text] = [t(`failure.${kind}`), errorText(t, error)];
   return h(
     "div",
     { class: "ca-placeholder ca-failure", role: "alert" },
     icon("warning"),
-    h("p", { class: "ca-placeholder-title" }, t(`failure.${kind}`)),
-    h("p", {}, error instanceof Error ? error.message : String(error)),
+    h("p", { class: "ca-placeholder-title" }, title),
+    text !== title && h("p", {}, text),
     button("refresh", t("common.retry"), retry, { kind: "ca-primary" }),
   );
 }

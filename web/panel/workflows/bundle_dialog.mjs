@@ -8,6 +8,7 @@ import { button, iconButton } from "../shared/buttons.mjs";
 import { isAborted } from "../shared/client.mjs";
 import { createDialog } from "../shared/dialog.mjs";
 import { h, setChildren } from "../shared/dom.mjs";
+import { errorText } from "../shared/error_text.mjs";
 import { saveUrl } from "../shared/save_file.mjs";
 import { sendFile } from "../shared/send_file.mjs";
 import { watchTask } from "../shared/tasks.mjs";
@@ -191,7 +192,7 @@ class BundleDialog {
       await action();
     } catch (error) {
       if (isAborted(error)) return; // the dialog is closed
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = errorText(this.#context.t, error);
       this.#show(h("p", { role: "alert" }, failure), h("p", { class: "ca-text" }, reason), this.#closeButton());
     }
   }
