@@ -192,3 +192,25 @@ def test_untrusted_names_are_text(panel: Any, server: Any) -> None:
     panel.root.locator(".ca-document", has_text=name).wait_for()
     assert panel.page.evaluate("window.hacked") is None
     server.request(f"/api/assets/{asset['id']}", {"name": asset["name"], "user_metadata": {}}, "PUT")
+
+
+def test_a_cell_shows_what_changes_without_the_asset(panel: Any, server: Any) -> None:
+    """The number of copies changes as other files are read, and no time of the asset with it."""
+    copies: list[int] = []
+
+    def with_copies(route: Any) -> None:
+        body = route.fetch().json()
+        for number in copies:
+            body["assets"][0]["copies"] = number
+        route.fulfill(json=body)
+
+    panel.page.route("**/api/assets?*", with_copies)
+    panel.root.get_by_label("Search the library").fill("castle")
+    panel.count_is(3)
+    first = panel.options().first
+    assert "copies" not in first.inner_text()
+    other = server.asset("ink_style.safetensors")["id"]
+    copies.append(7)
+    server.request(f"/api/assets/{other}/tags", {"tags": ["told"]})  # the list is loaded again
+    first.get_by_text("7 copies").wait_for()
+    server.request(f"/api/assets/{other}/tags", {"tags": ["told"]}, "DELETE")

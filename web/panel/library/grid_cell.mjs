@@ -23,9 +23,7 @@ import { stackSize } from "./stacks.mjs";
  * A cell with its parts, and the asset that it shows.
  * @typedef {HTMLDivElement & {
  *   parts: CellParts,
- *   assetId: string | null,
- *   updatedAt: string,
- *   stackSize: number,
+ *   asset: Asset | null,
  * }} GridCell
  */
 
@@ -87,7 +85,7 @@ export function createCell() {
     parts.name,
     parts.summary,
   );
-  return Object.assign(h("div", { draggable: "true" }, card), { parts, assetId: null, updatedAt: "", stackSize: 1 });
+  return Object.assign(h("div", { draggable: "true" }, card), { parts, asset: null });
 }
 
 /**
@@ -103,10 +101,10 @@ export function fillCell(cell, asset, { page, t, language, isSelected, isMoving 
     clearCell(cell);
     return;
   }
-  const isSame = cell.assetId === asset.id && cell.updatedAt === asset.updated_at &&
-    cell.stackSize === stackSize(asset);
-  if (!isSame) showAsset(cell, asset, t, language);
-  const url = isMoving && !isSame ? null : thumbnailUrl(page, asset);
+  const isKnown = cell.asset?.id === asset.id;
+  // Not by the time of the last change: copies, stacks and what was read of the file change without it.
+  if (cell.asset !== asset) showAsset(cell, asset, t, language);
+  const url = isMoving && !isKnown ? null : thumbnailUrl(page, asset);
   showThumbnail(cell.parts, url !== null && hasFailed(url) ? null : url);
 }
 
@@ -125,7 +123,7 @@ function hasFailed(url) {
 
 /** @param {GridCell} cell */
 function clearCell(cell) {
-  cell.assetId = null;
+  cell.asset = null;
   cell.classList.remove("ca-stacked");
   cell.removeAttribute("aria-label");
   cell.parts.name.textContent = cell.parts.summary.textContent = "";
@@ -142,11 +140,10 @@ function clearCell(cell) {
  * @param {string} language
  */
 function showAsset(cell, asset, t, language) {
-  cell.assetId = asset.id;
-  cell.updatedAt = asset.updated_at;
-  cell.stackSize = stackSize(asset);
-  cell.classList.toggle("ca-stacked", cell.stackSize > 1);
-  cell.parts.stackCount.textContent = format.number(cell.stackSize, language);
+  const count = stackSize(asset);
+  cell.asset = asset;
+  cell.classList.toggle("ca-stacked", count > 1);
+  cell.parts.stackCount.textContent = format.number(count, language);
   cell.classList.toggle("ca-missing", isMissing(asset));
   cell.classList.toggle("ca-favourite", isFavourite(asset));
   cell.setAttribute("aria-label", accessibleName(asset, t, language));
