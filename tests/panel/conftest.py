@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shut
 PACKAGES = ("playwright", "axe_playwright_python", "comfyui_frontend_package")
 TAB = "comfy-assets"
 TIMEOUT_MS = 60_000
+POLL_MS = 2000
 # A name that leads to this machine but is not localhost: pages there are no secure contexts.
 OTHER_HOST = "comfy-lan"
 STANDALONE_ONLY = {"--own-page"}
@@ -64,6 +66,7 @@ RESET = """
     }
     globalThis.dispatchEvent(new Event('blur')) // closes menus
     document.querySelectorAll('dialog').forEach(each => each.close())
+    click('.ca-trash:not([hidden]) .ca-detail-header > .ca-plain')
     click('.ca-detail:not([hidden]) .ca-plain:has([d^="M15 5"])')
     click('.ca-notification .ca-icon-button, .ca-upload .ca-icon-button')
     click('[role=tab]:first-child')
@@ -204,9 +207,24 @@ class Panel:
         """Wait for a notification with this text."""
         self.root.locator(".ca-notifications", has_text=text).wait_for()
 
-    def count_is(self, count: int) -> None:
+    def count_is(self, count: int, *, timeout_ms: int = TIMEOUT_MS) -> None:
         """Wait until the library lists this many assets, even if details cover the list."""
-        self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$")).wait_for(state="attached")
+        total = self.root.locator(".ca-total", has_text=re.compile(rf"^{count} assets?$"))
+        total.wait_for(state="attached", timeout=timeout_ms)
+
+    def lists_everything(self) -> None:
+        """Wait until the library lists as many assets as the server has, which may be finding or losing files still."""
+        from playwright.sync_api import TimeoutError as NotInTime
+
+        deadline = time.monotonic() + TIMEOUT_MS / 1000
+        while True:
+            total = self.server.request("/api/assets?limit=1&exclude_tags=missing")["total"]
+            try:
+                self.count_is(total, timeout_ms=POLL_MS)
+            except NotInTime:
+                assert time.monotonic() < deadline, f"the panel does not list {total} assets"
+            else:
+                return
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +321,7 @@ def panel(shared: Panel) -> Iterator[Panel]:
     """The shared panel, reset to the state of a new one."""
     shared.page.unroute_all()
     shared.page.evaluate(RESET)
-    shared.count_is(shared.server.request("/api/assets?limit=1&exclude_tags=missing")["total"])
+    shared.lists_everything()
     yield shared
     assert shared.errors == []
 

@@ -50,7 +50,7 @@ def make_gallery(base: Path) -> Path:
         facts = {"base_model": base_model, "civitai": {"trainedWords": words}}
         path.with_suffix(".metadata.json").write_text(json.dumps(facts))
     _model(base / "models/checkpoints/dreamscape_xl.safetensors", 400_000)
-    for number in range(3):
+    for number in range(6):
         landscape(70 + number, (512, 512)).save(base / "input" / f"reference_{number + 1}.png")
     (base / "input" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nthis is no picture")
     for path in (*base.glob("models/*/*"), *base.glob("input/*")):

@@ -11,6 +11,13 @@ from panel_graphs import failing, page_graph
 
 View = Callable[[Any], None]
 QUEUE_LENGTH = 3
+STACK_SIZE = 3
+WITHOUT_PROMPT = QUEUE_LENGTH + STACK_SIZE  # the newest pictures
+COLLECTIONS = ("Calendar 2027", "For the print shop: landscapes in the light of the evening", "Portfolio")
+SEARCHES = {
+    "Best of the studies": {"q": "soft light", "rating": "4..", "folder": "output/studies"},
+    "Videos of the last month": {"kind": "video", "created_days": 30},
+}
 
 
 def fill(server: Any) -> None:
@@ -26,18 +33,48 @@ def fill(server: Any) -> None:
         job = server.request("/api/prompt", body)["prompt_id"]
         server.wait_for(f"/api/jobs/{job}", lambda found: found["status"] == "completed")
     server.run(failing())
+    server.run(several())
     assets = server.request("/api/assets?include_tags=output&limit=20&sort=created_at&order=desc")["assets"]
     for place, asset in enumerate(assets):
         tags = ["client", *(["best"] if place % 3 == 0 else []), *(["print"] if place % 5 == 0 else [])]
         server.request(f"/api/assets/{asset['id']}/tags", {"tags": tags})
         if place % 4 == 1:
             server.request(f"/api/assets/{asset['id']}", {"user_metadata": {"favorite": True, "rating": 4}}, "PUT")
+    collect(server, assets)
+    throw_away(server)
+
+
+def collect(server: Any, assets: list[Any]) -> None:
+    """Make collections of some assets, and save searches."""
+    for number, name in enumerate(COLLECTIONS, 2):
+        ids = [asset["id"] for asset in assets[STACK_SIZE::number]]
+        server.request("/api/collections", {"name": name, "asset_ids": ids})
+    for name, query in SEARCHES.items():
+        server.request("/api/saved-searches", {"name": name, "query": query})
+
+
+def throw_away(server: Any) -> None:
+    """Delete the oldest pictures, one in the way that keeps the file."""
+    oldest = server.request("/api/assets?include_tags=output&limit=4&sort=created_at&order=asc")["assets"]
+    for place, asset in enumerate(oldest):
+        action = "trash" if place else "remove"
+        server.request(f"/api/assets/{asset['id']}?action={action}", method="DELETE")
 
 
 def copying(number: int) -> dict[str, Any]:
     """Return a graph that saves a reference picture anew."""
     load = {"class_type": "LoadImage", "inputs": {"image": f"reference_{number}.png"}}
     return {"1": load, "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "hills"}}}
+
+
+def several() -> dict[str, Any]:
+    """Return a graph whose outputs are a stack."""
+    graph: dict[str, Any] = {}
+    for number in range(1, STACK_SIZE + 1):
+        load = {"class_type": "LoadImage", "inputs": {"image": f"reference_{QUEUE_LENGTH + number}.png"}}
+        inputs = {"images": [str(number), 0], "filename_prefix": "series"}
+        graph |= {str(number): load, str(number + STACK_SIZE): {"class_type": "SaveImage", "inputs": inputs}}
+    return graph
 
 
 def naming_models(server: Any) -> dict[str, Any]:
@@ -102,6 +139,90 @@ def unused_models(panel: Any) -> None:
     panel.button("Show all models").wait_for()
 
 
+def folders(panel: Any) -> None:
+    """The tree of folders, opened, with collections and saved searches below it."""
+    tree = _navigation(panel)
+    tree.focus()
+    panel.page.keyboard.press("Home")
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
+        panel.page.keyboard.press(key)
+    _row(tree, "landscapes").wait_for()
+
+
+def folder(panel: Any) -> None:
+    folders(panel)
+    _row(_navigation(panel), "landscapes").click()
+    panel.root.get_by_role("group", name="Current location").get_by_text("landscapes").wait_for()
+    library(panel)
+
+
+def collection(panel: Any) -> None:
+    """A collection in its own order."""
+    _row(_navigation(panel), "Portfolio").click()
+    panel.root.get_by_role("group", name="Current location").get_by_text("Portfolio").wait_for()
+    panel.root.get_by_label("Sort by").select_option("collection")
+    library(panel)
+
+
+def collection_menu(panel: Any) -> None:
+    _row(_navigation(panel), "Portfolio").click(button="right")
+    panel.page.get_by_role("menuitem", name="Delete collection").wait_for()
+
+
+def stacks(panel: Any) -> None:
+    """The assets of each job as one card, one of them selected."""
+    panel.button("Stack by job").click()
+    card = panel.option("series_")
+    card.locator("img.ca-loaded").wait_for()
+    card.locator("[data-check]").click(force=True)
+    panel.root.get_by_text(f"{STACK_SIZE} selected").wait_for()
+
+
+def stack_menu(panel: Any) -> None:
+    panel.button("Stack by job").click()
+    panel.option("series_").click(button="right")
+    panel.page.get_by_role("menu").wait_for()
+
+
+def stack(panel: Any) -> None:
+    """The assets of one job, opened from its card."""
+    panel.button("Stack by job").click()
+    panel.option("series_").click()
+    panel.count_is(STACK_SIZE)
+    panel.options().locator("img.ca-loaded").nth(STACK_SIZE - 1).wait_for()
+
+
+def trash(panel: Any) -> None:
+    """The trash, with an entry selected."""
+    _open_trash(panel)
+    panel.root.locator(".ca-trash .ca-cell:not([hidden])").nth(1).click()
+    panel.root.get_by_role("toolbar", name="Selected in the trash").wait_for()
+
+
+def trash_confirmation(panel: Any) -> None:
+    _open_trash(panel)
+    panel.button("Empty trash…").click()
+    panel.page.get_by_role("dialog", name="Empty the trash?").wait_for()
+
+
+def _open_trash(panel: Any) -> None:
+    panel.root.locator(".ca-list-head").get_by_role("button", name="Trash").click()
+    panel.root.locator(".ca-trash .ca-cell:not([hidden])").nth(1).wait_for()
+
+
+def _navigation(panel: Any) -> Any:
+    """Return the tree of folders and collections, once it is shown."""
+    tree = panel.root.get_by_role("tree", name="Folders and collections")
+    if not tree.is_visible():
+        panel.button("Folders and collections").click()
+    _row(tree, "output").wait_for()
+    return tree
+
+
+def _row(tree: Any, name: str) -> Any:
+    return tree.locator(".ca-tree-row", has_text=re.compile(rf"^{name}\b")).first
+
+
 def upload_question(panel: Any) -> None:
     name = "fresh.safetensors"
     header = '{"unet.lora_up.weight":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
@@ -113,7 +234,7 @@ def viewer(panel: Any) -> None:
     library(panel)
     panel.root.get_by_role("listbox", name="Assets").focus()
     panel.page.keyboard.press("Home")
-    for _ in range(QUEUE_LENGTH + 2):
+    for _ in range(WITHOUT_PROMPT + 2):
         panel.page.keyboard.press("ArrowRight")
     panel.page.keyboard.press(" ")
     dialog = panel.page.get_by_role("dialog", name="Viewer")
@@ -136,7 +257,7 @@ def viewer_notice(panel: Any) -> None:
 
 def compare(panel: Any) -> None:
     library(panel)
-    for place in range(QUEUE_LENGTH, QUEUE_LENGTH + 4):  # those with prompts
+    for place in range(WITHOUT_PROMPT, WITHOUT_PROMPT + 4):
         _cell(panel, place).locator("[data-check]").click(force=True)
     panel.button("Compare").click()
     panel.page.get_by_role("region", name="Differences").wait_for()
@@ -219,6 +340,15 @@ VIEWS: tuple[View, ...] = (
     detail,
     model,
     unused_models,
+    folders,
+    folder,
+    collection,
+    collection_menu,
+    stacks,
+    stack_menu,
+    stack,
+    trash,
+    trash_confirmation,
     upload_question,
     viewer,
     viewer_menu,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -121,14 +122,16 @@ def test_right_to_left_on_the_own_page(browser: Any, server: Any) -> None:
     context.close()
 
 
+def _refuse(answer: dict[str, str], route: Any) -> None:
+    route.fulfill(status=404, json=answer)
+
+
 def test_errors_in_the_language_of_the_panel(browser: Any, server: Any, open_alone: Any) -> None:
     with open_alone(browser, server, locale="de-AT") as panel:
         panel.options().first.wait_for()
         for code, text in ERRORS.items():
-            panel.page.route(
-                "**/api/assets?*",
-                lambda route, code=code: route.fulfill(status=404, json={"code": code, "message": MESSAGE}),
-            )
+            answer = {"code": code, "message": MESSAGE}
+            panel.page.route("**/api/assets?*", partial(_refuse, answer))
             panel.root.get_by_label("Bibliothek durchsuchen").fill(code)
             alert = panel.root.locator(".ca-tab-panel:not([hidden])").get_by_role("alert")
             alert.get_by_text(text, exact=True).wait_for()

@@ -194,23 +194,24 @@ def test_untrusted_names_are_text(panel: Any, server: Any) -> None:
     server.request(f"/api/assets/{asset['id']}", {"name": asset["name"], "user_metadata": {}}, "PUT")
 
 
+def test_another_order_begins_at_the_top(panel: Any) -> None:
+    panel.root.get_by_role("listbox", name="Assets").focus()
+    panel.page.keyboard.press("End")
+    panel.page.wait_for_function("document.querySelector('.ca-grid').scrollTop > 500")
+    panel.root.get_by_label("Sort by").select_option("name")
+    panel.option("broken.png").wait_for()  # the first
+    panel.root.locator('.ca-cell:not([hidden])[data-index="0"]').first.wait_for()
+    assert panel.page.evaluate("document.querySelector('.ca-grid').scrollTop") == 0
+
+
 def test_a_cell_shows_what_changes_without_the_asset(panel: Any, server: Any) -> None:
     """The number of copies changes as other files are read, and no time of the asset with it."""
-    copies: list[int] = []
-
-    def with_copies(route: Any) -> None:
-        body = route.fetch().json()
-        for number in copies:
-            body["assets"][0]["copies"] = number
-        route.fulfill(json=body)
-
-    panel.page.route("**/api/assets?*", with_copies)
+    page = server.request("/api/assets?q=castle&missing=exclude&sort=created_at&order=desc")
+    panel.page.route("**/api/assets?*", lambda route: route.fulfill(json=page))
     panel.root.get_by_label("Search the library").fill("castle")
     panel.count_is(3)
-    first = panel.options().first
-    assert "copies" not in first.inner_text()
     other = server.asset("ink_style.safetensors")["id"]
-    copies.append(7)
+    page["assets"][0]["copies"] = 7
     server.request(f"/api/assets/{other}/tags", {"tags": ["told"]})  # the list is loaded again
-    first.get_by_text("7 copies").wait_for()
+    panel.option("7 copies").wait_for()
     server.request(f"/api/assets/{other}/tags", {"tags": ["told"]}, "DELETE")

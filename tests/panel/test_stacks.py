@@ -89,6 +89,81 @@ def test_selecting_a_stack_selects_all_of_it(stacks: Any, jobs: dict[str, str]) 
     selected_are(stacks, ASSETS + 6)
 
 
+def test_keys_and_the_menu_apply_to_all_of_a_stack(stacks: Any, jobs: dict[str, str]) -> None:
+    page, server = stacks.page, stacks.server
+    members = f"/api/assets?job_id={jobs['quartet']}"
+
+    def marks(name: str) -> list[Any]:
+        return [(asset["user_metadata"] or {}).get(name) for asset in server.request(members)["assets"]]
+
+    stacks.root.get_by_role("listbox", name="Assets").focus()
+    page.keyboard.press("Home")
+    for _ in range(ASSETS):
+        if "quartet" in page.evaluate("document.querySelector('.ca-grid .ca-active').title"):
+            break
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("4")
+    stacks.says("4 assets rated 4")
+    assert marks("rating") == [4] * 4
+    page.keyboard.press("Control+z")
+    server.wait_for(f"{members}&rating=4", lambda found: found["total"] == 0)
+    for is_on in (True, None):  # the mark of the one on top decides what the key does
+        state = ":not(.ca-favourite)" if is_on else ".ca-favourite"
+        stacks.root.locator(f".ca-grid .ca-active{state}").first.wait_for()
+        page.keyboard.press("f")
+        wanted = 4 if is_on else 0
+        server.wait_for(f"{members}&favorite=true", lambda found, wanted=wanted: found["total"] == wanted)
+    stacks.option("quartet_").click(button="right")
+    page.get_by_role("menu", name="stack of 4").get_by_role("menuitem", name="Open stack").click()
+    stacks.count_is(4)
+    page.keyboard.press("Escape")
+    entries_are(stacks, ASSETS + 2)
+
+
+def test_deleting_a_stack_says_how_many_it_has(stacks: Any, jobs: dict[str, str]) -> None:
+    page, server = stacks.page, stacks.server
+    stacks.option("pair_").click(button="right")
+    page.get_by_role("menuitem", name="Move file to trash").click()
+    question = page.get_by_role("dialog", name="Move the files of 2 assets to the trash?")
+    question.get_by_role("button", name="Cancel").click()
+    assert server.request(f"/api/assets?job_id={jobs['pair']}")["total"] == 2
+    stacks.option("pair_").click(button="right")
+    page.get_by_role("menuitem", name="Move file to trash").click()
+    question.get_by_role("button", name="Move file to trash").click()
+    stacks.says("2 assets moved to the trash")
+    entries_are(stacks, ASSETS + 1)
+    assert server.request(f"/api/assets?job_id={jobs['pair']}")["total"] == 0
+    page.keyboard.press("Control+z")
+    stacks.says("2 assets restored")
+    entries_are(stacks, ASSETS + 2)
+    assert server.request(f"/api/assets?job_id={jobs['pair']}")["total"] == 2
+
+
+def test_a_stack_is_dragged_as_a_whole(browser: Any, server: Any, open_alone: Any, jobs: dict[str, str]) -> None:
+    made = server.request("/api/collections", {"name": "Series"})
+    with open_alone(browser, server, viewport={"width": 1200, "height": 800}) as panel:
+        panel.button("Stack by job").click()
+        entries_are(panel, ASSETS + len(SIZES))
+        row = panel.root.locator(".ca-tree-row", has_text="Series")
+        for name in SIZES:
+            panel.option(f"{name}_").drag_to(row)
+            panel.says(f"{SIZES[name]} assets added to Series")
+        row.filter(has_text="6").wait_for()
+        row.click()
+        entries_are(panel, len(SIZES))
+        panel.root.get_by_label("Sort by").select_option("collection")  # in which stacks cannot be moved
+        panel.root.get_by_role("listbox", name="Assets").focus()
+        panel.page.keyboard.press("Home")
+        panel.page.keyboard.press("Alt+ArrowRight")
+        panel.option("quartet_").click(button="right")
+        panel.page.get_by_role("menuitem", name="Remove from collection").click()
+        panel.says("4 assets removed from Series")
+        panel.root.locator(".ca-total", has_text="1 entry").wait_for()
+    found = server.request(f"/api/assets?collection={made['id']}")["assets"]
+    assert {asset["job_id"] for asset in found} == {jobs["pair"]} and len(found) == 2
+    server.request(f"/api/collections/{made['id']}", method="DELETE")
+
+
 def test_filters_decide_what_a_stack_has(stacks: Any, jobs: dict[str, str]) -> None:
     first = stacks.server.request(f"/api/assets?job_id={jobs['quartet']}&sort=name&order=desc")["assets"][:2]
     for asset in first:

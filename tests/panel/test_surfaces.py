@@ -70,7 +70,7 @@ def surface(
 def panel(surface: Any, reset: str) -> Any:
     """The panel as it is when it is opened."""
     surface.page.evaluate(reset)
-    surface.count_is(surface.server.request("/api/assets?limit=1&exclude_tags=missing")["total"])
+    surface.lists_everything()
     return surface
 
 

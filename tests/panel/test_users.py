@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,7 +17,18 @@ pytestmark = pytest.mark.slow
 
 NAMES = ("Ann", "Bob")
 # The panel's requests. Image elements send no headers, so their paths are not among them.
-OURS = ("/api/assets", "/api/jobs", "/api/workflows", "/api/prompt", "/api/tags", "/api/i18n", "/api/userdata")
+OURS = (
+    "/api/assets",
+    "/api/jobs",
+    "/api/workflows",
+    "/api/prompt",
+    "/api/tags",
+    "/api/i18n",
+    "/api/userdata",
+    "/api/collections",
+    "/api/saved-searches",
+    "/api/trash",
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +183,167 @@ def test_workflows(both: Any) -> None:
     bob.button("Open version 1").click()
     bob.canvas_shows("his own")
     bob.button("Back").click()
+
+
+@pytest.fixture(scope="module")
+def wide_panels(panels: Any, browser: Any, open_alone: Any) -> Iterator[Any]:
+    """The panels of both in tabs of their own, wide enough for the navigation beside the list."""
+    with ExitStack() as pages:
+        opened = []
+        for panel in panels.values():
+            size = {"width": 1200, "height": 800}
+            own = pages.enter_context(open_alone(browser, panel.server, user=panel.user, viewport=size))
+            own.user = panel.user
+            own.asked, own.refused = [], []
+            _take_note(own)
+            own.root.get_by_role("tree", name="Folders and collections").wait_for()
+            opened.append(own)
+        yield opened
+
+
+@pytest.fixture
+def wide(wide_panels: Any, reset: str) -> Iterator[tuple[Any, Any]]:
+    """Ann's and Bob's panels in tabs of their own. Every request has named its user, and none was refused."""
+    for panel in wide_panels:
+        panel.page.evaluate(reset)
+    yield tuple(wide_panels)
+    for panel in wide_panels:
+        ours = [each for each in panel.asked if urlsplit(each.url).path.startswith(OURS)]
+        assert [each.url for each in ours if each.all_headers().get("comfy-user") != panel.user] == []
+        assert panel.refused == []
+        assert panel.errors == []
+
+
+def row(panel: Any, name: str) -> Any:
+    """Return the row of the navigation with this name."""
+    label = panel.page.locator(".ca-tree-label", has_text=re.compile(rf"^{re.escape(name)}$"))
+    return panel.root.locator(".ca-tree-row", has=label)
+
+
+def rows(panel: Any) -> list[str]:
+    return [str(text) for text in panel.root.locator(".ca-tree-label").all_inner_texts()]
+
+
+def name_it(panel: Any, text: str) -> None:
+    """Enter a name into the dialog, which then closes."""
+    dialog = panel.page.locator(".ca-name-dialog")
+    dialog.get_by_label("Name").fill(text)
+    panel.page.keyboard.press("Enter")
+    dialog.wait_for(state="detached")
+
+
+def refused(panel: Any, path: str, body: Any = None, method: str | None = None) -> int:
+    """Return the status with which the server refuses a request of the panel's user."""
+    with pytest.raises(urllib.error.HTTPError) as error:
+        panel.server.request(path, body, method, user=panel.user)
+    return error.value.code
+
+
+def add_file(panel: Any, name: str) -> Any:
+    """Upload a file in the panel, and return the asset that its user has."""
+    panel.page.evaluate(DROP, {"name": name, "text": f"{name} of {panel.user}"})
+    panel.root.locator(".ca-upload", has_text=name).filter(has_text="done").wait_for()
+    return panel.server.asset(name, user=panel.user)
+
+
+def test_collections_of_both_have_the_same_name(wide: Any) -> None:
+    ann, bob = wide
+    for panel, count in ((ann, 2), (bob, 1)):
+        row(panel, "Collections").get_by_role("button", name="New collection…").click()
+        name_it(panel, "Favourites of mine")  # one of this name is another's
+        panel.root.get_by_label("Search the library").fill("armour")
+        panel.count_is(3)
+        for place in range(count):
+            panel.options().nth(place).click(modifiers=["Control"])
+        panel.root.get_by_role("toolbar").get_by_role("button", name="Add to collection…").click()
+        panel.page.get_by_role("menu").get_by_role("menuitem", name="Favourites of mine", exact=True).click()
+        row(panel, "Favourites of mine").filter(has_text=str(count)).wait_for()
+        panel.root.get_by_role("button", name="Clear selection").click()
+    (hers,) = ann.server.request("/api/collections", user=ann.user)["collections"]
+    asset = ann.server.request("/api/assets?limit=1", user=bob.user)["assets"][0]["id"]
+    path = f"/api/collections/{hers['id']}"
+    assert refused(bob, path) == refused(bob, path, method="DELETE") == 404
+    assert (
+        refused(bob, path, {"name": "Stolen"}, "PATCH") == refused(bob, f"{path}/assets", {"asset_ids": [asset]}) == 404
+    )
+    batch = {"action": "add_to_collection", "collection_id": hers["id"], "ids": [asset]}
+    assert refused(bob, "/api/assets/batch", batch) == 404
+    row(bob, "Favourites of mine").click()
+    bob.count_is(1)
+    row(bob, "Favourites of mine").click(button="right")
+    bob.page.get_by_role("menuitem", name="Delete collection").click()
+    bob.says("Collection Favourites of mine deleted")
+    row(bob, "Favourites of mine").wait_for(state="detached")
+    row(ann, "Favourites of mine").click()
+    ann.count_is(2)
+    assert ann.server.request(path, user=ann.user)["asset_count"] == 2
+
+
+def test_saved_searches_of_both_have_the_same_name(wide: Any) -> None:
+    ann, bob = wide
+    for panel, text in ((ann, "dragon"), (bob, "castle")):
+        panel.root.get_by_label("Search the library").fill(text)
+        panel.count_is(3)
+        row(panel, "Saved searches").get_by_role("button", name="Save this search…").click()
+        name_it(panel, "Mine")
+        panel.says("Search Mine saved")
+    row(bob, "Mine").click(button="right")
+    bob.page.get_by_role("menuitem", name="Rename").click()
+    name_it(bob, "His own")
+    ann.page.reload()
+    row(ann, "Mine").click()
+    ann.count_is(3)
+    assert ann.root.get_by_label("Search the library").input_value() == "dragon"
+    assert "His own" not in rows(ann) and "Mine" not in rows(bob)
+    (hers,) = ann.server.request("/api/saved-searches", user=ann.user)["saved_searches"]
+    path = f"/api/saved-searches/{hers['id']}"
+    body = {"name": "Stolen", "query": {}}
+    assert refused(bob, path) == refused(bob, path, body, "PUT") == refused(bob, path, method="DELETE") == 404
+
+
+def test_the_trash_has_what_the_user_deleted(wide: Any) -> None:
+    ann, bob = wide
+    for panel in wide:
+        asset = add_file(panel, "letter.txt")
+        panel.server.request(f"/api/assets/{asset['id']}?action=trash", method="DELETE", user=panel.user)
+        panel.id = asset["id"]
+    for panel in wide:
+        panel.root.locator(".ca-list-head").get_by_role("button", name="Trash").click()
+        panel.root.locator(".ca-trash .ca-total", has_text="1 deleted asset").wait_for()
+    assert (
+        refused(bob, f"/api/trash/{ann.id}/restore", {}) == refused(bob, f"/api/trash/{ann.id}", method="DELETE") == 404
+    )
+    bob.button("Empty trash…").click()
+    bob.page.get_by_role("dialog").get_by_role("button", name="Delete permanently").click()
+    bob.root.get_by_text("The trash is empty").wait_for()
+    entry = ann.root.locator(".ca-trash .ca-cell:not([hidden])", has_text="letter.txt")
+    entry.locator("[data-restore]").click()
+    ann.root.get_by_text("The trash is empty").wait_for()
+    assert ann.server.asset("letter.txt", user=ann.user)["id"] == ann.id
+    assert bob.server.request("/api/assets?name_contains=letter.txt", user=bob.user)["total"] == 0
+
+
+def test_stacks_and_folders_have_ones_own_files(wide: Any) -> None:
+    ann, bob = wide
+    before = {panel: panel.server.request("/api/assets?folder=output", user=panel.user)["total"] for panel in wide}
+    graph = saving("anns_series")
+    graph["1"]["inputs"]["batch_size"] = 3
+    job = ann.server.run(graph, user=ann.user)
+    ann.server.wait_for(f"/api/assets?job_id={job}", lambda found: found["total"] == 3, user=ann.user)
+    for panel, more in ((ann, 3), (bob, 0)):
+        row(panel, "output").filter(has_text=str(before[panel] + more)).wait_for()
+        row(panel, "output").click()
+        panel.count_is(before[panel] + more)
+        panel.button("Stack by job").click()
+    card = ann.option("anns_series")
+    assert card.locator(".ca-stack-count").inner_text() == "3"
+    bob.root.locator(".ca-total", has_text=f"{before[bob]} entries").wait_for()
+    assert bob.option("anns_series").count() == 0
+    assert bob.server.request(f"/api/assets?job_id={job}", user=bob.user)["total"] == 0
+    batch = {"action": "tag", "tags": ["his"], "filter": {"job_id": job}, "wait": 10}
+    result = bob.server.request("/api/assets/batch", batch, user=bob.user)
+    assert result.get("result", {}).get("changed", 0) == 0
+    assert ann.server.request("/api/assets?include_tags=his", user=ann.user)["total"] == 0
 
 
 def test_downloading_a_model(both: Any) -> None:

@@ -53,8 +53,9 @@ def workflow(server: Any) -> Any:
     new.unlink()
     picture.unlink()
     server.request("/api/assets/seed", {"roots": ["models", "input"]})
+    left = (new.name, picture.name)
     server.wait_for(
-        "/api/assets?exclude_tags=missing", lambda page: all("pencil" not in a["name"] for a in page["assets"])
+        "/api/assets?exclude_tags=missing", lambda page: all(asset["name"] not in left for asset in page["assets"])
     )
 
 
@@ -80,6 +81,7 @@ def test_what_a_workflow_needs(panel: Any, server: Any, workflow: Any) -> None:
     row(panel, workflow["old"]).get_by_text(f"Present as models/loras/{workflow['new']}").wait_for()
     row(panel, workflow["old"]).get_by_role("button", name=f"Use {workflow['new']}").click()
     panel.says("1 name changed in version 2")
+    panel.root.locator(".ca-notification").hover()  # it stays until its button is pressed, however long that takes
     row(panel, workflow["new"]).wait_for()
     assert row(panel, workflow["new"]).get_attribute("data-status") == "present"
     values = _values(server, workflow)

@@ -108,7 +108,7 @@ def test_every_text_is_asked_for() -> None:
     assert [key for key in ENGLISH if f'"{key}"' not in CODE and key.rpartition(".")[0] not in families] == []
 
 
-# Codes of requests that the panel does not send: imports by link, their keys, edited pictures, previews and nodes.
+# Codes of requests that the panel does not send: signing in, imports by link, their keys, pictures, previews, nodes.
 OF_OTHER_REQUESTS = {
     "ACCESS_FORBIDDEN",
     "ADDRESS_NOT_ALLOWED",
@@ -126,6 +126,8 @@ OF_OTHER_REQUESTS = {
     "INVALID_PROMPT_ID",
     "INVALID_PROVIDER",
     "INVALID_URL_FORMAT",
+    "LOGIN_CONFLICT",
+    "LOGIN_RECORD_NOT_FOUND",
     "METADATA_FETCH_FAILED",
     "NETWORK_ERROR",
     "NETWORK_TIMEOUT",
@@ -133,8 +135,10 @@ OF_OTHER_REQUESTS = {
     "PROMPT_ID_IN_USE",
     "RATE_LIMITED",
     "RESOURCE_NOT_FOUND",
+    "SIGN_IN_FAILED",
     "SOURCE_SERVER_ERROR",
     "SUBGRAPH_NOT_FOUND",
+    "TOO_MANY_ATTEMPTS",
     "TOO_MANY_DOWNLOADS",
     "UNAUTHORIZED_SOURCE",
     "UNSAFE_PICKLE_SCAN",

@@ -14,9 +14,11 @@ import { startDrag } from "./drag.mjs";
 import { isLora, triggerText } from "./loader_nodes.mjs";
 import { NodeActions } from "./node_actions.mjs";
 import { areFavourites } from "./search_results.mjs";
+import { StackMembers, stackSize } from "./stacks.mjs";
 
 /**
- * `organizing` returns the commands that arrange assets, such as in collections.
+ * `details` opens a stack, or the details of an asset. `organizing` returns the commands that arrange assets, such as in
+ * collections.
  * @typedef {{
  *   details: (asset: Asset, index: number) => unknown,
  *   view: (asset: Asset, index: number) => unknown,
@@ -53,6 +55,11 @@ export class AssetCommands {
   showMenu(selected, at, index) {
     const { t } = this.#context;
     const organizing = this.#callbacks.organizing(selected, at);
+    if (selected instanceof StackMembers) {
+      const label = `${selected.top.name}, ${t("stack.size", { count: selected.count })}`;
+      const viewing = this.#viewing(selected.top, index ?? -1);
+      return showMenu(label, [viewing, ...this.#groupsOfMany(selected, organizing)], at);
+    }
     if (!Array.isArray(selected) || selected.length > 1) {
       return showMenu(t("selection.title"), this.#groupsOfMany(selected, organizing), at);
     }
@@ -110,8 +117,13 @@ export class AssetCommands {
    */
   #viewing(asset, index) {
     const { t } = this.#context;
+    const isStack = stackSize(asset) > 1;
     return [
-      { icon: mediaKind(asset), label: t("asset.details"), run: () => this.#callbacks.details(asset, index) },
+      {
+        icon: isStack ? "stack" : mediaKind(asset),
+        label: t(isStack ? "stack.open" : "asset.details"),
+        run: () => this.#callbacks.details(asset, index),
+      },
       { icon: "expand", label: t("viewer.open"), run: () => this.#callbacks.view(asset, index) },
     ];
   }

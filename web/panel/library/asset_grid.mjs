@@ -15,17 +15,19 @@ import { PagedList } from "../shared/paged_list.mjs";
 import { emptyPlaceholder, showListOrPlaceholder } from "../shared/placeholders.mjs";
 import { VirtualGrid } from "../shared/virtual_grid.mjs";
 import { CELL_SIZE } from "../settings.mjs";
-import { deletionOf } from "./culling_keys.mjs";
+import { deletionOf, isSelectKey } from "./culling_keys.mjs";
 import { createCell, fillCell } from "./grid_cell.mjs";
 import { HoverPlayer } from "./hover_player.mjs";
+import { ListDays } from "./list_days.mjs";
 import { NewItems } from "./new_items.mjs";
 import { isSearchError } from "./search_box.mjs";
-import { filterParams, isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
+import { isFiltered, NEWEST_FIRST, pageParams } from "./query.mjs";
+import { selectEverything } from "./selection.mjs";
+import { wholeOf } from "./stacks.mjs";
 
 const CAPTION_PX = 40; // name and summary below a thumbnail
 const ROW_PX = 52;
 const DEFAULT_CELL_PX = 128;
-const SELECT_PAGE_SIZE = 500; // the most that are selected one by one
 
 /**
  * @typedef {{
@@ -62,6 +64,7 @@ export class AssetGrid extends EventTarget {
     this.#selection = selection;
     this.#culling = culling;
     this.#callbacks = callbacks;
+    this.days = new ListDays(context, store);
     /** @type {PagedList<Asset>} */
     this.list = new PagedList((request) => this.#load(request), {
       key: (asset) => asset.id,
@@ -87,6 +90,7 @@ export class AssetGrid extends EventTarget {
 
   /** Load the list from the start, for another query. */
   reset() {
+    this.days.load();
     this.list.reset();
     this.grid.scrollToTop();
     this.newItems.count = 0;
@@ -94,6 +98,7 @@ export class AssetGrid extends EventTarget {
 
   /** Load the list again where it is, after a change of assets. */
   refresh() {
+    this.days.load();
     return this.list.refresh();
   }
 
@@ -122,6 +127,7 @@ export class AssetGrid extends EventTarget {
   async #load({ offset, limit, cursor, signal }) {
     const query = pageParams(this.#store.state, { offset, limit, cursor });
     const page = await this.#context.client.get("/assets", { query, signal });
+    await this.days.wait(() => this.#onListChange());
     return { items: page.assets, total: page.total, cursor: page.next_cursor };
   }
 
@@ -141,7 +147,8 @@ export class AssetGrid extends EventTarget {
   #fillCell(cell, index, isMoving) {
     const { page, t, language } = this.#context;
     const asset = this.list.at(index);
-    fillCell(cell, asset, { page, t, language, isSelected: this.#selection.has(asset), isMoving });
+    const hasDay = this.days.days.length === 0;
+    fillCell(cell, asset, { page, t, language, isSelected: this.#selection.has(asset), isMoving, hasDay });
   }
 
   /**
@@ -152,7 +159,8 @@ export class AssetGrid extends EventTarget {
    */
   #onMove(by, moved) {
     const { isScrolled } = this.grid;
-    this.grid.moveItems(by, moved(this.grid.active), this.list.total ?? 0);
+    const total = this.list.total ?? 0;
+    this.grid.moveItems(by, moved(this.grid.active), total, this.days.groups(total));
     if (!isScrolled || !NEWEST_FIRST.has(this.#store.state.sort)) return;
     this.newItems.count = Math.max(this.newItems.count + by, 0);
   }
@@ -170,7 +178,10 @@ export class AssetGrid extends EventTarget {
     if (this.#selection.size > 0) this.#selection.update(this.list.loaded());
     const focused = document.activeElement;
     const hadFocus = focused === this.element || this.grid.element.contains(focused);
-    showListOrPlaceholder(this, t, () => this.#emptyPlaceholder(), whenFailed);
+    const { list, grid, placeholder } = this;
+    const setCount = (/** @type {number} */ count) => grid.setCount(count, this.days.groups(count));
+    const view = { list, placeholder, grid: { element: grid.element, setCount } };
+    showListOrPlaceholder(view, t, () => this.#emptyPlaceholder(), whenFailed);
     if (hadFocus) this.focus();
     this.#callbacks.onTotalChange(this.list.total);
     this.dispatchEvent(new Event("change"));
@@ -209,9 +220,20 @@ export class AssetGrid extends EventTarget {
     const asset = this.list.at(index);
     if (asset === undefined) return false;
     this.grid.activate(index);
-    const selected = this.#selection.has(asset) ? this.#selection.selected : [asset];
+    const selected = this.selectedWith(asset);
     this.#callbacks.menu(selected, index, at ?? middleOf(`${this.grid.id}-${index}`));
     return true;
+  }
+
+  /**
+   * Return the assets that an action on one applies to: the selected ones if it is among them, else all of its stack, or
+   * the asset alone.
+   *
+   * @param {Asset} asset
+   * @returns {SelectedAssets}
+   */
+  selectedWith(asset) {
+    return this.#selection.has(asset) ? this.#selection.selected : wholeOf(asset, this.#store.state);
   }
 
   /** @param {MouseEvent} event */
@@ -252,14 +274,14 @@ export class AssetGrid extends EventTarget {
   }
 
   /**
-   * Return the assets that a key applies to: the selected ones, else the active one.
+   * Return the assets that a key applies to: the selected ones, else the active one or all of its stack.
    *
    * @param {Asset | undefined} active
    * @returns {SelectedAssets}
    */
   #targets(active) {
     if (this.#selection.size > 0) return this.#selection.selected;
-    return active === undefined ? [] : [active];
+    return active === undefined ? [] : wholeOf(active, this.#store.state);
   }
 
   /** Move to the next asset, unless keys apply to a selection. */
@@ -272,28 +294,7 @@ export class AssetGrid extends EventTarget {
     this.#selection.extend(index, (each) => this.list.at(each));
   }
 
-  /** Select everything that the query finds: few assets one by one, which offers more actions, many as a search. */
-  async selectAll() {
-    const { t, client, notifications } = this.#context;
-    const { state } = this.#store;
-    try {
-      const query = pageParams({ ...state, isStacked: false }, { offset: 0, limit: SELECT_PAGE_SIZE });
-      const { assets, total, has_more: isMore } = await client.get("/assets", { query });
-      if (this.#store.state !== state) return;
-      if (isMore) this.#selection.selectAll(filterParams(state), total);
-      else this.#selection.add(assets);
-    } catch (error) {
-      notifications.error(t("library.selectAllFailed"), error);
-    }
+  selectAll() {
+    return selectEverything(this.#context, this.#store, this.#selection);
   }
-}
-
-/**
- * Return whether a key selects the active asset: X, or Ctrl+Space where the system leaves that to the page.
- *
- * @param {KeyboardEvent} event
- */
-function isSelectKey({ key, ctrlKey, metaKey, altKey }) {
-  if (altKey || metaKey) return false;
-  return ctrlKey ? key === " " : key.toLowerCase() === "x";
 }

@@ -56,6 +56,16 @@ export function deletionOf({ shiftKey }) {
   return shiftKey ? "remove" : "trash";
 }
 
+/**
+ * Return whether a key selects the active asset: X, or Ctrl+Space where the system leaves that to the page.
+ *
+ * @param {KeyboardEvent} event
+ */
+export function isSelectKey({ key, ctrlKey, metaKey, altKey }) {
+  if (altKey || metaKey) return false;
+  return ctrlKey ? key === " " : key.toLowerCase() === "x";
+}
+
 export class CullingKeys {
   #context;
   #actions;

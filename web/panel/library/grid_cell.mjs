@@ -24,6 +24,7 @@ import { stackSize } from "./stacks.mjs";
  * @typedef {HTMLDivElement & {
  *   parts: CellParts,
  *   asset: Asset | null,
+ *   hasDay: boolean,
  * }} GridCell
  */
 
@@ -85,17 +86,18 @@ export function createCell() {
     parts.name,
     parts.summary,
   );
-  return Object.assign(h("div", { draggable: "true" }, card), { parts, asset: null });
+  return Object.assign(h("div", { draggable: "true" }, card), { parts, asset: null, hasDay: true });
 }
 
 /**
- * Show an asset in a cell, or nothing while it is loading. While the view moves fast, its thumbnail is left out.
+ * Show an asset in a cell, or nothing while it is loading. While the view moves fast, its thumbnail is left out. `hasDay`
+ * shows the day of an asset, unless a heading does.
  *
  * @param {GridCell} cell
  * @param {Asset | undefined} asset
- * @param {{ page: HostPage, t: Translate, language: string, isSelected: boolean, isMoving: boolean }} options
+ * @param {{ page: HostPage, t: Translate, language: string, isSelected: boolean, isMoving: boolean, hasDay: boolean }} options
  */
-export function fillCell(cell, asset, { page, t, language, isSelected, isMoving }) {
+export function fillCell(cell, asset, { page, t, language, isSelected, isMoving, hasDay }) {
   cell.setAttribute("aria-selected", String(isSelected));
   if (asset === undefined) {
     clearCell(cell);
@@ -103,7 +105,10 @@ export function fillCell(cell, asset, { page, t, language, isSelected, isMoving 
   }
   const isKnown = cell.asset?.id === asset.id;
   // Not by the time of the last change: copies, stacks and what was read of the file change without it.
-  if (cell.asset !== asset) showAsset(cell, asset, t, language);
+  if (cell.asset !== asset || cell.hasDay !== hasDay) {
+    cell.hasDay = hasDay;
+    showAsset(cell, asset, t, language);
+  }
   const url = isMoving && !isKnown ? null : thumbnailUrl(page, asset);
   showThumbnail(cell.parts, url !== null && hasFailed(url) ? null : url);
 }
@@ -149,7 +154,7 @@ function showAsset(cell, asset, t, language) {
   cell.setAttribute("aria-label", accessibleName(asset, t, language));
   cell.title = asset.name;
   cell.parts.name.textContent = asset.name;
-  cell.parts.summary.textContent = summaryText(asset, t, language);
+  cell.parts.summary.textContent = summaryText(asset, t, language, cell.hasDay);
   cell.parts.mediaIcon.replaceChildren(icon(mediaKind(asset)));
   cell.parts.length.textContent = lengthText(asset);
   cell.parts.words.hidden = trainedWords(asset).length === 0;
@@ -172,14 +177,15 @@ function showThumbnail({ image, thumbnail }, url) {
  * @param {Asset} asset
  * @param {Translate} t
  * @param {string} language
+ * @param {boolean} hasDay
  */
-function summaryText(asset, t, language) {
+function summaryText(asset, t, language, hasDay) {
   const stars = "★".repeat(rating(asset));
   const size = format.bytes(asset.size, language);
   const copies = asset.copies === undefined ? "" : t("asset.copies", { count: asset.copies });
   const parts = modelCategories(asset).length > 0
     ? [stars, copies, baseModel(asset), size]
-    : [stars, copies, dimensions(asset), size, format.day(asset.created_at, language)];
+    : [stars, copies, dimensions(asset), size, hasDay && format.day(asset.created_at, language)];
   return format.line(parts, language);
 }
 

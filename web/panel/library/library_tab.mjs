@@ -56,7 +56,7 @@ export class LibraryTab {
     /** @type {(asset: Asset, index: number) => unknown} */
     const view = (asset, index) => this.#view(asset, index);
     /** @type {(asset: Asset, index: number) => unknown} */
-    const details = (asset, index) => this.detail.open(asset, index);
+    const details = (asset, index) => this.stacks.open(asset, index) || this.detail.open(asset, index);
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
     this.navigation = new Navigation(context, this.#store, this.selection, this.actions, refreshSoon);
     /** @type {(selected: SelectedAssets, at: ScreenPoint) => MenuItem[]} */
@@ -77,12 +77,12 @@ export class LibraryTab {
       menu: (selected, index, at) => this.commands.showMenu(selected, at, index),
       copyWords: (asset) => this.commands.copyTriggerWords(asset),
       drag: (event, asset) => {
-        beginDrag(this.selection.has(asset) ? this.selection.selected : [asset]);
+        beginDrag(this.grid.selectedWith(asset));
         this.commands.drag(event, asset);
       },
     });
     this.stacks = new Stacks(context, this.#store, this.grid);
-    new Timeline(context, this.#store, this.grid);
+    new Timeline(context, this.grid);
     this.navigation.arrangeIn(this.grid);
     this.uploads = new Uploads(context, () => this.#refresh());
     const upload = () => this.uploads.choose();

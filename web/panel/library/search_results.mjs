@@ -8,6 +8,9 @@ import { filterBody } from "./selection_filter.mjs";
 /** What the user has selected. @typedef {Asset[] | SearchResults} SelectedAssets */
 
 export class SearchResults {
+  /** Whether all are favourites, as far as that is known. */
+  areFavourites = false;
+
   /**
    * @param {URLSearchParams} params the filters of the list
    * @param {number} total
@@ -39,7 +42,7 @@ export function countOf(selected) {
  * @param {SelectedAssets} selected
  */
 export function areFavourites(selected) {
-  return Array.isArray(selected) && selected.every(isFavourite);
+  return Array.isArray(selected) ? selected.every(isFavourite) : selected.areFavourites;
 }
 
 /**

@@ -4,10 +4,15 @@
  */
 
 /** @import { Asset } from "../api.d.ts" */
+/** @import { PanelContext } from "../types.d.ts" */
+/** @import { QueryStore } from "./query.mjs" */
 /** @import { SelectedAssets } from "./search_results.mjs" */
 
+import { filterParams, pageParams } from "./query.mjs";
 import { SearchResults } from "./search_results.mjs";
 import { stackSize } from "./stacks.mjs";
+
+const PAGE_SIZE = 500; // the most that are selected one by one
 
 export class Selection extends EventTarget {
   #loadMembers;
@@ -158,5 +163,25 @@ export class Selection extends EventTarget {
 
   #notify() {
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * Select everything that the query finds: few assets one by one, which offers more actions, many as a search.
+ *
+ * @param {PanelContext} context
+ * @param {QueryStore} store
+ * @param {Selection} selection
+ */
+export async function selectEverything({ t, client, notifications }, store, selection) {
+  const { state } = store;
+  try {
+    const query = pageParams({ ...state, isStacked: false }, { offset: 0, limit: PAGE_SIZE });
+    const { assets, total, has_more: isMore } = await client.get("/assets", { query });
+    if (store.state !== state) return;
+    if (isMore) selection.selectAll(filterParams(state), total);
+    else selection.add(assets);
+  } catch (error) {
+    notifications.error(t("library.selectAllFailed"), error);
   }
 }

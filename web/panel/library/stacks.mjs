@@ -3,10 +3,12 @@
 /** @import { Asset, AssetPage } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetGrid } from "./asset_grid.mjs" */
-/** @import { QueryStore } from "./query.mjs" */
+/** @import { Query, QueryStore } from "./query.mjs" */
 
 import { button } from "../shared/buttons.mjs";
-import { pageParams } from "./query.mjs";
+import { isFavourite } from "./asset.mjs";
+import { filterParams, pageParams } from "./query.mjs";
+import { SearchResults } from "./search_results.mjs";
 
 const PAGE_SIZE = 500;
 const MAX_MEMBERS = 5000; // of the stacks that are selected at a time
@@ -18,6 +20,29 @@ const MAX_MEMBERS = 5000; // of the stacks that are selected at a time
  */
 export function stackSize(asset) {
   return asset?.stack?.count ?? 1;
+}
+
+/** All assets of a stack. The list has only the one on top, whose marks stand for those of all. */
+export class StackMembers extends SearchResults {
+  /**
+   * @param {Asset} top
+   * @param {Query} query of the list
+   */
+  constructor(top, query) {
+    super(filterParams({ ...query, filters: { ...query.filters, job_id: top.stack?.job_id ?? "" } }), stackSize(top));
+    this.top = top;
+    this.areFavourites = isFavourite(top);
+  }
+}
+
+/**
+ * Return what an entry of the list stands for: an asset, or all assets of a stack.
+ *
+ * @param {Asset} asset
+ * @param {Query} query of the list
+ */
+export function wholeOf(asset, query) {
+  return stackSize(asset) > 1 ? new StackMembers(asset, query) : [asset];
 }
 
 export class Stacks {

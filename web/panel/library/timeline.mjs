@@ -2,28 +2,18 @@
 
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetGrid } from "./asset_grid.mjs" */
-/** @import { QueryStore } from "./query.mjs" */
 
-import { isAborted } from "../shared/client.mjs";
-import { debounce, h, setChildren } from "../shared/dom.mjs";
+import { h, setChildren } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
-import { daysParams } from "./query.mjs";
-import { marksOf, TimelineDays } from "./timeline_days.mjs";
+import { marksOf } from "./timeline_days.mjs";
 
-const RELOAD_MS = 300;
 const LABEL_MS = 1200; // for which the day is shown after the view has moved
 const DRAG_PX = 4; // of a pointer that does more than click
 
 export class Timeline {
   #context;
-  #store;
   #list;
   #grid;
-  #days = new TimelineDays([]);
-  /** @type {AbortController | null} */
-  #request = null;
-  /** The query and the number of assets that the days belong to. */
-  #loadedFor = { query: "", total: /** @type {number | null} */ (null) };
   #labelTimer = 0;
   #frame = 0;
   /** The item that was scrolled to, and where the view was then: it may share its row with the day before. */
@@ -33,12 +23,10 @@ export class Timeline {
 
   /**
    * @param {PanelContext} context
-   * @param {QueryStore} store
    * @param {AssetGrid} list whose element gets the scale
    */
-  constructor(context, store, list) {
+  constructor(context, list) {
     this.#context = context;
-    this.#store = store;
     this.#list = list;
     this.#grid = list.grid;
     list.grid.element.id = list.grid.id; // for aria-controls
@@ -62,51 +50,20 @@ export class Timeline {
     );
     this.element.hidden = true;
     list.element.append(this.element, this.label);
-    const reload = debounce(() => this.#load(), RELOAD_MS);
-    list.addEventListener("change", () => this.#isOutdated() ? reload() : this.#show());
-    store.subscribe(() => this.#hideUntilLoaded());
+    list.addEventListener("change", () => this.#show());
     new ResizeObserver(() => this.#show()).observe(list.element);
     this.#grid.element.addEventListener("scroll", () => this.#followSoon(), { passive: true });
     this.#listen();
   }
 
-  /** The parameters of the days, empty if the list is not in the order of days. */
-  get #query() {
-    return String(daysParams(this.#store.state) ?? "");
+  get #days() {
+    return this.#list.days.days;
   }
 
   /** The index of the item whose day is shown. */
   get #item() {
     const { element, firstInView } = this.#grid;
     return this.#chosen.top === element.scrollTop ? this.#chosen.item : firstInView;
-  }
-
-  #isOutdated() {
-    const { total } = this.#list.list;
-    return total !== null && (this.#loadedFor.query !== this.#query || this.#loadedFor.total !== total);
-  }
-
-  /** Days of another query would lead to wrong places. */
-  #hideUntilLoaded() {
-    if (this.#loadedFor.query === this.#query) return;
-    this.#days = new TimelineDays([]);
-    this.#show();
-  }
-
-  async #load() {
-    this.#request?.abort();
-    const { signal } = (this.#request = new AbortController());
-    const query = this.#query;
-    this.#loadedFor = { query, total: this.#list.list.total };
-    if (query === "") return this.#show();
-    try {
-      const { days } = await this.#context.client.get("/assets/days", { query: new URLSearchParams(query), signal });
-      this.#days = new TimelineDays(days);
-    } catch (error) {
-      if (isAborted(error)) return;
-      this.#days = new TimelineDays([]); // the list tells that the server cannot be reached
-    }
-    this.#show();
   }
 
   #show() {
@@ -122,7 +79,8 @@ export class Timeline {
       return;
     }
     const height = this.element.clientHeight;
-    const marks = marksOf(this.#days, height, this.#context.language).map(({ y, text, kind }) => {
+    const shareOf = (/** @type {number} */ item) => this.#grid.shareOf(item);
+    const marks = marksOf(this.#days, shareOf, height, this.#context.language).map(({ y, text, kind }) => {
       const mark = h("span", { class: kind }, text);
       mark.style.insetBlockStart = `${y}px`;
       return mark;
@@ -200,8 +158,7 @@ export class Timeline {
    */
   #itemAt({ clientY }) {
     const { top, height } = this.element.getBoundingClientRect();
-    const index = Math.floor((clientY - top) / Math.max(height, 1) * this.#days.total);
-    return Math.min(Math.max(index, 0), Math.max(this.#days.total - 1, 0));
+    return this.#grid.firstAtShare(Math.min(Math.max((clientY - top) / Math.max(height, 1), 0), 1));
   }
 
   /** @param {number} index */

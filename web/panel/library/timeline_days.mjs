@@ -8,14 +8,14 @@ const DOT_PX = 5;
 export class TimelineDays {
   #days;
   /** @type {number[]} the index of the first item of each day */
-  #starts = [];
+  starts = [];
   total = 0;
 
   /** @param {DayPage["days"]} days in the order of the list */
   constructor(days) {
     this.#days = days;
     for (const { count } of days) {
-      this.#starts.push(this.total);
+      this.starts.push(this.total);
       this.total += count;
     }
   }
@@ -39,7 +39,7 @@ export class TimelineDays {
    * @param {number} day
    */
   startOf(day) {
-    return this.#starts[day];
+    return this.starts[day];
   }
 
   /**
@@ -48,10 +48,10 @@ export class TimelineDays {
    * @param {number} item
    */
   indexAt(item) {
-    let [low, high] = [0, this.#starts.length - 1];
+    let [low, high] = [0, this.starts.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.#starts[middle] <= item) low = middle;
+      if (this.starts[middle] <= item) low = middle;
       else high = middle - 1;
     }
     return Math.max(low, 0);
@@ -83,10 +83,11 @@ export class TimelineDays {
  * Return the marks of a scale of some height: years and, where there is room, months as texts, others as dots.
  *
  * @param {TimelineDays} days
+ * @param {(item: number) => number} shareOf returns how far down the list an item is, from 0 to 1
  * @param {number} height in px
  * @param {string} language
  */
-export function marksOf(days, height, language) {
+export function marksOf(days, shareOf, height, language) {
   const months = new Intl.DateTimeFormat(language, { month: "short" });
   /** @type {{ y: number, text: string, kind: "ca-timeline-year" | "ca-timeline-month" | "ca-timeline-dot" }[]} */
   const marks = [];
@@ -104,7 +105,7 @@ export function marksOf(days, height, language) {
     const isYear = month.slice(0, 4) !== last.slice(0, 4);
     last = month;
     // Texts at the ends are shown as a whole.
-    const y = Math.min(Math.max(days.startOf(day) / days.total * height, LABEL_PX / 2), height - LABEL_PX / 2);
+    const y = Math.min(Math.max(shareOf(days.startOf(day)) * height, LABEL_PX / 2), height - LABEL_PX / 2);
     if (isYear && isFree(y, LABEL_PX)) marks.push({ y, text: month.slice(0, 4), kind: "ca-timeline-year" });
     else others.push({ y, date });
   }

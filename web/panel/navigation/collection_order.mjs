@@ -9,7 +9,7 @@
 /** @import { Collections } from "./collections.mjs" */
 
 import { draggedAssets } from "../library/dragged.mjs";
-import { effectiveSort, pageParams } from "../library/query.mjs";
+import { effectiveSort, isStacked, pageParams } from "../library/query.mjs";
 import { placeOf } from "./place.mjs";
 
 const PAGE_SIZE = 500;
@@ -46,10 +46,10 @@ export class CollectionOrder {
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
   }
 
-  /** Whether the list is a collection in its own order. */
+  /** Whether the list is a collection in its own order. Stacks have no place of their own in it. */
   get isShown() {
     const { state } = this.#store;
-    return placeOf(state).kind === "collection" && effectiveSort(state) === "collection";
+    return placeOf(state).kind === "collection" && effectiveSort(state) === "collection" && !isStacked(state);
   }
 
   /**

@@ -1,6 +1,7 @@
 /** Sizes, times and numbers for people. */
 
 const RIGHT_TO_LEFT = ["ar", "fa", "he"];
+const DAY_MS = 86_400_000;
 
 /**
  * Return whether a language is written from right to left.
@@ -122,6 +123,34 @@ export function time(when, language) {
  */
 export function day(when, language) {
   return dateFormat(language).format(new Date(when));
+}
+
+/**
+ * Format a day as a heading: `Today`, `Yesterday`, `Sat, 21 November`, and with the year if it is another one.
+ *
+ * @param {string} date such as "2026-11-21"
+ * @param {string} language
+ */
+export function dayHeading(date, language) {
+  const day = new Date(`${date}T00:00`);
+  const today = new Date();
+  const ago = Math.round(
+    (new Date(today.getFullYear(), today.getMonth(), today.getDate()).getTime() - day.getTime()) / DAY_MS,
+  );
+  if (ago === 0 || ago === 1) {
+    return sentenceStart(new Intl.RelativeTimeFormat(language, { numeric: "auto" }).format(-ago, "day"), language);
+  }
+  const year = day.getFullYear() === today.getFullYear() ? undefined : "numeric";
+  const create = () => new Intl.DateTimeFormat(language, { weekday: "short", day: "numeric", month: "long", year });
+  return sentenceStart(cached(`heading ${language} ${year}`, create).format(day), language);
+}
+
+/**
+ * @param {string} text
+ * @param {string} language
+ */
+function sentenceStart(text, language) {
+  return text.charAt(0).toLocaleUpperCase(language) + text.slice(1);
 }
 
 /**

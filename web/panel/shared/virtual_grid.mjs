@@ -1,22 +1,20 @@
 /**
  * A grid, or a list of one column, of any length: only the cells near the view are in the page.
  *
- * Cells have a fixed height, so their positions follow from their indexes. Elements of cells that leave the view are
- * used again for those that enter it. For screen readers it is a listbox: the element itself has the focus and names the
- * active cell.
+ * Cells have a fixed height, so their positions follow from their indexes, and from the sizes of the groups that they may
+ * be in. Elements of cells that leave the view are used again for those that enter it. For screen readers it is a
+ * listbox: the element itself has the focus and names the active cell.
  */
+
+/** @import { CellRenderer } from "./grid_cells.mjs" */
+/** @import { GridGroups } from "./grid_headings.mjs" */
 
 import { h, uniqueId } from "./dom.mjs";
+import { GridCells } from "./grid_cells.mjs";
 import { GridGeometry } from "./grid_geometry.mjs";
+import { GridHeadings, HEADING_PX, NO_GROUPS } from "./grid_headings.mjs";
 
 const IDLE_MS = 90;
-
-/**
- * `create` makes an empty cell. `fill` shows an item in a cell; while `isMoving`, the view moves fast and images can wait.
- *
- * @template {HTMLElement} Cell
- * @typedef {{ create: () => Cell, fill: (cell: Cell, index: number, isMoving: boolean) => void }} CellRenderer
- */
 
 /** @typedef {{ columns: number, rowHeight: number }} GridShape */
 
@@ -26,16 +24,14 @@ export class VirtualGrid {
   #shape;
   #onVisibleRange;
   #geometry = new GridGeometry();
+  #groups = NO_GROUPS;
   #width = 0; // 0 until the grid is in the page
-  /** @type {Map<number, Cell>} by index */
-  #visible = new Map();
-  /** @type {Cell[]} hidden, to be used again */
-  #recycled = [];
   #frame = 0;
   #idleTimer = 0;
   #lastTop = 0;
   #shift = 0; // from a cell's position in the whole to that in the canvas; 0 unless the canvas is scaled down
   #active = 0;
+  #isToTop = false; // as soon as the element is in the page: until then, browsers keep the place that it had
 
   /**
    * @param {{
@@ -46,11 +42,12 @@ export class VirtualGrid {
    * }} options
    */
   constructor({ label, cells, shape, onVisibleRange }) {
-    this.#cells = cells;
     this.#shape = shape;
     this.#onVisibleRange = onVisibleRange;
     this.id = uniqueId("grid");
     this.canvas = h("div", { class: "ca-grid-canvas", role: "presentation" });
+    this.#cells = new GridCells(this.canvas, cells, (cell, index) => this.#placeCell(cell, index));
+    this.headings = new GridHeadings(this.canvas);
     this.element = h(
       "div",
       { class: "ca-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label, tabindex: "0" },
@@ -75,29 +72,51 @@ export class VirtualGrid {
 
   /** The index of the first item of which at least the half is in view. */
   get firstInView() {
-    return this.#geometry.firstOf(Math.ceil(this.#offset() / this.#geometry.rowHeight - 0.5));
+    return this.#geometry.firstAt(this.#offset() + this.#geometry.rowHeight / 2);
   }
 
-  /** @param {number} count */
-  setCount(count) {
-    this.#geometry.count = count;
+  /**
+   * @param {number} count
+   * @param {GridGroups} [groups] other ones than before move the items, of which those in view stay there
+   */
+  setCount(count, groups = NO_GROUPS) {
     this.#active = Math.min(this.#active, Math.max(count - 1, 0));
+    this.#rearrange(0, count, groups);
     this.layout();
+  }
+
+  /**
+   * Return how far down the whole an item is, from 0 to 1.
+   *
+   * @param {number} index
+   */
+  shareOf(index) {
+    return this.#geometry.viewTopOf(index) / Math.max(this.#geometry.fullHeight, 1);
+  }
+
+  /**
+   * Return the index of the first item of the row that is so far down the whole.
+   *
+   * @param {number} share from 0 to 1
+   */
+  firstAtShare(share) {
+    return Math.min(this.#geometry.firstAt(share * this.#geometry.fullHeight), Math.max(this.count - 1, 0));
   }
 
   /** Measure and draw again, after a change of size or shape. The first item in view stays in view. */
   layout() {
     const width = this.canvas.clientWidth;
     if (width === 0) return; // not in the page
+    this.#goToTop();
     const geometry = this.#geometry;
-    const first = geometry.firstOf(Math.floor(this.#offset() / geometry.rowHeight));
+    const first = geometry.firstAt(this.#offset());
     const { columns, rowHeight } = this.#shape(width);
     const isChanged = columns !== geometry.columns || rowHeight !== geometry.rowHeight;
     this.#width = width;
-    Object.assign(geometry, { columns, rowHeight, height: this.element.clientHeight });
-    if (isChanged) geometry.lead = 0;
+    geometry.height = this.element.clientHeight;
+    geometry.setShape(columns, rowHeight);
     this.#setHeight();
-    if (isChanged && first > 0) this.#scrollToRow(geometry.rowOf(first));
+    if (isChanged && first > 0) this.#scrollTo(geometry.viewTopOf(first));
     this.#draw(true);
   }
 
@@ -107,20 +126,36 @@ export class VirtualGrid {
    * @param {number} by
    * @param {number} active the new index of the active item
    * @param {number} count
+   * @param {GridGroups} [groups]
    */
-  moveItems(by, active, count) {
-    const offset = this.#offset();
-    const { isScrolled } = this;
-    // The cells move with their items, or each image would be loaded by another element.
-    this.#visible = new Map([...this.#visible].map(([index, cell]) => [index + by, cell]));
-    this.#geometry.count = count;
+  moveItems(by, active, count, groups = NO_GROUPS) {
+    this.#cells.move(by);
     this.#active = Math.min(active, Math.max(count - 1, 0));
-    if (isScrolled && by !== 0) {
-      const rows = this.#geometry.moveItems(by);
-      this.#setHeight();
-      this.#scrollTo(offset + rows * this.#geometry.rowHeight);
-    }
+    this.#rearrange(by, count, groups);
     this.layout();
+  }
+
+  /**
+   * Change how many items there are, and their groups. Unless the view is at the top, it shows the same as before.
+   *
+   * @param {number} by how far the items in view move in the list
+   * @param {number} count
+   * @param {GridGroups} groups
+   */
+  #rearrange(by, count, groups) {
+    const geometry = this.#geometry;
+    this.#goToTop();
+    const { isScrolled, firstInView: anchor } = this;
+    const [offset, place, isInFirst] = [this.#offset(), geometry.topOf(anchor), geometry.groupOf(anchor) === 0];
+    this.#groups = groups;
+    geometry.count = count;
+    geometry.setGroups(groups.starts, HEADING_PX);
+    if (!isScrolled) return;
+    const moved = Math.max(anchor + by, 0);
+    if (by !== 0 && isInFirst && geometry.groupOf(moved) === 0) geometry.moveFirstGroup(by);
+    this.#setHeight();
+    const way = geometry.topOf(moved) - place;
+    if (way !== 0) this.#scrollTo(offset + way);
   }
 
   /** Fill the visible cells again. */
@@ -129,27 +164,34 @@ export class VirtualGrid {
   }
 
   scrollToTop() {
-    this.element.scrollTop = 0;
+    this.#isToTop = true;
+    this.#goToTop();
     this.#active = 0;
     this.#geometry.lead = 0;
     this.#draw(true);
+  }
+
+  #goToTop() {
+    if (!this.#isToTop || this.canvas.clientWidth === 0) return;
+    this.#isToTop = false;
+    this.element.scrollTop = 0;
   }
 
   /**
    * Make a cell the active one and scroll it into view.
    *
    * @param {number} index
-   * @param {boolean} [isAtTop] scroll its row to the top of the view
+   * @param {boolean} [isAtTop] scroll its row to the top of the view, below the heading if it has one
    */
   activate(index, isAtTop = false) {
     const { count, rowHeight, height } = this.#geometry;
     if (count === 0) return;
     this.#active = Math.min(Math.max(index, 0), count - 1);
-    const row = this.#geometry.rowOf(this.#active);
-    const top = row * rowHeight;
+    const top = this.#geometry.viewTopOf(this.#active);
+    const bottom = this.#geometry.topOf(this.#active) + rowHeight;
     const offset = this.#offset();
-    if (isAtTop || top < offset) this.#scrollToRow(row);
-    else if (top + rowHeight > offset + height) this.#scrollTo(top + rowHeight - height);
+    if (isAtTop || top < offset) this.#scrollTo(top);
+    else if (bottom > offset + height) this.#scrollTo(bottom - height);
     this.#draw(true);
   }
 
@@ -186,11 +228,6 @@ export class VirtualGrid {
     this.element.scrollTop = offset / this.#geometry.scale;
   }
 
-  /** @param {number} row */
-  #scrollToRow(row) {
-    this.#scrollTo(row * this.#geometry.rowHeight);
-  }
-
   #scheduleDraw() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
@@ -215,12 +252,8 @@ export class VirtualGrid {
     this.#shift = top - offset;
     const [first, last] = geometry.range(offset);
     if (isRealigned) this.#setHeight();
-    this.#recycle(first, last);
-    for (let index = first; index <= last; index += 1) {
-      const cell = this.#visible.get(index);
-      if (cell === undefined) this.#showCell(index, isMoving);
-      else if (isForced || isRealigned) this.#fillCell(cell, index, false);
-    }
+    this.#cells.show(first, last, { isMoving, isForced: isForced || isRealigned });
+    this.headings.show(geometry, this.#groups, first, last, this.#shift);
     this.#markActive();
     if (isMoving) this.#drawWhenIdle();
     if (geometry.count > 0) this.#onVisibleRange(first, last);
@@ -233,47 +266,15 @@ export class VirtualGrid {
   }
 
   /**
-   * @param {number} first
-   * @param {number} last
-   */
-  #recycle(first, last) {
-    for (const [index, cell] of this.#visible) {
-      if (index >= first && index <= last) continue;
-      this.#visible.delete(index);
-      cell.hidden = true;
-      this.#recycled.push(cell);
-    }
-  }
-
-  /**
-   * @param {number} index
-   * @param {boolean} isMoving
-   */
-  #showCell(index, isMoving) {
-    const cell = this.#recycled.pop() ?? this.#createCell();
-    cell.hidden = false;
-    this.#visible.set(index, cell);
-    this.#fillCell(cell, index, isMoving);
-  }
-
-  #createCell() {
-    const cell = this.#cells.create();
-    cell.classList.add("ca-cell");
-    cell.setAttribute("role", "option");
-    this.canvas.append(cell);
-    return cell;
-  }
-
-  /**
    * @param {Cell} cell
    * @param {number} index
-   * @param {boolean} isMoving
    */
-  #fillCell(cell, index, isMoving) {
-    const { columns, rowHeight, count } = this.#geometry;
+  #placeCell(cell, index) {
+    const geometry = this.#geometry;
+    const { columns, rowHeight, count } = geometry;
     const width = this.#width / columns;
-    const left = this.#geometry.columnOf(index) * width;
-    const top = this.#geometry.rowOf(index) * rowHeight + this.#shift;
+    const left = geometry.columnOf(index) * width;
+    const top = geometry.topOf(index) + this.#shift;
     cell.style.width = `${width}px`;
     cell.style.height = `${rowHeight}px`;
     cell.style.transform = `translate(${left}px, ${top}px)`;
@@ -282,11 +283,14 @@ export class VirtualGrid {
     cell.setAttribute("aria-setsize", String(count));
     cell.setAttribute("aria-posinset", String(index + 1));
     cell.classList.toggle("ca-active", index === this.#active);
-    this.#cells.fill(cell, index, isMoving);
+    const group = geometry.headings > 0 ? geometry.groupOf(index) : -1;
+    if (group >= 0 && geometry.startOf(group) === index) {
+      cell.setAttribute("aria-description", this.#groups.text(group));
+    } else cell.removeAttribute("aria-description");
   }
 
   #markActive() {
-    if (this.#visible.has(this.#active)) {
+    if (this.#cells.has(this.#active)) {
       this.element.setAttribute("aria-activedescendant", `${this.id}-${this.#active}`);
     } else this.element.removeAttribute("aria-activedescendant");
   }
