@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
+import socket
 import statistics
 import textwrap
 import threading
@@ -206,6 +208,44 @@ def test_without_credentials_there_is_nothing(walked: Walked) -> None:
                     assert b'id="sign-in"' in body
     assert count > 1000
     assert walked.files() == before
+
+
+RAW = [
+    "GET http://127.0.0.1:{port}/queue HTTP/1.1\r\n{host}",
+    "GET http://other.example/health/../queue HTTP/1.1\r\n{host}",
+    "GET //health/../queue HTTP/1.1\r\n{host}",
+    "GET /queue HTTP/1.0\r\n",
+    "GET /queue HTTP/1.1\r\n{host}X-API-Key: a\r\nX-API-Key: b\r\n",
+    "GET /queue HTTP/1.1\r\n{host}Upgrade: h2c\r\nConnection: Upgrade\r\nHTTP2-Settings: AAM\r\n",
+    "OPTIONS * HTTP/1.1\r\n{host}",
+    "OPTIONS /queue HTTP/1.1\r\n{host}Origin: http://127.0.0.1\r\nAccess-Control-Request-Method: GET\r\n",
+    "CONNECT 127.0.0.1:80 HTTP/1.1\r\n{host}",
+    "TRACE /queue HTTP/1.1\r\n{host}",
+    "GET /health%00 HTTP/1.1\r\n{host}",
+    "GET /health%0d%0aX:%20y HTTP/1.1\r\n{host}",
+    "GET /\\health HTTP/1.1\r\n{host}",
+    "GET /qu%C0%AFeue HTTP/1.1\r\n{host}",
+    "GET /queue;/health HTTP/1.1\r\n{host}",
+    "GET /queue HTTP/1.1\r\n{host}Expect: 100-continue\r\nContent-Length: 0\r\n",
+    "POST /prompt HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n",
+    "GET /health HTTP/1.1\r\n{host}Content-Length: 30\r\n\r\nGET /queue HTTP/1.1\r\nHost: x",
+]
+
+
+@pytest.mark.parametrize("request_text", RAW, ids=lambda text: text.partition("\r")[0])
+def test_requests_of_odd_forms_reach_nothing(walked: Walked, request_text: str) -> None:
+    filled_text = request_text.format(port=walked.server.port, host="Host: 127.0.0.1\r\n")
+    with socket.create_connection(("127.0.0.1", walked.server.port), timeout=60) as connection:
+        connection.sendall(filled_text.encode() + b"Connection: close\r\n\r\n")
+        connection.settimeout(3)
+        answer = b""
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while more := connection.recv(65536):
+                answer += more
+    statuses = re.findall(rb"HTTP/1\.[01] (\d+)", answer)
+    open_ones = {b"200"} if request_text.startswith("GET /health HTTP") else set()
+    assert set(statuses) <= {b"100", b"400", b"401", b"403", b"404", b"405"} | open_ones, answer[:300]
+    assert b"queue_running" not in answer and b"prompt_id" not in answer
 
 
 def test_a_read_token_changes_nothing(walked: Walked) -> None:
