@@ -111,6 +111,16 @@ def read_shared(path: Path | str, most: int = -1, *, patience_s: float | None = 
     return _patiently(read, Path(path), patience_s=patience_s)
 
 
+def read_with_stat(path: Path | str) -> tuple[bytes, os.stat_result]:
+    """Return the content of a file and its stat, of one moment. Raises FileHeldError, OSError."""
+
+    def read() -> tuple[bytes, os.stat_result]:
+        with open_shared(path) as stream:
+            return stream.read(), os.fstat(stream.fileno())
+
+    return _patiently(read, Path(path))
+
+
 def replace(source: Path, target: Path) -> None:
     """Move a file within a volume, over the target if there is one. Raises FileHeldError, OSError."""
     old, new = extended_path(source), extended_path(target)

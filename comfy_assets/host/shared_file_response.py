@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import json
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,24 +17,44 @@ from aiohttp.abc import AbstractStreamWriter
 
 from ..errors import ApiError, FileInUseError
 from ..fs.paths import extended_path
-from ..fs.shared_files import is_in_use, open_patiently
+from ..fs.shared_files import is_in_use, open_patiently, read_with_stat
+from ..names import WINDOWS
 
+_SMALL = 1 << 20  # bytes
 _OF_THE_FILE = (hdrs.CONTENT_DISPOSITION, hdrs.CACHE_CONTROL, hdrs.LAST_MODIFIED, hdrs.ETAG)
 
 
 class _SharedPath(type(Path())):  # type: ignore[misc]  # before Python 3.12 only the system's own class has a flavour
     """A path whose file is opened so that others can change it meanwhile."""
 
+    _content: bytes | None = None  # of a small file, read with its stat
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return the file's stat, which aiohttp asks for before it opens the file. Raises as ``open`` does."""
+        info: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
+        if WINDOWS and stat.S_ISREG(info.st_mode) and info.st_size <= _SMALL:
+            # Nobody can replace an open file there, not even this server, so it is not kept open while it is sent.
+            with _held_by_others():
+                self._content, info = read_with_stat(self)
+        return info
+
     def open(self, *_: Any, **__: Any) -> IO[Any]:
         """Open the file for reading. Raises FileInUseError, which aiohttp passes on, and OSError, which it does not."""
-        try:
+        if self._content is not None:
+            return io.BytesIO(self._content)
+        with _held_by_others():
             return open_patiently(self)
-        except OSError as error:
-            if is_in_use(error):
-                raise FileInUseError(
-                    "Another program has the file open. Close it there, or try again later."
-                ) from error
-            raise
+
+
+@contextlib.contextmanager
+def _held_by_others() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_in_use(error):
+            message = "Another program has the file open. Close it there, or try again later."
+            raise FileInUseError(message) from error
+        raise
 
 
 class SharedFileResponse(web.FileResponse):

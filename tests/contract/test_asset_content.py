@@ -73,6 +73,23 @@ async def test_a_file_that_another_program_locks(
     assert (await api.send("GET", url)).body == BYTES
 
 
+async def test_a_small_file_on_windows(api: Any, put: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read before it is sent, with the same headers, parts and conditions."""
+    url = await put()
+    plain = await api.send("GET", url)
+    monkeypatch.setattr(shared_file_response, "WINDOWS", True)
+    monkeypatch.setattr(shared_file_response, "open_patiently", None)  # it is not opened otherwise
+    read = await api.send("GET", url)
+    assert read.body == BYTES
+    for name in ("ETag", "Last-Modified", "Content-Type", "Content-Length", "Content-Disposition"):
+        assert read.headers[name] == plain.headers[name]
+    part = await api.send("GET", url, 206, headers={"Range": "bytes=10-19"})
+    assert part.body == BYTES[10:20]
+    await api.send("GET", url, 304, headers={"If-None-Match": plain.headers["ETag"]})
+    head = await api.send("HEAD", url)
+    assert (head.headers["Content-Length"], head.body) == (str(SIZE), b"")
+
+
 UNSAFE = [
     "a.svg", "a.html", "a.htm", "a.xhtml", "a.xml", "a.js", "a.mjs", "a.css", "a.swf", "b.SVG", "b.HtMl",
     "a.safetensors", "a", "a.shtml", "a.mht", "a.xsl", "a.png.svg", "a.svgz", "a.htc",
