@@ -202,7 +202,7 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
     if metadata == content.metadata and extracted.mime_type == content.mime_type:
         # Most documents are stored already: that tells their digests, without compressing them again.
         documents = sorted(extracted.documents.items())
-        if "".join(f"{key}{_digest_of(text)}\n" for key, text in documents) == (content.documents or ""):
+        if "".join([f"{key}{_digest_of(text)}\n" for key, text in documents]) == (content.documents or ""):
             return Unchanged(metadata, extracted.mime_type)
     return _facts(content.hash, content.size, extracted)
 

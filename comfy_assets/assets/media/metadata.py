@@ -56,8 +56,11 @@ def extract_path(name: str, path: Path) -> FileMetadata:
 
 
 def extract_stream(name: str, stream: FileIO, size: int) -> FileMetadata:
-    """Return the metadata of an open file of ``size`` bytes. Raises only OSError."""
-    return extract_source(name, ByteSource(_FileWindow(stream, size).read, size, in_memory=False))
+    """Return the metadata of an open file of ``size`` bytes that is at its beginning. Raises only OSError."""
+    window = _FileWindow(stream, size)
+    if size <= _FIRST_WINDOW:  # what the first look reads is all
+        return extract(name, window.read(0, size))
+    return extract_source(name, ByteSource(window.read, size, in_memory=False))
 
 
 def extract_source(name: str, source: ByteSource) -> FileMetadata:
@@ -75,13 +78,14 @@ def extract_source(name: str, source: ByteSource) -> FileMetadata:
 
 
 class _FileWindow:
-    """Reads an unbuffered file through a window, since readers ask for a few bytes here and there."""
+    """Reads an unbuffered file, from its beginning, through a window: readers ask for a few bytes here and there."""
 
     def __init__(self, stream: FileIO, size: int) -> None:
         self._stream = stream
         self._size = size
         self._start = 0
         self._data = b""
+        self._position = 0  # of the stream
 
     def read(self, offset: int, length: int) -> bytes:
         """Return bytes as ``Read`` does."""
@@ -101,10 +105,12 @@ class _FileWindow:
         return self._data[start : start + length]
 
     def _read_at(self, offset: int, length: int) -> bytes:
-        self._stream.seek(offset)
+        if offset != self._position:
+            self._stream.seek(offset)
         data = self._stream.read(length)
         while 0 < len(data) < length and (more := self._stream.read(length - len(data))):
             data += more
+        self._position = offset + len(data)
         return data
 
 
