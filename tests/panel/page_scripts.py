@@ -122,6 +122,7 @@ LAYOUT = """
     for (const control of top.querySelectorAll(controls)) {
         const whole = control.getBoundingClientRect()
         if (whole.width === 0 || !control.checkVisibility({ visibilityProperty: true })) continue
+        if (control.closest('[inert]') !== null) continue // covered on purpose
         let { left, top: upper, right, bottom } = whole
         let isClipped = false
         for (let parent = control.parentElement; parent !== null; parent = parent.parentElement) {
@@ -160,7 +161,8 @@ BEFORE_TABS = """
     const top = dialogs[dialogs.length - 1] ?? document.querySelector('.ca-root')
     const groups = new Set()
     const isOwn = element => element.type !== 'radio' || !groups.has(element.name) && groups.add(element.name)
-    const isInReach = each => each.tabIndex >= 0 && !each.disabled && each.checkVisibility({ visibilityProperty: true })
+    const isInReach = each => each.tabIndex >= 0 && !each.disabled && each.closest('[inert]') === null
+        && each.checkVisibility({ visibilityProperty: true })
     const controls = [...top.querySelectorAll('button, input, select, textarea, summary, a[href], [tabindex]')]
         .filter(each => isInReach(each) && isOwn(each))
     const reached = new Set()

@@ -220,7 +220,7 @@ def _navigation(panel: Any) -> Any:
 
 
 def _row(tree: Any, name: str) -> Any:
-    return tree.locator(".ca-tree-row", has_text=re.compile(rf"^{name}\b")).first
+    return tree.locator(".ca-tree-row", has=tree.page.locator(f".ca-tree-label:text-is('{name}')"))
 
 
 def upload_question(panel: Any) -> None:
@@ -340,7 +340,6 @@ VIEWS: tuple[View, ...] = (
     detail,
     model,
     unused_models,
-    folders,
     folder,
     collection,
     collection_menu,

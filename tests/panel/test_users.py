@@ -205,7 +205,9 @@ def wide_panels(panels: Any, browser: Any, open_alone: Any) -> Iterator[Any]:
 def wide(wide_panels: Any, reset: str) -> Iterator[tuple[Any, Any]]:
     """Ann's and Bob's panels in tabs of their own. Every request has named its user, and none was refused."""
     for panel in wide_panels:
-        panel.page.evaluate(reset)
+        panel.page.evaluate(reset)  # hides the navigation as well
+        panel.button("Folders and collections").click()
+        row(panel, "output").wait_for()
     yield tuple(wide_panels)
     for panel in wide_panels:
         ours = [each for each in panel.asked if urlsplit(each.url).path.startswith(OURS)]
@@ -270,6 +272,7 @@ def test_collections_of_both_have_the_same_name(wide: Any) -> None:
     assert refused(bob, "/api/assets/batch", batch) == 404
     row(bob, "Favourites of mine").click()
     bob.count_is(1)
+    row(bob, "All assets").click()
     row(bob, "Favourites of mine").click(button="right")
     bob.page.get_by_role("menuitem", name="Delete collection").click()
     bob.says("Collection Favourites of mine deleted")
@@ -325,19 +328,19 @@ def test_the_trash_has_what_the_user_deleted(wide: Any) -> None:
 
 def test_stacks_and_folders_have_ones_own_files(wide: Any) -> None:
     ann, bob = wide
-    before = {panel: panel.server.request("/api/assets?folder=output", user=panel.user)["total"] for panel in wide}
+    before = [panel.server.request("/api/assets?folder=output", user=panel.user)["total"] for panel in wide]
     graph = saving("anns_series")
     graph["1"]["inputs"]["batch_size"] = 3
     job = ann.server.run(graph, user=ann.user)
     ann.server.wait_for(f"/api/assets?job_id={job}", lambda found: found["total"] == 3, user=ann.user)
-    for panel, more in ((ann, 3), (bob, 0)):
-        row(panel, "output").filter(has_text=str(before[panel] + more)).wait_for()
+    for panel, count in ((ann, before[0] + 3), (bob, before[1])):
+        row(panel, "output").filter(has_text=str(count)).wait_for()
         row(panel, "output").click()
-        panel.count_is(before[panel] + more)
+        panel.count_is(count)
         panel.button("Stack by job").click()
     card = ann.option("anns_series")
     assert card.locator(".ca-stack-count").inner_text() == "3"
-    bob.root.locator(".ca-total", has_text=f"{before[bob]} entries").wait_for()
+    bob.root.locator(".ca-total", has_text=f"{before[1]} entries").wait_for()
     assert bob.option("anns_series").count() == 0
     assert bob.server.request(f"/api/assets?job_id={job}", user=bob.user)["total"] == 0
     batch = {"action": "tag", "tags": ["his"], "filter": {"job_id": job}, "wait": 10}

@@ -93,5 +93,5 @@ function placeOf({ kind, file_path: path = "", is_missing: isMissing }, { t }) {
 function summaryOf({ size, deleted_at: time, deleted_by: user }, { t, language }) {
   const when = format.time(time, language);
   const deleted = user && user !== SOLE_USER ? t("trash.deletedBy", { time: when, user }) : when;
-  return [format.bytes(size, language), deleted].join(" · ");
+  return format.line([deleted, format.bytes(size, language)], language);
 }
