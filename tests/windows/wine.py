@@ -167,6 +167,8 @@ def run_python(prefix: Prefix, arguments: Sequence[str], deadline: Deadline) -> 
     finally:
         prefix.stop()
     print(output)
+    if status is None:
+        print("The time was up.")
     return 1 if status is None else status
 
 
