@@ -26,6 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Options that are named and are not ours: ComfyUI's.
 OPTIONS_OF_OTHERS = {
     "--cpu", "--disable-assets", "--enable-asset-hashing", "--enable-assets", "--enable-cors-header",
+    "--enable-manager",
     "--feature-flag", "--listen", "--max-upload-size", "--output-directory", "--user-directory",
 }  # fmt: skip
 ENVIRONMENT = re.compile(r"\b((?:COMFY[A-Z]*|PANEL)_[A-Z_]+)\b")
