@@ -81,7 +81,7 @@ def test_what_a_workflow_needs(panel: Any, server: Any, workflow: Any) -> None:
     row(panel, workflow["old"]).get_by_text(f"Present as models/loras/{workflow['new']}").wait_for()
     row(panel, workflow["old"]).get_by_role("button", name=f"Use {workflow['new']}").click()
     panel.says("1 name changed in version 2")
-    panel.root.locator(".ca-notification").hover()  # it stays until its button is pressed, however long that takes
+    panel.root.locator(".ca-notifications .ca-notification").hover()  # it stays as long as that
     row(panel, workflow["new"]).wait_for()
     assert row(panel, workflow["new"]).get_attribute("data-status") == "present"
     values = _values(server, workflow)
