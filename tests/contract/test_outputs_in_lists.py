@@ -15,9 +15,10 @@ from support.files import picture
 
 @pytest.fixture(autouse=True)
 def _later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a request, outputs are recorded after the tests have ended."""
+    """Without a request, outputs are recorded after the tests have ended; requests wait as long as a disk stalls."""
     monkeypatch.setattr(output_recorder, "IDLE_S", 60)
     monkeypatch.setattr(output_recorder, "BUSY_S", 60)
+    monkeypatch.setattr(deferred_ends, "FILES_WAIT_S", 20)
 
 
 async def test_a_list_waits_for_the_files_of_ended_prompts(library: Any, api: Any, prompts: Any) -> None:

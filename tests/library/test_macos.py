@@ -6,9 +6,10 @@ import asyncio
 import os
 import shutil
 import sys
+import threading
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.assets.index import watcher
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.names import folded
 from support.files import picture
 from support.folding_volume import FoldingVolume
 
@@ -165,20 +167,35 @@ async def test_litter_of_macos_is_no_asset(library: Any) -> None:
 
 
 class Events:
-    """A backend that reports what it is told to, as FSEvents may."""
+    """A backend that reports what it is told to, as FSEvents may: to the watch of the folder, in whatever spelling."""
 
     def __init__(self) -> None:
         self.waiting: set[tuple[int, str]] = set()
+        self._lock = threading.Lock()
 
-    def __call__(self, *_: Any) -> Events:
-        return self
+    def __call__(self, places: Sequence[str], *_: Any) -> _Watch:
+        return _Watch(self, folded(places[0]))
+
+    def take(self, place: str) -> set[tuple[int, str]]:
+        """Return the events of a folder, which is given folded, and forget them."""
+        with self._lock:
+            told = {event for event in self.waiting if folded(event[1]).startswith(place)}
+            self.waiting = self.waiting - told
+        return told
+
+
+class _Watch:
+    """The watch of one folder."""
+
+    def __init__(self, events: Events, place: str) -> None:
+        self._events = events
+        self._place = place
 
     def watch(self, _longest: int, step_ms: int, _timeout: int, stop: Any) -> set[tuple[int, str]] | str:
-        while not self.waiting:
+        while not (told := self._events.take(self._place)):
             if stop.is_set():
                 return "stop"
             time.sleep(step_ms / 1000)
-        told, self.waiting = self.waiting, set()
         return told
 
     def close(self) -> None:
