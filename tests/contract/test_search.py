@@ -331,7 +331,7 @@ async def test_page_after_page(
     wanted = [asset["id"] for asset in whole["assets"] if asset["name"].startswith("wanted")]
     assert len(wanted) == 26
     for filters in ({"q": "want"}, {"name_contains": "ANTED"}):
-        for limit in (1, 7, 25, 26, 27):
+        for limit in (1, 7, 25, 26, 27) if look == 1 else (7, 25, 26, 27):
             query = {**filters, "sort": sort, "order": order, "limit": str(limit)}
             by_offset = [await api.get("/api/assets", offset=str(at), **query) for at in range(0, 30, limit)]
             assert [asset["id"] for page in by_offset for asset in page["assets"]] == wanted

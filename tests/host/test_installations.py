@@ -12,7 +12,7 @@ import pytest
 from support.files import picture, safetensors
 from support.servers import COMFYUI, HttpServer, comfyui, make_base
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")]
 
 # extra_models_config.yaml after models were taken over from an older ComfyUI: src/install/installWizard.ts of Desktop.
 DESKTOP = """\

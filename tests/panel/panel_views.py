@@ -292,7 +292,7 @@ def job(panel: Any) -> None:
 def job_outputs(panel: Any) -> None:
     panel.tab("Jobs")
     panel.option("completed").click()
-    panel.root.get_by_text("1 output", exact=True).wait_for()
+    panel.root.get_by_text(f"{STACK_SIZE} outputs", exact=True).wait_for()
     panel.root.locator(".ca-detail:not([hidden]) img").first.evaluate("picture => picture.decode()")
 
 
