@@ -294,8 +294,9 @@ def measure(server: Any, base: Path, items: int) -> dict[str, float]:
         )
         found = measure_scrolling(browser, server, items)
         found["batch"] = measure_batch(server)
-        found["steps"] = len(run_batch(server, {"action": "rate", "rating": 3, "filter": {}}))
         found |= measure_new_pictures(browser, server, base)
+        # Last, since the search indexes these assets again afterwards.
+        found["steps"] = len(run_batch(server, {"action": "rate", "rating": 3, "filter": {"name_contains": "picture"}}))
         browser.close()
     return found
 
@@ -335,7 +336,7 @@ def main() -> int:
         f" {found['tasks']:.0f} tasks,"
     )
     print(f"of which {found['over']:.0f} took over {TASK_MS:g} ms by the clock, which other programs have a part in")
-    print(f"a batch of all assets showed {found['steps']:.0f} states of progress")
+    print(f"a batch of all former pictures showed {found['steps']:.0f} states of progress")
     return 0 if all(value <= goal for _, value, goal in goals) else 1
 
 
