@@ -60,7 +60,7 @@ class PasswordRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LoginResponse(msgspec.Struct):
-    """Who a request is from."""
+    """The user of a request, and the scopes of its session or token."""
 
     user: Annotated[str, doc("The user's name.")]
     role: Annotated[Literal["admin", "member", "guest"], doc("The user's role.")]
@@ -76,7 +76,7 @@ class SignedInResponse(msgspec.Struct):
 
 
 class PasswordChangedResponse(msgspec.Struct):
-    """What a changed password has ended."""
+    """The result of changing a password."""
 
     ended_sessions: Annotated[int, doc("Number of other sessions that have ended.", minimum=0)]
 

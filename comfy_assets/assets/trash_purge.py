@@ -24,7 +24,7 @@ _PAGE = 200  # deleted assets read at a time
 
 
 class EmptiedTrash(NamedTuple):
-    """What was removed for good, in numbers of assets and bytes, and what could not be, with the reasons."""
+    """The result of a removal for good: the numbers of assets and bytes, and the failures with their reasons."""
 
     removed: int
     freed: int

@@ -169,7 +169,7 @@ class LoginService:
         except LoginUnavailableError as error:
             log.warning("The latest uses of sessions and tokens are not saved: %s", error.message)
 
-    # Who a request is from
+    # The identity of a request
 
     def by_session(self, secret: str) -> Identity | None:
         """Return the identity of a session by the id in its cookie, None if it is unknown, over or revoked."""

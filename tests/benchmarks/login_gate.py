@@ -1,4 +1,4 @@
-"""What the gate of the login adds to a request: servers with and without it, asked in turn. The goal is 0.2 ms.
+"""Measure the overhead of the login gate per request, with and without it in turn. The goal is 0.2 ms.
 
 python tests/benchmarks/login_gate.py
 """

@@ -219,7 +219,7 @@ async def test_opening_that_fails_half_way_leaves_no_thread(
 
 
 async def test_a_power_failure_damages_nothing_on_macos_either(db: Database) -> None:
-    """What SQLite does with it shows there alone: a checkpoint empties the cache of the drive."""
+    """SQLite obeys it on macOS only: there a checkpoint flushes the cache of the drive."""
     async with db.transaction() as tx:
         assert await tx.fetch_value("PRAGMA checkpoint_fullfsync") == 1
 

@@ -119,7 +119,7 @@ class Walked:
             connection.close()
 
     def files(self) -> dict[str, int]:
-        """What a request can change: the sizes of all files but the server's own notes."""
+        """Return the sizes of all files that a request can change: all but the server's own notes."""
         own = ("user/__comfy_assets", "server.log", "user/comfyui", "__pycache__", "temp/")
         names = {
             path.relative_to(self.server.base).as_posix(): path
