@@ -81,7 +81,7 @@ class PasswordChangedResponse(msgspec.Struct):
     ended_sessions: Annotated[int, doc("Number of other sessions that have ended.", minimum=0)]
 
 
-def is_on(_: web.Request, services: Services) -> bool:
+def _is_on(_: web.Request, services: Services) -> bool:
     """Return whether the login is on (a condition for ``Route.when``)."""
     return services.login.is_enabled
 
@@ -180,12 +180,13 @@ _WHO = Response("The user and what the session or token permits.", LoginResponse
 _FAILURES = (SignInFailedError, TooManyAttemptsError, BusyError, LoginUnavailableError)
 
 
-def _route(method: str, path: str, handler: Any, operation: Operation) -> Route:
-    return Route(method, path, handler, operation, when=is_on)
+def login_route(method: str, path: str, handler: Any, operation: Operation) -> Route:
+    """Return a route that exists only while the login is on."""
+    return Route(method, path, handler, operation, when=_is_on)
 
 
 ROUTES = [
-    _route(
+    login_route(
         "GET",
         "/login",
         get_login_page,
@@ -198,8 +199,8 @@ ROUTES = [
             is_open=True,
         ),
     ),
-    _route("GET", "/api/login", get_login, Operation("getLogin", "Login", "Get who is signed in", {200: _WHO})),
-    _route(
+    login_route("GET", "/api/login", get_login, Operation("getLogin", "Login", "Get who is signed in", {200: _WHO})),
+    login_route(
         "POST",
         "/api/login",
         sign_in,
@@ -214,7 +215,7 @@ ROUTES = [
             is_open=True,
         ),
     ),
-    _route(
+    login_route(
         "DELETE",
         "/api/login",
         sign_out,
@@ -226,7 +227,7 @@ ROUTES = [
             errors=(SignInRequiredError, LoginUnavailableError),
         ),
     ),
-    _route(
+    login_route(
         "PUT",
         "/api/login/password",
         change_password,

@@ -22,8 +22,8 @@ from ..comfy_assets.ids import now_ms
 from ..comfy_assets.login.accounts import LINK_MS
 from ..comfy_assets.login.records import SessionRecord, TokenRecord
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
-from .login import is_on, signed_in
-from .operations import Operation, Record, RequestBody, Response, Route, array
+from .login import login_route, signed_in
+from .operations import Operation, Record, RequestBody, Response, array
 from .params import Text, doc, parse_body
 
 _DAY_MS = 24 * 3_600_000
@@ -177,13 +177,8 @@ _TOKENS = Record(
 )
 _ERRORS = (SignInRequiredError, LoginUnavailableError)
 
-
-def _route(method: str, path: str, handler: Any, operation: Operation) -> Route:
-    return Route(method, path, handler, operation, when=is_on)
-
-
 ROUTES = [
-    _route(
+    login_route(
         "GET",
         "/api/login/sessions",
         list_sessions,
@@ -196,7 +191,7 @@ ROUTES = [
             errors=_ERRORS,
         ),
     ),
-    _route(
+    login_route(
         "DELETE",
         "/api/login/sessions",
         end_sessions,
@@ -204,7 +199,7 @@ ROUTES = [
             "endSessions", "Login", "Sign out everywhere", {204: Response("No session is left.")}, errors=_ERRORS
         ),
     ),
-    _route(
+    login_route(
         "DELETE",
         "/api/login/sessions/{session_id}",
         end_session,
@@ -217,7 +212,7 @@ ROUTES = [
             errors=(LoginRecordNotFoundError, *_ERRORS),
         ),
     ),
-    _route(
+    login_route(
         "GET",
         "/api/login/tokens",
         list_tokens,
@@ -229,7 +224,7 @@ ROUTES = [
             errors=_ERRORS,
         ),
     ),
-    _route(
+    login_route(
         "POST",
         "/api/login/tokens",
         create_token,
@@ -242,7 +237,7 @@ ROUTES = [
             errors=(InvalidBodyError, InvalidNameError, LoginConflictError, *_ERRORS),
         ),
     ),
-    _route(
+    login_route(
         "DELETE",
         "/api/login/tokens/{token_id}",
         revoke_token,
@@ -255,7 +250,7 @@ ROUTES = [
             errors=(LoginRecordNotFoundError, *_ERRORS),
         ),
     ),
-    _route(
+    login_route(
         "POST",
         "/api/login/links",
         create_link,
