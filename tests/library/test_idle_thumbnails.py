@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,24 @@ async def test_new_pictures_are_shown_without_decoding_them(open_library: Any, d
     assert sorted(decoded) == ["0.png", "1.png", "2.png"], "once each"
 
 
+async def test_two_are_made_at_once(open_library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2)
+    make = Thumbnailer.make
+
+    def met(self: Thumbnailer, *arguments: Any) -> bytes:
+        both.wait(timeout=10)  # raises if no second one comes
+        return make(self, *arguments)
+
+    monkeypatch.setattr(Thumbnailer, "make", met)
+    library = await open_library(idle_thumbnails=False)
+    for number in range(4):
+        library.write(f"output/{number}.png", picture(number, SIZE))
+    await library.scan()
+    await library.services.stop()
+    library = await open_library()
+    await until(lambda: len(cached(library)) == 8)
+
+
 async def test_a_smaller_thumbnail_is_made_of_the_larger_one(open_library: Any, decoded: list[str]) -> None:
     library = await open_library(idle_thumbnails=False)
     library.write("output/a.png", picture((200, 30, 30), SIZE))
@@ -96,6 +115,7 @@ async def test_the_newest_go_first_and_are_limited(
     open_library: Any, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idle_thumbnails, "NEWEST", 2)
+    monkeypatch.setattr(idle_thumbnails, "AT_ONCE", 1)  # so that the order is known
     library = await open_library(idle_thumbnails=False)
     for number in range(4):
         library.write(f"output/{number}.png", picture(number, SIZE))

@@ -499,6 +499,23 @@ def test_a_file_that_is_not_what_was_asked_about(tmp_path: Path) -> None:
         Thumbnailer(CancelToken()).make(tmp_path / "b.png", (1, 2, 3), 64, "flat")
 
 
+@pytest.mark.parametrize("size", [(256, 128), (512, 256), (640, 320), (700, 350), (1000, 504)])
+def test_fine_patterns_become_their_average(size: tuple[int, int]) -> None:
+    """Lines of one pixel: a filter that leaves pixels out would show stripes."""
+    width, height = size
+    lines = Image.fromarray((np.indices((height, width)).sum(0) % 2 * 255).astype(np.uint8))
+    small = np.asarray(raster.shrink(lines, fit_size(size, 128), raster.plain_converter(lines)), np.int32)
+    assert small.shape == (64 if width != 1000 else 65, 128)
+    assert np.abs(small[2:-2, 2:-2] - 127).max() <= 12
+
+
+def test_a_whole_factor_gives_the_mean_of_its_pixels() -> None:
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (96, 192, 3), np.uint8))
+    small = np.asarray(raster.shrink(noise, (64, 32), raster.plain_converter(noise)), np.float64)
+    means = np.asarray(noise, np.float64).reshape(32, 3, 64, 3, 3).mean((1, 3))
+    assert np.abs(small - means).max() <= 1
+
+
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(saved(colours(), "PNG"))

@@ -5,9 +5,10 @@ A list that is scrolled later then shows pictures at once. Prompts, scans, hashi
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...background.tasks import TaskRunner
@@ -22,12 +23,13 @@ from .thumbnail_service import ThumbnailService
 
 log = logging.getLogger("comfy_assets.library")
 
+AT_ONCE = 2  # as many as there are threads that make thumbnails
 NEWEST = 1000  # assets: 50 MB of thumbnails, and some screens of every list
 _MAX_DONE = 4 * NEWEST  # contents remembered as done, so that a change of one asset costs one query
 
 
 class IdleThumbnails:
-    """Makes the thumbnails of the newest assets after the start and after each change, one at a time."""
+    """Makes the thumbnails of the newest assets after the start and after each change, two at a time."""
 
     def __init__(
         self,
@@ -69,17 +71,24 @@ class IdleThumbnails:
             return True
         self._is_due = False
         try:
-            for content in await assets.newest_contents(self._db, NEWEST, decoders.decoders_version()):
-                if not self._needs_thumbnail(content):
-                    continue
-                if not self._is_idle():
-                    self._is_due = True
-                    break
-                await self._prepare(content)
+            newest = await assets.newest_contents(self._db, NEWEST, decoders.decoders_version())
+            waiting = (content for content in newest if self._needs_thumbnail(content))
+            # Both have ended before an error is raised: none goes on after ``close``.
+            for error in await asyncio.gather(*(self._make(waiting) for _ in range(AT_ONCE)), return_exceptions=True):
+                if error is not None:
+                    raise error
         except StoreUnavailableError:
             self._is_due = True
             return False
         return True
+
+    async def _make(self, waiting: Iterator[assets.DrawableContent]) -> None:
+        """Make thumbnails until none is waiting or the server has something else to do."""
+        for content in waiting:
+            if not self._is_idle():
+                self._is_due = True
+                return
+            await self._prepare(content)
 
     def _is_idle(self) -> bool:
         others = (self._tasks.latest(name) for name in self._after)

@@ -71,10 +71,18 @@ def shrink(picture: Image.Image, size: tuple[int, int], convert: Convert) -> Ima
     It is converted and averaged in bands of rows, so that only the decoded image itself is in memory completely and
     other threads run in between.
     """
-    across = max(1, picture.width // (2 * size[0]))
-    down = max(1, picture.height // (2 * size[1]))
+    across = _factor(picture.width, size[0])
+    down = _factor(picture.height, size[1])
     small = _reduce_in_bands(picture, across, down, convert)
-    return small.resize(size, Image.Resampling.LANCZOS) if small.size != size else small
+    return small.resize(size, Image.Resampling.HAMMING) if small.size != size else small
+
+
+def _factor(length: int, target: int) -> int:
+    """Return the number of pixels to average: all of them if their number is whole, which takes a tenth of the time.
+
+    Otherwise at least twice the target is left for the filter, which no eye tells from filtering all pixels.
+    """
+    return length // target if length % target == 0 else max(1, length // (2 * target))
 
 
 def _reduce_in_bands(picture: Image.Image, across: int, down: int, convert: Convert) -> Image.Image:
@@ -102,7 +110,9 @@ def plain_converter(picture: Image.Image) -> Convert:
         return lambda band: _to_bytes(band, factor)
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         return lambda band: band.convert("RGBA")
-    return lambda band: band.convert("L" if mode in ("L", "1") else "RGB")
+    if mode in ("L", "RGB"):
+        return lambda band: band
+    return lambda band: band.convert("L" if mode == "1" else "RGB")
 
 
 def _byte_factor(highest: float) -> float:
