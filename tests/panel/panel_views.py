@@ -340,6 +340,7 @@ VIEWS: tuple[View, ...] = (
     detail,
     model,
     unused_models,
+    folders,
     folder,
     collection,
     collection_menu,

@@ -372,6 +372,12 @@ def test_a_narrow_panel(opened_page: Callable[..., Place]) -> None:
     assert place.tree.is_hidden()
     assert place.page.evaluate("document.activeElement.ariaLabel") == "Folders and collections"
     button.click()
+    place.page.mouse.click(350, 600)  # beside it, where a picture is
+    assert place.tree.is_hidden() and place.page.locator(".ca-grid [aria-selected=true]").count() == 0
+    button.click()
+    for _ in range(60):  # through every control of the page: none lies under the navigation
+        place.press("Tab")
+        assert not place.page.evaluate("document.activeElement.closest('.ca-pane') !== null")
     place.row("input").click()
     place.count_is(2)
     assert place.tree.is_hidden()

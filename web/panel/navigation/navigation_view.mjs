@@ -34,6 +34,9 @@ export class NavigationView {
       this.closeDrawer();
     });
     this.frame = h("div", { class: "ca-library-body" }, this.element);
+    this.frame.addEventListener("click", (event) => {
+      if (this.#isDrawerOpen && event.target === this.frame) this.closeDrawer();
+    });
     new ResizeObserver(() => this.#show()).observe(this.frame);
     this.#show();
   }
@@ -71,6 +74,10 @@ export class NavigationView {
     this.element.classList.toggle("ca-navigation-docked", this.isDocked);
     const isShown = this.#isWide ? this.isDocked : this.#isDrawerOpen;
     this.button.setAttribute("aria-expanded", String(isShown));
+    // What lies under the drawer cannot be used; a click there reaches the frame.
+    for (const each of this.frame.children) {
+      if (each instanceof HTMLElement && each !== this.element) each.inert = this.#isDrawerOpen;
+    }
     if (isShown) this.#callbacks.shown();
   }
 }
