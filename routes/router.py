@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Generic, TypeVar, cast
@@ -124,6 +125,7 @@ def _end_with_client(route: Route, request: web.Request, services: Services) -> 
     return services.reading(is_gone) if route.method in ("GET", "HEAD") else nullcontext()
 
 
+@cache
 def _pattern(path: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", path)  # names are at the odd indexes
     return re.compile("".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>[^/]+)" for i, part in enumerate(parts)))
