@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from . import store_guard
 from .assets.batch.service import BatchService
 from .assets.collections import CollectionService
+from .assets.expiry import AssetExpiry
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import EXPORT, AssetExports
 from .assets.host_files import AssetAliases, HostUploads
@@ -25,12 +26,13 @@ from .assets.media.thumbnail_service import ThumbnailService
 from .assets.page_refresh import PageRefresh
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver
+from .assets.references import ReferenceService
 from .assets.rename import FileRenamer
 from .assets.saved_searches import SavedSearchService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
 from .assets.trash_purge import TrashPurge
-from .assets.uploads import ReferenceService, UploadService
+from .assets.uploads import UploadService
 from .assets.uses import AssetUses
 from .background.tasks import Task, TaskRunner, TaskService, TaskStore
 from .background.throttle import Throttle
@@ -46,6 +48,7 @@ from .errors import StoreError, StoreLockedError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
 from .host.remote_client import RemoteClient, RemoteLimits
+from .idempotency import IdempotencyKeys
 from .ignored_files import ExcludePatterns
 from .jobs import recovery
 from .jobs.journal import Journal
@@ -107,6 +110,8 @@ class Services:
     references = StoreService[ReferenceService]()
     trash = StoreService[AssetTrash]()
     trash_purge = StoreService[TrashPurge]()
+    expiry = StoreService[AssetExpiry]()
+    idempotency = StoreService[IdempotencyKeys]()
     collections = StoreService[CollectionService]()
     saved_searches = StoreService[SavedSearchService]()
     asset_uses = StoreService[AssetUses]()
@@ -303,6 +308,8 @@ class Services:
         self.references = ReferenceService(db, host)
         self.trash = AssetTrash(db, host, self._recorder.write)
         self.trash_purge = TrashPurge(db, host, self.trash, self.tasks)
+        self.expiry = AssetExpiry(db, self.trash, self.trash_purge)
+        self.idempotency = IdempotencyKeys(db)
         self.asset_uses = AssetUses(db, self._recorder.write)
         self.renamer = FileRenamer(db, host, self._recorder.write)
         self.reference_resolver = ReferenceResolver(db, host)
@@ -356,6 +363,7 @@ class Services:
             self.search,
             self.job_links,
             self.idle_thumbnails,
+            self.expiry,
         ):
             self._ends.push_async_callback(working.close)
         self._ends.push_async_callback(self.workflow_sync.close)
@@ -421,6 +429,7 @@ class Services:
         self.search.start()
         self.workflow_sync.start(follow=self.config.follow)
         self.job_links.start()
+        self.expiry.start()
         if self.config.scan_on_start:
             self._keep_trying(lambda: self.indexer.start_scan()[0])
             if self.config.follow:

@@ -16,6 +16,7 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
 _ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", re.ASCII)
 _TRUE = frozenset({"1", "true", "yes", "on"})
+_AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Config:
     query of a request that only reads, in seconds. ``shared_outputs`` shows the outputs of jobs to all users; otherwise
     they belong to the owners of the jobs in multi-user mode.
 
+    ``api_v2`` serves Comfy API v2: True always, False never, None unless the server or another pack has it already.
     ``feature_flags`` tells ComfyUI's page that its own panels can show this library.
     ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
     ``frame_ancestors`` are origins that may show its pages in a frame.
@@ -57,6 +59,7 @@ class Config:
     max_image_pixels: int | None = None
     shared_outputs: bool = False
     query_timeout: int = 10
+    api_v2: bool | None = None
     feature_flags: bool = True
     check_origin: bool = True
     allowed_hosts: tuple[str, ...] = ()
@@ -87,6 +90,7 @@ class Config:
             query_timeout=_number(environment, "COMFY_ASSETS_QUERY_SECONDS", "seconds") or cls.query_timeout,
             max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
             max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
+            api_v2=_optional_flag(environment, "COMFY_ASSETS_SDK_API"),
             feature_flags=_flag(environment, "COMFY_ASSETS_FEATURE_FLAGS", cls.feature_flags),
             check_origin=_flag(environment, "COMFY_ASSETS_CHECK_ORIGIN", cls.check_origin),
             allowed_hosts=_hosts(environment, "COMFY_ASSETS_ALLOWED_HOSTS"),
@@ -124,6 +128,11 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
     if value in _TRUE | _FALSE:
         return value in _TRUE
     raise ValueError(f"{name} must be 1 or 0, not {value!r}")
+
+
+def _optional_flag(environment: Mapping[str, str], name: str) -> bool | None:
+    is_given = environment.get(name, "").strip().lower() not in ("", _AUTO)
+    return _flag(environment, name, False) if is_given else None
 
 
 def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:

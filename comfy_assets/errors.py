@@ -98,6 +98,27 @@ class HashMismatchError(ApiError):
     code = "HASH_MISMATCH"
 
 
+class BlobNotFoundError(ApiError):
+    """The library has no content with this hash that the user may use."""
+
+    status = 404
+    code = "BLOB_NOT_FOUND"
+
+
+class IdempotencyKeyReuseError(ApiError):
+    """An earlier request had the same Idempotency-Key."""
+
+    status = 422
+    code = "IDEMPOTENCY_KEY_REUSE"
+
+
+class RangeNotSatisfiableError(ApiError):
+    """The content is shorter than the beginning of the range; ``details.size`` is its size in bytes."""
+
+    status = 416
+    code = "RANGE_NOT_SATISFIABLE"
+
+
 class FileTooLargeError(ApiError):
     """The file is larger than the configured limit, ``details.max_bytes``."""
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from ..routes import middleware, permissions
+from ..routes import middleware, outer_middleware, permissions
 from ..routes.login import make_page
 from ..routes.saved_searches import saved_list
 from . import advisories
@@ -49,7 +49,8 @@ def attach(host: Host, config: Config | None = None) -> Services:
     rules = _access(host, services.config)
     users = HostUsers(host) if host.is_multi_user() else None
     gate = LoginGate(services.login, rules, permissions(), make_page, users)
-    host.attach(Plugin(middleware(services), on_serving, services.close, rules, gate))
+    outer = outer_middleware(services)
+    host.attach(Plugin(middleware(services), on_serving, services.close, rules, gate, outer))
     return services
 
 

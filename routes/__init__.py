@@ -36,6 +36,7 @@ from . import (
     uploads,
     userdata,
     users,
+    v2,
     workflow_requirements,
     workflows,
 )
@@ -100,9 +101,14 @@ INTERCEPTORS: list[Interceptor] = with_plain_paths(
 
 def middleware(services: Services) -> Middleware:
     """Make the middleware that handles the project's operations and intercepts the host's."""
-    return router.middleware(ROUTES, INTERCEPTORS, services)
+    return router.middleware([*ROUTES, *v2.ROUTES], INTERCEPTORS, services, v2.refuse_unknown)
+
+
+def outer_middleware(services: Services) -> Middleware:
+    """Make the middleware around the access checks and everything else."""
+    return v2.error_middleware(services)
 
 
 def permissions() -> NeededScopes:
     """Return the function that returns the scopes of a request."""
-    return needed_scopes(ROUTES)
+    return needed_scopes([*ROUTES, *v2.ROUTES])

@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from ..comfy_assets.assets.media.decoders import can_show, decoders_version
 from ..comfy_assets.assets.media.mime import is_own_preview, is_picture, is_previewable
-from ..comfy_assets.assets.uploads import CreatedAsset
+from ..comfy_assets.assets.references import CreatedAsset
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, Generation, Location, Preview
 from ..comfy_assets.names import split_annotation

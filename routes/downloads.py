@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import guess_mime
-from ..comfy_assets.assets.uploads import CreatedAsset
+from ..comfy_assets.assets.references import CreatedAsset
 from ..comfy_assets.downloads.service import DownloadRequest, RemoteMetadata
 from ..comfy_assets.downloads.sources import SourceProblem
 from ..comfy_assets.errors import (

@@ -93,6 +93,18 @@ def _make_inert(response: web.StreamResponse, name: str) -> None:
         headers[hdrs.CONTENT_DISPOSITION] = disposition("attachment", name or "file")
 
 
+def first_byte(request: web.BaseRequest) -> int | None:
+    """Return the position at which the range of a GET begins, None without one or with a condition for it.
+
+    A range of the last bytes begins at 0, as far as it matters whether there are any.
+    """
+    text = request.headers.get(hdrs.RANGE, "")
+    if request.method != hdrs.METH_GET or hdrs.IF_RANGE in request.headers or not is_one_range(text):
+        return None
+    match = _ONE_RANGE.fullmatch(text)
+    return int(match[1]) if match is not None and match[1] else 0
+
+
 def is_one_range(text: str) -> bool:
     """Return whether a Range header requests one range with its ends in order."""
     match = _ONE_RANGE.fullmatch(text)

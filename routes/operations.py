@@ -64,9 +64,9 @@ class Operation(msgspec.Struct, frozen=True):
 
     Method, path and query of the project's own operations come from their routes, unless ``query`` is given.
     ``parameters`` describes the parameters of the path, by a sentence or a schema; it also overrides the descriptions
-    in the query's struct. ``errors`` are those beyond the errors of every route, ``statuses`` replaces statuses of
-    errors. ``components`` are records that its structs refer to by name. ``is_open`` marks an operation that needs no
-    known user.
+    in the query's struct. ``headers`` are those of requests, with their schemas. ``errors`` are those beyond the errors
+    of every route, ``statuses`` replaces statuses of errors. ``components`` are records that its structs refer to by
+    name. ``is_open`` marks an operation that needs no known user.
     """
 
     id: str
@@ -75,6 +75,7 @@ class Operation(msgspec.Struct, frozen=True):
     responses: Mapping[int, Response]
     description: str = ""
     parameters: Mapping[str, Any] = {}
+    headers: Mapping[str, Schema] = {}
     query: type[msgspec.Struct] | None = None
     body: RequestBody | None = None
     errors: tuple[type[ApiError], ...] = ()

@@ -162,11 +162,11 @@ def split_error(error: msgspec.ValidationError) -> tuple[str, str]:
     return (text[: match.start()], match[1]) if match else (text, "")
 
 
-def parse_hash(text: str) -> bytes:
+def parse_hash(text: str, field: str = "hash") -> bytes:
     """Return the digest of ``blake3:<64 hex digits>``, or of the digits alone. Raise InvalidHashError."""
     match = _HASH.fullmatch(text)
     if match is None:
-        raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": "hash"})
+        raise InvalidHashError("A hash looks like blake3: and 64 hexadecimal digits.", details={"field": field})
     return bytes.fromhex(match[1])
 
 

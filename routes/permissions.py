@@ -82,6 +82,8 @@ _SERVER_CHANGES: dict[tuple[str, str], Scopes] = {
     ("POST", "/userdata/{file}/move/{dest}"): WRITE,
     ("DELETE", "/userdata/{file}"): WRITE,
     ("POST", "/users"): ADMIN,
+    ("POST", "/v2/jobs"): RUN,
+    ("POST", "/v2/jobs/{id}/cancel"): RUN,
 }
 _INTERNAL_READS = "/internal/files/{directory_type}"
 _INTERNAL = "/internal/"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,7 @@ _MOVE = "/move/"
 _PUBLISH = "/publish"
 
 Entry = TypeVar("Entry", Route, Interceptor)
+RefuseUnknown = Callable[[web.Request, Services], web.Response | None]
 
 
 class Router(Generic[Entry]):
@@ -63,8 +64,13 @@ class Router(Generic[Entry]):
                 yield candidate, {name: segment_value(value) for name, value in match.groupdict().items()}
 
 
-def middleware(routes: list[Route], interceptors: list[Interceptor], services: Services) -> Middleware:
-    """Make the middleware that puts these routes and interceptors in front of an application's own routes."""
+def middleware(
+    routes: list[Route], interceptors: list[Interceptor], services: Services, refuse: RefuseUnknown | None = None
+) -> Middleware:
+    """Make the middleware that puts these routes and interceptors in front of an application's own routes.
+
+    ``refuse`` returns the response to a request without a route that must not be passed on to the host, else None.
+    """
     own, intercepted, unknown = Router(routes), Router(interceptors), UnknownParameters()
 
     @web.middleware
@@ -93,6 +99,8 @@ def middleware(routes: list[Route], interceptors: list[Interceptor], services: S
                 theirs = await _hosts_response(request, handler)
                 # Compared with None: responses of old versions of aiohttp are falsy.
                 return response if theirs is None else theirs
+        if refuse is not None and (refusal := refuse(request, services)) is not None:
+            return refusal
         # Only now: our own routes for user files match every spelling of a name.
         path, handler = await find_user_file_route(request, path, handler, services)
         chain = [interceptor for interceptor, _ in intercepted.all(method, path)]

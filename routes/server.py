@@ -111,7 +111,7 @@ async def get_panel_page(call: RequestContext[NoQuery]) -> web.Response:
     """Return the page that shows the panel alone (getPanelPage, an extension)."""
     html = panel_page.markup(call.services.host.web_path(), "Library")
     headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": panel_page.POLICY}
-    return await _respond(call.request, lambda: _static(html.encode()), headers)
+    return await static_response(call.request, lambda: static_content(html.encode()), headers)
 
 
 def description_routes(others: Sequence[Route], host_operations: Sequence[HostOperation]) -> list[Route]:
@@ -121,19 +121,19 @@ def description_routes(others: Sequence[Route], host_operations: Sequence[HostOp
     def document() -> StaticContent:
         from . import openapi  # on the first request: most servers are never asked for the document
 
-        return _static(msgspec.json.encode(openapi.document(routes, host_operations)))
+        return static_content(msgspec.json.encode(openapi.document(routes, host_operations)))
 
     @endpoint(requires_store=False, allow_anonymous=True)
     async def get_document(call: RequestContext[NoQuery]) -> web.Response:
         """Return the OpenAPI document (getOpenApiDocument, an extension)."""
-        return await _respond(call.request, document, {"Content-Type": "application/json"})
+        return await static_response(call.request, document, {"Content-Type": "application/json"})
 
     @endpoint(requires_store=False, allow_anonymous=True)
     async def get_page(call: RequestContext[NoQuery]) -> web.Response:
         """Return the page that displays the document (getApiPage, an extension)."""
         page = await asyncio.to_thread(_page)
         headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}
-        return await _respond(call.request, lambda: _static(page.html), headers)
+        return await static_response(call.request, lambda: static_content(page.html), headers)
 
     own = [
         Route(
@@ -178,11 +178,15 @@ def _page() -> DocsPage:
     return page.read()
 
 
-def _static(body: bytes) -> StaticContent:
+def static_content(body: bytes) -> StaticContent:
+    """Return a body with its entity tag."""
     return StaticContent(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
-async def _respond(request: web.Request, make: Callable[[], StaticContent], headers: dict[str, str]) -> web.Response:
+async def static_response(
+    request: web.Request, make: Callable[[], StaticContent], headers: dict[str, str]
+) -> web.Response:
+    """Respond with a content that ``make`` makes in a thread, or with 304 if the client has it."""
     content = await asyncio.to_thread(make)
     # Clients keep it but ask each time: an update of the pack changes it at the same URL.
     headers |= {"ETag": content.etag, "Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}

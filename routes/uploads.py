@@ -59,7 +59,7 @@ from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
 _CHUNK_SIZE = 1 << 20
 _BATCH_SIZE = 2 << 20  # passing a batch to a thread costs about as much as hashing 100 KB
-_FORM_SLACK = 1 << 20  # size of a form beside its file
+FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(?:(blake3|sha256):)?([0-9a-f]{64})")
 # Raised by various versions of aiohttp for forms and other bodies that are malformed or end early.
@@ -122,7 +122,7 @@ async def receive_upload(
     """
     if not request.content_type.startswith("multipart/"):
         raise UnsupportedContentError("An upload is sent as multipart/form-data.", details={"field": "Content-Type"})
-    if request.content_length is not None and request.content_length > limit + _FORM_SLACK:
+    if request.content_length is not None and request.content_length > limit + FORM_SLACK:
         raise too_large(limit)
     async with contextlib.AsyncExitStack() as stack:
         form = _UploadForm(uploads, limit, stack)
@@ -168,7 +168,7 @@ class _UploadForm:
             await receive_into(draft, part.read_chunk, self._limit)
             self.draft = draft
             return
-        text = await _field_text(part, name)
+        text = await field_text(part, name)
         parse = _FIELDS.get(name)
         if parse is not None and text:
             self.declared = replace(self.declared, **{name: parse(text)})
@@ -217,7 +217,8 @@ async def receive_into(draft: PartialFile, read: Callable[[int], Awaitable[bytes
             await asyncio.wait([writing])
 
 
-async def _field_text(part: BodyPartReader, name: str) -> str:
+async def field_text(part: BodyPartReader, name: str) -> str:
+    """Return the text of a field. Raise InvalidBodyError if it is too long or not UTF-8."""
     gathered = bytearray()
     while chunk := await part.read_chunk(_CHUNK_SIZE):
         gathered += chunk

@@ -136,7 +136,8 @@ async def _open_library(
     host = MemoryHost(base / "user" / "__comfy_assets", library_folders(base), users)
     services = attach(host, config or Config(scan_on_start=False, idle_thumbnails=False))
     assert host.plugin is not None
-    app = web.Application(middlewares=[host.plugin.middleware])
+    assert host.plugin.outer is not None
+    app = web.Application(middlewares=[host.plugin.outer, host.plugin.middleware])
     await host.plugin.on_serving()
     return Library(base, host, services, await make_client(app))
 

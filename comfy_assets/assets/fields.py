@@ -23,6 +23,8 @@ _DEFAULT_KIND: RootKind = "input"
 _KINDS: dict[str, RootKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
 _FORMER_CATEGORIES = {"unet": "diffusion_models", "clip": "text_encoders"}
 _FALLBACK_NAME = "file"  # for a name of characters that no file may have
+_FALLBACK_FOLDER = "folder"
+_MAX_PATH_LENGTH = 1024
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class UploadFields:
     """Checked fields of a request for a new asset.
 
     ``tags`` are normalized, ``user_metadata`` is the text of a JSON object, ids are canonical UUIDs. ``name`` is the
-    asset's name, ``file_name`` that of the client's file. ``hash`` is an algorithm and the digest that the content
-    must have.
+    asset's name, ``file_name`` that of the client's file, which goes into ``subfolder`` of the folder that the tags
+    choose. ``hash`` is an algorithm and the digest that the content must have. ``expires_in`` is the number of seconds
+    after which the asset is deleted.
     """
 
     tags: tuple[str, ...] = ()
@@ -42,6 +45,8 @@ class UploadFields:
     id: str | None = None
     preview_id: str | None = None
     hash: tuple[Literal["blake3", "sha256"], bytes] | None = None
+    subfolder: tuple[str, ...] = ()
+    expires_in: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,35 @@ def upload_file_name(fields: UploadFields) -> str:
     except UnsafeName as error:
         field = "file" if fields.name is None else "name"
         raise InvalidNameError(f"The file's name is refused: {error}.", details={"field": field}) from error
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The tags that choose a folder, the subfolder in it, and the name of a file."""
+
+    tags: tuple[str, ...]
+    subfolder: tuple[str, ...]
+    name: str
+
+
+def parse_placement(path: str, field: str) -> Placement:
+    """Return where a new file with this path goes: ``models/loras/style/a.safetensors``, ``input/a.png``, ``a.png``.
+
+    A path that begins with no root is one of an input. Names become such that every system can store them. Raises
+    InvalidNameError for a path that leads to another folder or has no name.
+    """
+    try:
+        check_leads_nowhere(path)
+        parts = unicodedata.normalize("NFC", path).split("/")
+        depth = {"models": 2}.get(parts[0], 1 if parts[0] in ROOT_TAGS else 0)
+        if len(parts) <= depth or not all(part.strip() for part in parts):
+            raise UnsafeName("it needs a name, and the category of a model")
+        folders = tuple(safe_file_name(part, fallback=_FALLBACK_FOLDER) for part in parts[depth:-1])
+    except UnsafeName as error:
+        raise InvalidNameError(f"The path is refused: {error}.", details={"field": field}) from error
+    if len(path) > _MAX_PATH_LENGTH:
+        raise InvalidNameError(f"A path has at most {_MAX_PATH_LENGTH} characters.", details={"field": field})
+    return Placement(tuple(parts[:depth]), folders, parts[-1])
 
 
 def normalize_tags(tags: Sequence[str], field: str = "tags") -> tuple[str, ...]:

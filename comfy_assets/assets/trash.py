@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from ..db import assets, contents, files, moves, sidecars, tags, trash
-from ..db.asset_uses import OF_FILE, OF_RECORD
+from ..db.asset_uses import OF_FILE, OF_RECORD, UseKind
 from ..db.assets import AssetFile
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashTotals
@@ -45,6 +45,7 @@ DeletionAction = Literal["default", "remove", "trash"]
 # Runs in the transaction that deletes or restores an asset.
 Note = Callable[[Transaction, Asset], Awaitable[None]]
 
+_JOBS: tuple[UseKind, ...] = ("job",)
 _ATTEMPTS = 5  # at a path that other programs take meanwhile
 
 
@@ -111,6 +112,7 @@ class AssetTrash:
         note: Note | None = None,
         emit: bool = True,
         is_operator: bool = False,
+        held_by_jobs: bool = False,
     ) -> None:
         """Delete an asset so that it can be restored (deleteAsset).
 
@@ -118,22 +120,27 @@ class AssetTrash:
         model; any other file stays where it is. "remove" keeps every file, "trash" moves every file. With ``force``
         an asset is deleted that the user's own workflows, shares or jobs use. ``note`` runs in the transaction.
         ``emit``: tell pages. For an operator of the server, all workflows, shares and jobs count as their own.
+        ``held_by_jobs``: it is in use while a job that uses it has not ended, whatever happens to its file.
 
         Raises AssetNotFoundError, AssetInUseError, StorageError.
         """
-        if action == "trash" and self._jobs_recorded is not None:
+        if (action == "trash" or held_by_jobs) and self._jobs_recorded is not None:
             await self._jobs_recorded()
+        check = partial(
+            _deletable, force=force, user=None if is_operator else owner, more=_JOBS if held_by_jobs else ()
+        )
         async with self._db.transaction() as tx:
-            _, file = await _deletable(tx, asset_id, owner, action, force=force, is_operator=is_operator)
+            _, file = await check(tx, asset_id, owner, action)
         # A copy to another volume may take long, so the checks are repeated afterwards.
         async with self._moving(file) as move, self._db.transaction() as tx:
-            asset, file = await _deletable(tx, asset_id, owner, action, force=force, is_operator=is_operator)
+            asset, file = await check(tx, asset_id, owner, action)
             taken = None
             if move is not None and file is not None:
                 taken = await run_blocking(partial(move.run, asset.id, file))
             preview = await trash.own_preview(tx, asset.row_id)
             own_sidecars = await sidecars.only_of(tx, asset.row_id)
-            await trash.hide(tx, asset.row_id, now_ms(), taken, "" if is_operator else owner)
+            is_kept = taken is None and await _is_kept_for_others(tx, asset, action)
+            await trash.hide(tx, asset.row_id, now_ms(), taken, "" if is_operator else owner, is_kept=is_kept)
             await contents.update_missing_references(tx, await contents.of_assets(tx, [asset.row_id]))
             await tags.drop_unused_sets(tx)
             if note is not None:
@@ -408,15 +415,23 @@ def _file_path(deleted: DeletedAsset, roots: Roots) -> str | None:
 
 
 async def _deletable(
-    tx: Transaction, asset_id: str, owner: str, action: DeletionAction, *, force: bool, is_operator: bool
+    tx: Transaction,
+    asset_id: str,
+    owner: str,
+    action: DeletionAction,
+    *,
+    force: bool,
+    user: str | None,
+    more: tuple[UseKind, ...],
 ) -> tuple[Asset, AssetFile | None]:
     """Return an asset that may be deleted, and its file if it has to move to the trash.
 
-    Raises AssetNotFoundError, AssetInUseError.
+    ``user`` deletes it, None for an operator. ``more`` are kinds of uses that count beside the usual ones. Raises
+    AssetNotFoundError, AssetInUseError.
     """
     asset = await require_asset(tx, asset_id, owner)
-    kinds = OF_FILE if action == "trash" and asset.is_present else OF_RECORD
-    await refuse_if_used(tx, asset, None if is_operator else owner, kinds, force=force)
+    kinds = OF_FILE if action == "trash" and asset.is_present else (*OF_RECORD, *more)
+    await refuse_if_used(tx, asset, user, kinds, force=force)
     return asset, await _file_to_move(tx, asset, action)
 
 
@@ -431,3 +446,10 @@ async def _file_to_move(tx: Transaction, asset: Asset, action: DeletionAction) -
     if action == "trash" or file.content_id is None:
         return file
     return None if await contents.references_need_file(tx, file.content_id, asset.row_id) else file
+
+
+async def _is_kept_for_others(tx: Transaction, asset: Asset, action: DeletionAction) -> bool:
+    """Return whether the file of an upload would move to the trash if references did not need it."""
+    file = await assets.file_of(tx, asset.row_id)
+    is_wanted = action == "default" and asset.origin == UPLOADED
+    return is_wanted and file is not None and not file.missing and file.content_id is not None

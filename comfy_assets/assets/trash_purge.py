@@ -11,9 +11,11 @@ import msgspec
 from ..background.tasks import Task, TaskRunner
 from ..db import tags, trash
 from ..db.connection import Database
-from ..db.trash import DeletedAsset
+from ..db.trash import DeletedAsset, LeftFile
 from ..errors import StorageError, TrashForbiddenError
+from ..fs import shared_files
 from ..fs.atomic import run_blocking
+from ..fs.paths import extended_path, stat_as_recorded
 from ..host.base import Host
 from ..models import CursorKey, TrashFilter
 from .trash import AssetTrash
@@ -65,6 +67,19 @@ class TrashPurge:
             async with self._db.transaction() as tx:
                 await trash.forget(tx, each.row_id)
                 await tags.drop_unused_sets(tx)
+            if each.hash is not None:
+                size += await self._remove_left_files(each.hash)
+        return size
+
+    async def _remove_left_files(self, digest: bytes) -> int:
+        """Remove the files that stayed in their places for assets that are gone now; return the freed bytes."""
+        size = 0
+        for left in await trash.left_files(self._db, digest):
+            if await run_blocking(partial(_remove_unchanged, left)):
+                size += left.size
+                async with self._db.transaction() as tx:
+                    await trash.forget_left_file(tx, left.row_id)
+                    await tags.drop_unused_sets(tx)
         return size
 
     async def empty(
@@ -123,6 +138,15 @@ class TrashPurge:
             await self.empty(wanted=wanted, task=running)
 
         return await self._tasks.spawn(task, work)
+
+
+def _remove_unchanged(left: LeftFile) -> bool:
+    """Remove a file unless another program has written to it. Raises OSError."""
+    path = extended_path(left.folder, left.name)
+    if stat_as_recorded(path, left.size, left.mtime_ns) is None:
+        return False
+    shared_files.remove(path, missing_ok=True)
+    return True
 
 
 def _remove_stored(folders: TrashFolders, stored: str) -> None:

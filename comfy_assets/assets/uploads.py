@@ -1,7 +1,4 @@
-"""New assets of clients: from a file that they upload, and from content that the library has already.
-
-The latter are *references*: assets without a file of their own.
-"""
+"""New assets of clients from files that they upload."""
 
 from __future__ import annotations
 
@@ -14,54 +11,41 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, content_files, contents, files
+from ..db import assets, contents, expirations, files
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.moves import MoveCandidate
 from ..errors import (
-    AssetNotFoundError,
     HashMismatchError,
     InvalidIdError,
     InvalidNameError,
     InvalidPreviewError,
     StorageError,
+    UnsupportedContentError,
 )
 from ..fs import atomic, shared_files
 from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
 from ..fs.fsync import fsync_folder
-from ..fs.paths import extended_path, file_stat, stat_as_recorded
+from ..fs.paths import extended_path, file_stat
 from ..host.base import Host
 from ..ids import new_ids, now_ms
 from ..ignored_files import is_ignored
-from ..models import REFERENCE, UPLOADED, Asset
+from ..models import UPLOADED, Asset
 from ..names import split_suffix
 from . import previews
 from .fields import (
     UploadDestination,
     UploadFields,
     choose_destination,
-    reference_category,
-    typed_tags,
     upload_file_name,
 )
 from .index.content_reader import read_facts
 from .index.insert import CompleteFile, register
-from .media.mime import check_suffix, resolve_mime
+from .media.mime import DEFAULT_MIME, check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
+from .references import CreatedAsset, deadline_of, holds_now, mint
 from .roots import Roots, current_roots
-
-
-@dataclass(frozen=True)
-class CreatedAsset:
-    """An asset returned for a request to create one; ``is_new`` is False if it existed already.
-
-    ``is_preview``: it belongs to another asset, see ``previews``.
-    """
-
-    asset: Asset
-    is_new: bool
-    is_preview: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +58,12 @@ class _ReceivedFile:
     mime_type: str
     facts: Facts
     is_preview: bool = False
+    subfolder: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the file goes into, which may not be there yet."""
+        return self.destination.folder.joinpath(*self.subfolder)
 
 
 class UploadService:
@@ -104,12 +94,24 @@ class UploadService:
         Raises InvalidTagsError, InvalidNameError, HashMismatchError, UnsupportedContentError, InvalidIdError,
         InvalidPreviewError, StorageError; nothing has changed then.
         """
+        return await self._complete(file, fields, owner, is_handle=False)
+
+    async def complete_handle(self, file: PartialFile, fields: UploadFields, owner: str) -> CreatedAsset:
+        """Create an asset of a completely received file that is deleted apart from others with the same content.
+
+        If the content is there already, where the tags choose, the new asset is a reference to it. Raises as
+        ``complete`` does, but content may contradict its name and declared type.
+        """
+        return await self._complete(file, fields, owner, is_handle=True)
+
+    async def _complete(self, file: PartialFile, fields: UploadFields, owner: str, *, is_handle: bool) -> CreatedAsset:
         roots = await current_roots(self._host)
-        received = await _check_received(file, fields, roots)
-        created = await self._put(received, fields, owner, roots)
+        received = await _check_received(file, fields, roots, is_strict=not is_handle)
+        created = await self._put(received, fields, owner, roots, is_handle=is_handle)
         if created.is_new and not created.is_preview:
-            # The content is flushed already; this makes its name survive a power failure.
-            await run_blocking(lambda: fsync_folder(received.destination.folder))
+            if created.is_new_content:
+                # The content is flushed already; this makes its name survive a power failure.
+                await run_blocking(lambda: fsync_folder(received.folder))
             self._host.emit("assets.changed", {"created": 1})
         return created
 
@@ -129,21 +131,29 @@ class UploadService:
         folders = (await current_roots(self._host)).destinations()
         await asyncio.to_thread(remove_leftovers, folders, time.time() - LEFTOVER_AGE_S, keep)
 
-    async def _put(self, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots) -> CreatedAsset:
+    async def _put(
+        self, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots, *, is_handle: bool
+    ) -> CreatedAsset:
         """Find or create the asset. The file is moved inside the transaction, so that no scan sees it without a row."""
         placed: list[Path] = []
         try:
             async with self._db.transaction() as tx:
-                if await previews.is_preview(tx, received.name, received.mime_type, fields.tags, owner):
-                    received = await run_blocking(lambda: _among_previews(received))
-                digest, destination, is_preview = received.facts.hash, received.destination, received.is_preview
-                found = await _find_existing(tx, digest, destination, fields, owner, is_preview=is_preview)
+                if is_handle:
+                    found = await _mint_at_destination(tx, received, fields, owner, roots)
+                else:
+                    received = await _as_preview(tx, received, fields, owner)
+                    existing = await _find_existing(
+                        tx, received.facts.hash, received.destination, fields, owner, is_preview=received.is_preview
+                    )
+                    found = CreatedAsset(existing, is_new=False) if existing is not None else None
                 if found is not None:
-                    return CreatedAsset(found, is_new=False)
+                    return found
                 fields = await _with_preview(tx, fields, owner)
                 await _claim_id(tx, fields.id, owner)
                 placed.append(await _place(tx, received))
                 created = await _register(tx, received, placed[0], fields, owner, roots)
+                if created.is_new and fields.expires_in is not None:
+                    await expirations.put(tx, created.asset.row_id, deadline_of(fields))
                 return replace(created, is_preview=received.is_preview)
         except BaseException:
             # The transaction was rolled back, so a file in its final place would be scanned as another asset.
@@ -152,8 +162,11 @@ class UploadService:
             raise
 
 
-async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots) -> _ReceivedFile:
-    """Check the received file and bring it to the volume of its destination."""
+async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots, *, is_strict: bool) -> _ReceivedFile:
+    """Check the received file and bring it to the volume of its destination.
+
+    Unless ``is_strict``, the media type is that of the content where this contradicts the declared one or the name.
+    """
     destination = choose_destination(fields.tags, roots)
     name = upload_file_name(fields)
     check_suffix(name, destination.category, roots.suffixes(destination.category))
@@ -161,9 +174,24 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots)
     digest = await run_blocking(file.finish)
     await _check_hash(file, digest, fields)
     facts = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
-    mime_type = resolve_mime(name, fields.mime_type, facts.mime_type)
+    try:
+        mime_type = resolve_mime(name, fields.mime_type, facts.mime_type)
+    except UnsupportedContentError:
+        if is_strict:
+            raise
+        mime_type = facts.mime_type or DEFAULT_MIME
     await run_blocking(lambda: file.move_to_volume(destination.folder))
-    return _ReceivedFile(destination, file, stored_name, mime_type, facts)
+    received = _ReceivedFile(destination, file, stored_name, mime_type, facts, subfolder=fields.subfolder)
+    _check_subfolder(received, roots)
+    return received
+
+
+def _check_subfolder(received: _ReceivedFile, roots: Roots) -> None:
+    """Raise InvalidNameError if files of the subfolder are left out of the library."""
+    if received.subfolder and (roots.place(received.folder) is None or roots.is_left_out(received.folder)):
+        raise InvalidNameError(
+            "The settings of this server leave files of this folder out of the library.", details={"field": "name"}
+        )
 
 
 def storable_name(name: str, destination: UploadDestination, roots: Roots, size: int) -> str:
@@ -208,7 +236,7 @@ async def _find_existing(
         if found is not None:
             return found
     for asset in await assets.of_content(tx, digest, owner, own=True, previews=is_preview):
-        if await _holds_now(tx, asset):
+        if await holds_now(tx, asset):
             return asset
     if is_preview:
         return None  # it must not become visible, nor hide an asset that is
@@ -216,41 +244,23 @@ async def _find_existing(
         if asset.location and asset.location.kind == destination.kind:
             tags = msgspec.json.decode(asset.tags, type=list[str])
             # An upload into loras must not be answered with an asset in checkpoints: loaders would not list it.
-            if (destination.category is None or destination.category in tags) and await _holds_now(tx, asset):
+            if (destination.category is None or destination.category in tags) and await holds_now(tx, asset):
                 return asset
     return None
 
 
-async def _holds_now(tx: Transaction, asset: Asset) -> bool:
-    """Return whether the asset's content is in a file that is on the disk now, as it was when it was read.
-
-    A file that is gone is marked missing.
-    """
-    if asset.location is None or asset.location.missing:
-        return False
-    folder, name = asset.location.folder, asset.location.name
-    known = await files.stat_at(tx, folder, name)
-    if known is None:
-        return False
-    path = extended_path(folder, name)
-    if await asyncio.to_thread(stat_as_recorded, path, known.size, known.mtime_ns) is not None:
-        return True
-    if await asyncio.to_thread(_is_gone, path):
-        touched = await contents.of_assets(tx, [known.file_id])
-        await files.mark_missing(tx, [known.file_id])
-        await contents.update_missing_references(tx, touched)
-    return False
-
-
-def _is_gone(path: Path) -> bool:
-    """Return whether a file has been removed, rather than being on a drive that is away."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return path.parent.is_dir()
-    except OSError:
-        return False
-    return False
+async def _mint_at_destination(
+    tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str, roots: Roots
+) -> CreatedAsset | None:
+    """Return a reference to the content, or None if the owner can see none with a file where the tags choose."""
+    kind, category = received.destination.kind, received.destination.category
+    for own in (True, False):
+        for asset in await assets.of_content(tx, received.facts.hash, owner, own=own):
+            tags = msgspec.json.decode(asset.tags, type=list[str])
+            is_there = asset.location is not None and asset.location.kind == kind and category in (None, *tags)
+            if is_there and await holds_now(tx, asset):
+                return await mint(tx, asset, fields, owner, roots)
+    return None
 
 
 async def _with_preview(tx: Transaction, fields: UploadFields, owner: str) -> UploadFields:
@@ -282,6 +292,13 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
     await assets.change_id(tx, holder.row_id, new_ids(1)[0])
 
 
+async def _as_preview(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> _ReceivedFile:
+    """Return the file as a preview of another asset if it is one."""
+    if not await previews.is_preview(tx, received.name, received.mime_type, fields.tags, owner):
+        return received
+    return await run_blocking(lambda: _among_previews(received))
+
+
 def _among_previews(received: _ReceivedFile) -> _ReceivedFile:
     """Return the file with the folder of previews as its destination, which is created."""
     folder = received.destination.folder / previews.FOLDER
@@ -290,7 +307,9 @@ def _among_previews(received: _ReceivedFile) -> _ReceivedFile:
 
 
 async def _place(tx: Transaction, received: _ReceivedFile) -> Path:
-    folder = received.destination.folder
+    folder = received.folder
+    if received.subfolder:
+        await run_blocking(lambda: atomic.make_folder(folder))
     taken = await files.names_like(tx, str(folder), split_suffix(received.name)[0])
     return await run_blocking(lambda: atomic.move_to_free_name(received.file.path, folder, received.name, taken))
 
@@ -345,70 +364,3 @@ async def _find_missing(tx: Transaction, digest: bytes, owner: str) -> dict[int,
     """Return the owner's uploads of this content whose files are missing, by row id."""
     own = await assets.of_content(tx, digest, owner, own=True)
     return {asset.row_id: asset for asset in own if asset.origin == UPLOADED and not asset.is_present}
-
-
-class ReferenceService:
-    """Creates references for ``createAssetFromHash``."""
-
-    def __init__(self, db: Database, host: Host) -> None:
-        self._db = db
-        self._host = host
-
-    async def create(self, digest: bytes, fields: UploadFields, owner: str) -> CreatedAsset:
-        """Return an asset of the content with this blake3 digest (createAssetFromHash).
-
-        An asset that the owner already has of that content is returned instead of a new one. Raises
-        AssetNotFoundError if the owner can see no asset of the content, InvalidTagsError, ReservedTagError.
-        """
-        roots = await current_roots(self._host)
-        category = reference_category(fields.tags, roots)
-        async with self._db.transaction() as tx:
-            if not await content_files.hash_exists(tx, digest, owner):
-                raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
-            # Creating the same reference twice returns the same asset, so that clients may repeat a request.
-            own = await assets.of_content(tx, digest, owner, own=True)
-            if own:
-                return CreatedAsset(own[0], is_new=False)
-            source = (await assets.of_content(tx, digest, owner, own=False))[0]
-            asset = await add_reference(
-                tx,
-                Facts(digest, source.size, source.metadata or "{}"),
-                owner,
-                name=fields.name or source.name,
-                mime_type=fields.mime_type or source.mime_type,
-                tags=typed_tags(fields.tags, source.name, category, roots),
-                user_metadata=fields.user_metadata,
-            )
-        self._host.emit("assets.changed", {"created": 1})
-        return CreatedAsset(asset, is_new=True)
-
-
-async def add_reference(
-    tx: Transaction,
-    content: Facts,
-    owner: str,
-    *,
-    name: str,
-    mime_type: str,
-    tags: tuple[str, ...],
-    user_metadata: str | None = None,
-) -> Asset:
-    """Add an asset of stored content that has no file of its own.
-
-    ``tags`` include those of the root and category, because no location implies them; see ``typed_tags``.
-    """
-    entry = NewAsset(
-        uuid=new_ids(1)[0],
-        owner=owner,
-        name=name,
-        mime_type=mime_type,
-        tags=tags,
-        origin=REFERENCE,
-        created_at=now_ms(),
-        user_metadata=user_metadata,
-    )
-    await assets.add(tx, entry, content.size, content)
-    asset = await assets.get(tx, entry.uuid, owner)
-    if asset is None:
-        raise LookupError("a new reference is not there")
-    return asset

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..models import CursorKey, DeletionKind, TrashFilter
+from ..models import REFERENCE, CursorKey, DeletionKind, TrashFilter
 from . import tags
 from .connection import Database, Transaction
 from .sql import Row, after_key, order_by
@@ -58,17 +58,24 @@ class TrashedFile:
     name: str
 
 
-async def hide(tx: Transaction, row_id: int, now: int, taken: TrashedFile | None, user: str = "") -> None:
-    """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted."""
+async def hide(
+    tx: Transaction, row_id: int, now: int, taken: TrashedFile | None, user: str = "", *, is_kept: bool = False
+) -> None:
+    """Delete an asset at ``now`` (ms) but keep its row. The row of a file that was moved to the trash is deleted.
+
+    ``is_kept``: its file stays in its place only because other assets need its content.
+    """
     await tags.move_assets(tx, [row_id], lambda s: s._replace(hidden=s.hidden | tags.DELETED))
     # With the content at this time: a file that has another one later is not what the user has deleted.
     await tx.execute(
-        "INSERT INTO trash (asset_id, deleted_at, content_id, deleted_by, stored, folder, name)"
-        " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5, ?6)",
-        (row_id, now, user, *((taken.stored, taken.folder, taken.name) if taken else (None, None, None))),
+        "INSERT INTO trash (asset_id, deleted_at, content_id, deleted_by, stored, folder, name, kept_for_others)"
+        " VALUES (?1, ?2, (SELECT content_id FROM assets WHERE id = ?1), ?3, ?4, ?5, ?6, ?7)",
+        (row_id, now, user, *((taken.stored, taken.folder, taken.name) if taken else (None, None, None)), is_kept),
     )
     if taken:
         await tx.execute("DELETE FROM files WHERE id = ?", (row_id,))
+    # If it is restored, it is meant to stay.
+    await tx.execute("DELETE FROM asset_expirations WHERE asset_id = ?", (row_id,))
 
 
 async def reveal(tx: Transaction, row_id: int) -> None:
@@ -304,6 +311,33 @@ async def _strip(tx: Transaction, row_id: int) -> None:
         " WHERE id = ?1",
         (row_id, name, name.casefold()),
     )
+
+
+class LeftFile(NamedTuple):
+    """A file that stayed in its place for other assets, all of which are gone."""
+
+    row_id: int
+    folder: str
+    name: str
+    size: int
+    mtime_ns: int
+
+
+async def left_files(db: Database | Transaction, digest: bytes) -> list[LeftFile]:
+    """Return the files of a content that no asset needs any more, deleted ones included, and whose records are gone."""
+    rows = await db.fetch_all(
+        "SELECT a.id, d.path, f.name, f.size, f.mtime_ns FROM contents c JOIN assets a ON a.content_id = c.id"
+        " JOIN trash t ON t.asset_id = a.id AND t.is_note = 1 AND t.kept_for_others = 1"
+        " JOIN files f ON f.id = a.id AND f.missing = 0 JOIN folders d ON d.id = f.folder_id WHERE c.hash = ?"
+        f" AND NOT EXISTS (SELECT 1 FROM assets r WHERE r.content_id = c.id AND r.origin = {REFERENCE})",
+        (digest,),
+    )
+    return [LeftFile(*row) for row in rows]
+
+
+async def forget_left_file(tx: Transaction, row_id: int) -> None:
+    """Delete the note of a file that was removed."""
+    await tx.execute("DELETE FROM assets WHERE id = ? AND id IN (SELECT asset_id FROM trash WHERE is_note)", (row_id,))
 
 
 async def forget_notes_of_missing(tx: Transaction) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from ..assets.fields import UploadFields, choose_destination, upload_file_name
+from ..assets.references import CreatedAsset
 from ..assets.roots import current_roots
-from ..assets.uploads import CreatedAsset, UploadService
+from ..assets.uploads import UploadService
 from ..background.cancel import Cancelled, until_cancelled
 from ..background.tasks import Task
 from ..db import downloads

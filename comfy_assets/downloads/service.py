@@ -17,8 +17,9 @@ import msgspec
 
 from ..assets.fields import UploadDestination, UploadFields, choose_destination, upload_file_name
 from ..assets.media.mime import check_suffix, guess_mime
+from ..assets.references import CreatedAsset
 from ..assets.roots import Roots, current_roots
-from ..assets.uploads import CreatedAsset, UploadService, storable_name
+from ..assets.uploads import UploadService, storable_name
 from ..background.tasks import Task, TaskRunner
 from ..config import Config
 from ..db import downloads

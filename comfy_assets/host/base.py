@@ -73,8 +73,9 @@ EmitListener = Callable[[str, Mapping[str, Any]], None]
 class Plugin(msgspec.Struct, frozen=True):
     """Our part of a host: a middleware in front of its routes, access rules, and callbacks.
 
-    ``on_serving`` is awaited once, as a background task, after the server has begun to accept connections; ``on_stop``
-    when it shuts down in order. ``access`` decides which requests the server accepts, and ``gate`` whose.
+    ``outer`` is a middleware around everything, the access checks and the login included. ``on_serving`` is awaited
+    once, as a background task, after the server has begun to accept connections; ``on_stop`` when it shuts down in
+    order. ``access`` decides which requests the server accepts, and ``gate`` whose.
     """
 
     middleware: Middleware
@@ -82,6 +83,7 @@ class Plugin(msgspec.Struct, frozen=True):
     on_stop: Callable[[], Awaitable[None]]
     access: AccessRules = msgspec.field(default_factory=AccessRules)
     gate: LoginGate | None = None
+    outer: Middleware | None = None
 
 
 class Host(Protocol):

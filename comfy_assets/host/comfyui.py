@@ -251,7 +251,7 @@ class ComfyUIHost:
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app
         app.middlewares.append(plugin.middleware)
-        protect(app, plugin.access, plugin.gate)
+        protect(app, plugin.access, plugin.gate, plugin.outer)
         if plugin.gate is not None:
             plugin.gate.keep_first(app)
 

@@ -21,11 +21,18 @@ _POLICY = "Content-Security-Policy"
 _RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
 
 
-def protect(app: web.Application, rules: AccessRules, gate: LoginGate | None = None) -> None:
-    """Apply the rules, and then the login, before all other middlewares and routes, whoever has added them."""
+def protect(
+    app: web.Application, rules: AccessRules, gate: LoginGate | None = None, outer: Middleware | None = None
+) -> None:
+    """Apply the rules, and then the login, before all other middlewares and routes, whoever has added them.
+
+    ``outer`` is put around all of these; it changes the form of refusals.
+    """
     if gate is not None:
         app.middlewares.insert(0, gate.middleware)
     app.middlewares.insert(0, guard(rules))
+    if outer is not None:
+        app.middlewares.insert(0, outer)
 
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
         _add_headers(rules, response)

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from .. import json_limits
 from ..assets.fields import typed_tags
 from ..assets.index.indexer import Indexer
+from ..assets.references import add_reference
 from ..assets.roots import Roots, absolute, current_roots
-from ..assets.uploads import add_reference
 from ..db import assets, content_files, shares, workflows
 from ..db.connection import Database, Transaction
 from ..db.content_files import ContentFile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args, get_type_hints
 
 import msgspec
@@ -77,7 +77,41 @@ _SECURITY: dict[str, Schema] = {
 _PARAMETERS = {"job_id": "The job's id, a UUID.", "workflow_id": "The workflow's id."}
 
 
-def document(routes: Sequence[Route], host_operations: Sequence[HostOperation]) -> dict[str, Any]:
+class DocumentStyle(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything by which the documents of two APIs differ beside their operations.
+
+    ``error`` is the body of every error, ``refusal`` returns the status and code of one, and ``example`` the body for a
+    code and a message. ``headers`` are those of every response, with their descriptions.
+    """
+
+    title: str
+    description: str
+    tags: Mapping[str, str]
+    security: Mapping[str, Schema]
+    error: Record
+    refusal: Callable[[type[ApiError]], tuple[int, str]]
+    example: Callable[[str, str], Schema]
+    unexpected: str
+    parameters: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+
+
+_STYLE = DocumentStyle(
+    title="Comfy Assets",
+    description=_DESCRIPTION,
+    tags=_TAGS,
+    security=_SECURITY,
+    error=ERROR,
+    refusal=lambda error: (error.status, error.code),
+    example=lambda code, message: {"code": code, "message": message},
+    unexpected=_UNEXPECTED,
+    parameters=_PARAMETERS,
+)
+
+
+def document(
+    routes: Sequence[Route], host_operations: Sequence[HostOperation], style: DocumentStyle = _STYLE
+) -> dict[str, Any]:
     """Build the document of these routes and of the host's operations.
 
     Raise LookupError for a parameter without a description, and for two schemas of one name.
@@ -86,27 +120,30 @@ def document(routes: Sequence[Route], host_operations: Sequence[HostOperation]) 
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = route.operation
-        writer = _OperationWriter(components, operation, route.path, operation.query or query_of(route))
+        writer = _OperationWriter(components, operation, route.path, operation.query or query_of(route), style)
         paths.setdefault(route.path, {})[route.method.lower()] = writer.own(route)
     for host in host_operations:
-        writer = _OperationWriter(components, host.operation, host.path, host.operation.query or NoQuery)
+        writer = _OperationWriter(components, host.operation, host.path, host.operation.query or NoQuery, style)
         # A route counts: it handles some requests of an operation that the host has as well.
         paths.setdefault(host.path, {}).setdefault(host.method.lower(), writer.of_host(host.statuses))
     used = {tag for item in paths.values() for each in item.values() for tag in each["tags"]}
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Comfy Assets",
+            "title": style.title,
             "version": VERSION,
-            "description": _DESCRIPTION,
+            "description": style.description,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "security": [{}, *({name: []} for name in _SECURITY)],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items() if name in used],
+        "security": [{}, *({name: []} for name in style.security)],
+        "tags": [{"name": name, "description": text} for name, text in style.tags.items() if name in used],
         # Sorted, so that the document changes only with its content.
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(components.schemas.items())), "securitySchemes": _SECURITY},
+        "components": {
+            "schemas": dict(sorted(components.schemas.items())),
+            "securitySchemes": dict(style.security),
+        },
     }
 
 
@@ -121,11 +158,19 @@ def query_of(route: Route) -> type[msgspec.Struct]:
 class _OperationWriter:
     """Writes the description of one operation."""
 
-    def __init__(self, components: Components, operation: Operation, path: str, query: type[msgspec.Struct]) -> None:
+    def __init__(
+        self,
+        components: Components,
+        operation: Operation,
+        path: str,
+        query: type[msgspec.Struct],
+        style: DocumentStyle,
+    ) -> None:
         self._components = components
         self._operation = operation
         self._path = path
         self._query = query
+        self._style = style
 
     def own(self, route: Route) -> Schema:
         """Describe an operation of the project, which some hosts may have too."""
@@ -140,7 +185,8 @@ class _OperationWriter:
         schema: Schema = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
         if operation.description:
             schema["description"] = operation.description
-        if parameters := [*self._path_parameters(), *self._query_parameters()]:
+        parameters = [*self._path_parameters(), *self._query_parameters(), *self._header_parameters()]
+        if parameters:
             schema["parameters"] = parameters
         if operation.body is not None:
             schema["requestBody"] = self._body(operation.body)
@@ -170,8 +216,14 @@ class _OperationWriter:
                 parameter |= {"style": "form", "explode": False}
             yield parameter
 
+    def _header_parameters(self) -> Iterable[Schema]:
+        for name, schema in self._operation.headers.items():
+            rest = dict(schema)
+            yield {"name": name, "in": "header", "description": rest.pop("description"), "schema": rest}
+
     def _parameter(self, name: str, schema: Schema) -> Schema:
-        description = self._operation.parameters.get(name) or schema.pop("description", None) or _PARAMETERS.get(name)
+        common = self._style.parameters
+        description = self._operation.parameters.get(name) or schema.pop("description", None) or common.get(name)
         if description is None:
             raise LookupError(f"{self._operation.id}: its parameter {name} has no description")
         more = dict(description) if isinstance(description, dict) else {"description": description}
@@ -190,9 +242,12 @@ class _OperationWriter:
         if response.schema is not None:
             content = self._components.schema(response.schema, is_response=True)
             schema["content"] = {response.media: {"schema": content}}
-        if response.headers:
+        return self._with_headers(schema, response.headers)
+
+    def _with_headers(self, schema: Schema, own: Mapping[str, str]) -> Schema:
+        if headers := {**own, **self._style.headers}:
             schema["headers"] = {
-                name: {"description": text, "schema": {"type": "string"}} for name, text in response.headers.items()
+                name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
             }
         return schema
 
@@ -209,11 +264,12 @@ class _OperationWriter:
             errors.append(QueryTimeoutError)
         by_status: dict[int, tuple[list[type[ApiError]], str]] = {}
         for error in dict.fromkeys(errors):
-            status = self._operation.statuses.get(error.status, error.status)
+            usual = self._style.refusal(error)[0]
+            status = self._operation.statuses.get(usual, usual)
             by_status.setdefault(status, ([], ""))[0].append(error)
         known, _ = by_status.get(500, ([], ""))
         # Any handler may fail unexpectedly, beside the errors of the operation that have this status.
-        by_status[500] = (known, _UNEXPECTED)
+        by_status[500] = (known, self._style.unexpected)
         return by_status
 
     def _errors_of_body(self, route: Route, known: Sequence[type[ApiError]]) -> list[type[ApiError]]:
@@ -228,15 +284,19 @@ class _OperationWriter:
         return errors
 
     def _refusal(self, errors: Sequence[type[ApiError]], more: str) -> Schema:
-        texts = [f"`{error.code}`: {_first_sentence(error)}" for error in errors]
-        schema = self._operation.error_schema or ERROR
+        style = self._style
+        # Several errors may have one code there.
+        told = {style.refusal(error)[1]: _first_sentence(error) for error in reversed(errors)}
+        texts = [f"`{code}`: {sentence}" for code, sentence in reversed(told.items())]
+        schema = self._operation.error_schema or style.error
         content: Schema = {"schema": self._components.schema(schema, is_response=True)}
-        if errors and schema is ERROR:
-            content["example"] = {"code": errors[0].code, "message": _first_sentence(errors[0])}
-        return {
+        if errors and schema is style.error:
+            content["example"] = style.example(style.refusal(errors[0])[1], _first_sentence(errors[0]))
+        body = {
             "description": "\n\n".join([*texts, *([more] if more else [])]),
             "content": {self._operation.error_media: content},
         }
+        return self._with_headers(body, {})
 
 
 def _reads_its_own(errors: Iterable[type[ApiError]]) -> bool:
@@ -323,8 +383,8 @@ class Components:
 
 
 def component_name(struct: type[msgspec.Struct]) -> str:
-    """Return a struct's name in the document: its own, without a suffix ``Body`` that keeps names of classes apart."""
-    return struct.__name__.removesuffix("Body")
+    """Return a struct's name in a document: its own, without suffixes that keep the names of classes apart."""
+    return struct.__name__.removesuffix("Body").removesuffix("V2")
 
 
 def _structs_in(struct: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:

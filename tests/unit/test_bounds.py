@@ -17,20 +17,21 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import BodyTooLargeError, InvalidBodyError
 from comfy_assets_node.comfy_assets.json_limits import JsonLimits, JsonShape
 from comfy_assets_node.comfy_assets.workflows.document import graph_digest
-from comfy_assets_node.routes import INTERCEPTORS, ROUTES, prompts, queue
+from comfy_assets_node.routes import INTERCEPTORS, ROUTES, prompts, queue, v2
 from comfy_assets_node.routes.openapi import query_of
 from comfy_assets_node.routes.request_body import MIB
 
-ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]
+EVERY_ROUTE = [*ROUTES, *v2.ROUTES]
+ENTRIES: list[Any] = [*EVERY_ROUTE, *INTERCEPTORS]
 
 MAX_BODY = 64 * MIB
 
 
 def schemas() -> list[type[msgspec.Struct]]:
     """What the bodies and queries of all operations are checked with."""
-    bodies = [route.operation.body for route in ROUTES]
+    bodies = [route.operation.body for route in EVERY_ROUTE]
     found = [body.schema for body in bodies if body is not None]
-    found += [query_of(route) for route in ROUTES]
+    found += [query_of(route) for route in EVERY_ROUTE]
     found += [prompts.PromptBody, prompts._Node, queue.StockIdsBody]
     return list(dict.fromkeys(each for each in found if isinstance(each, type) and issubclass(each, msgspec.Struct)))
 
@@ -97,6 +98,7 @@ def test_every_operation_has_a_largest_body() -> None:
     }
     streamed = {entry.path for entry in ENTRIES if entry.body.is_streamed}
     assert streamed == {
+        "/api/v2/assets",
         "/api/assets",
         "/api/workflows/import",
         *(f"{prefix}/upload/{what}" for prefix in ("", "/api") for what in ("image", "mask")),

@@ -26,6 +26,8 @@ MIB = 1 << 20
         ({"COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS": "64"}, Config(max_image_pixels=67108864)),
         ({"COMFY_ASSETS_CHECK_ORIGIN": "0"}, Config(check_origin=False)),
         ({"COMFY_ASSETS_FEATURE_FLAGS": "0"}, Config(feature_flags=False)),
+        ({"COMFY_ASSETS_SDK_API": "0"}, Config(api_v2=False)),
+        ({"COMFY_ASSETS_SDK_API": "on"}, Config(api_v2=True)),
         (
             {"COMFY_ASSETS_ALLOWED_HOSTS": "a.example, *.b.example:8443 *"},
             Config(allowed_hosts=("a.example", "*.b.example:8443", "*")),
@@ -57,6 +59,7 @@ def test_what_is_set(environment: dict[str, str], expected: Config) -> None:
     [
         ("COMFY_ASSETS_SCAN", "maybe"),
         ("COMFY_ASSETS_CHECK_ORIGIN", "maybe"),
+        ("COMFY_ASSETS_SDK_API", "maybe"),
         ("COMFY_ASSETS_ALLOWED_HOSTS", "http://a.example"),
         ("COMFY_ASSETS_ALLOWED_HOSTS", "a.example/path"),
         ("COMFY_ASSETS_FRAME_ANCESTORS", "https://a.example; script-src *"),

@@ -67,6 +67,9 @@ class TestSettings:
         if default.isdecimal():
             assert Config.from_environment({name: default}) == Config()
             return
+        if default == "auto":
+            assert Config.from_environment({name: default}) == Config() != Config.from_environment({name: "0"})
+            return
         if default == "none":
             assert Config.from_environment({name: ""}) == Config() != Config.from_environment({name: "a.example"})
             return

@@ -10,17 +10,21 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import comfy_assets_node
 import pytest
 from comfy_assets_node.comfy_assets.errors import ApiError
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
-from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi, prompts
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi, prompts, v2
+from comfy_assets_node.routes.v2 import openapi_document
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from docs_pages import CONTRIBUTING, FENCE, PAGES, ROOT, page, quoted, read_from_the_environment, sources
 
 DOCUMENT = openapi.document(ROUTES, HOST_OPERATIONS)
+V2_DOCUMENT: Any = openapi_document.document(v2.ROUTES)
+PATHS: dict[str, Any] = {**DOCUMENT["paths"], **V2_DOCUMENT["paths"]}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CODE = r"[A-Z]+(?:_[A-Z]+)+|[A-Z]{8,}"  # what a code of an error looks like
 
@@ -29,7 +33,7 @@ CODE = r"[A-Z]+(?:_[A-Z]+)+|[A-Z]{8,}"  # what a code of an error looks like
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     """Every path that a server with the project answers, and by which methods."""
     found: dict[str, set[str]] = defaultdict(set)
-    for path, item in DOCUMENT["paths"].items():
+    for path, item in PATHS.items():
         found[path] |= {method.upper() for method in item}
     for route in StandaloneHost(tmp_path_factory.mktemp("base")).application().router.routes():
         if route.resource is not None:
@@ -71,7 +75,8 @@ class TestRoutes:
             for methods, last, path in re.findall(r"((?:`[A-Z]+`(?:, | and ))+)`([A-Z]+) (/[^`]*)`", each.prose):
                 named |= {(method, shape(path)) for method in (*re.findall(r"[A-Z]+", methods), last)}
             named |= {request for block in FENCE.finditer(each.text) for request in in_block(block["text"])}
-        missing = [f"{route.method} {route.path}" for route in ROUTES if (route.method, shape(route.path)) not in named]
+        every = [(route.method, route.path) for route in (*ROUTES, *v2.ROUTES)]
+        missing = [f"{method} {path}" for method, path in every if (method, shape(path)) not in named]
         assert missing == []
 
 
@@ -112,7 +117,7 @@ def answered(path: str, known: Mapping[str, set[str]]) -> set[str]:
 def parameters(method: str, path: str) -> set[str]:
     """The names that a query may have."""
     found: set[str] = set()
-    for each, item in DOCUMENT["paths"].items():
+    for each, item in PATHS.items():
         if shape(each) == shape(path) and method.lower() in item:
             found |= {p["name"] for p in item[method.lower()].get("parameters", ()) if p["in"] == "query"}
     return found
@@ -158,6 +163,8 @@ class TestErrors:
     def test_each_is_said_of_an_operation_in_the_document(self) -> None:
         """The others are told of on the page as those of operations that the host answers."""
         said = set(re.findall(rf"`({CODE})`", str(DOCUMENT["paths"])))
+        own = {error.code for error in self.CLASSES if error is not ApiError}
+        said |= own & {code.upper() for code in re.findall(r"`([a-z]+(?:_[a-z]+)+)`", str(V2_DOCUMENT["paths"]))}
         text = page("docs/errors.md").text
         paragraph = next(part for part in text.split("\n\n") if part.startswith("The document says"))
         assert quoted(paragraph) & self.TABLE.keys() == self.TABLE.keys() - said

@@ -195,7 +195,7 @@ class StandaloneHost:
         # The plugin comes last, as in ComfyUI, whose own middlewares run before those of packs.
         app = web.Application(middlewares=[respond_to_preflight, *plugin], client_max_size=MAX_UPLOAD_BYTES)
         gate = None if self._plugin is None else self._plugin.gate
-        protect(app, access, gate)
+        protect(app, access, gate, None if self._plugin is None else self._plugin.outer)
         self._connections.add_to(app)
         if gate is not None:
             gate.keep_first(app)

@@ -183,6 +183,7 @@ function requestOf(form, path, method) {
     if (field.dataset.in === "path") target = target.replace(`{${field.name}}`, encodeURIComponent(value));
     else if (!value) continue;
     else if (field.dataset.in === "query") query.append(field.name, value);
+    else if (field.dataset.in === "header") options.headers[field.name] = value;
     else if (field.dataset.in === "user") options.headers["comfy-user"] = value;
     else if (field.dataset.in === "part") parts.append(field.name, value);
     else options.body = value;
@@ -318,8 +319,24 @@ function filter(operations, text) {
   byId("state").textContent = words.length ? `${count} operations` : "";
 }
 
+/** The documents that the page can show. The second one is there unless the server has that API from elsewhere. */
+const DOCUMENTS = [
+  { name: "Comfy Assets", address: "/api/openapi.json", query: "" },
+  { name: "Comfy API v2", address: "/api/v2/openapi.json", query: "?v2" },
+];
+
+/** Show a link to the other document if the server has it. */
+async function showOther(other) {
+  const response = await fetch(root() + other.address, { method: "HEAD" });
+  byId("other-link").textContent = `The other API of this server: ${other.name}`;
+  byId("other-link").href = `${root()}/api/docs${other.query}`;
+  byId("other").hidden = !response.ok;
+}
+
 async function start() {
-  const source = `${root()}/api/openapi.json`;
+  const isSecond = new URLSearchParams(window.location.search).has("v2");
+  const [shown, other] = isSecond ? [...DOCUMENTS].reverse() : DOCUMENTS;
+  const source = root() + shown.address;
   byId("source").href = source;
   try {
     const response = await fetch(source);
@@ -339,6 +356,7 @@ async function start() {
   byId("filter").addEventListener("input", (event) => filter(operations, event.target.value));
   window.addEventListener("hashchange", follow);
   follow();
+  await showOther(other);
 }
 
 start();

@@ -1,0 +1,77 @@
+"""Idempotency keys: a client that repeats a request with the same key does not execute it twice.
+
+A key is single use: every later request with it is refused for a day, whatever its body. A response is not repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from .db import idempotency
+from .db.connection import Database
+from .errors import ApiError, IdempotencyKeyReuseError, StoreUnavailableError
+from .ids import now_ms
+
+log = logging.getLogger("comfy_assets.http")
+
+LASTS_MS = 24 * 3600 * 1000
+
+
+class Claim:
+    """The claim of a request to its key."""
+
+    def __init__(self) -> None:
+        self.may_have_made = False
+
+    def begin(self) -> None:
+        """Note that from now on a failure may come after something was made."""
+        self.may_have_made = True
+
+
+class IdempotencyKeys:
+    """Claims keys in the store, so that a restart forgets none."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    @asynccontextmanager
+    async def claimed(self, operation: str, key: str | None, owner: str) -> AsyncIterator[Claim]:
+        """Claim a user's key for an operation while the block executes the request; None claims nothing.
+
+        The key is released if the block fails and certainly made nothing: before ``Claim.begin``, and by a refusal
+        afterwards. Otherwise it stays claimed for a day. Raises IdempotencyKeyReuseError.
+        """
+        claim = Claim()
+        if key is None:
+            yield claim
+            return
+        await self._claim(operation, key, owner)
+        try:
+            yield claim
+        except BaseException as error:
+            if not claim.may_have_made or _is_refusal(error):
+                # Also of a client that has gone, whose request is cancelled.
+                await asyncio.shield(self._release(operation, key, owner))
+            raise
+
+    async def _claim(self, operation: str, key: str, owner: str) -> None:
+        now = now_ms()
+        async with self._db.transaction() as tx:
+            if not await idempotency.claim(tx, owner, operation, key, now, now - LASTS_MS):
+                raise IdempotencyKeyReuseError(
+                    "An earlier request had this Idempotency-Key.", details={"field": "Idempotency-Key"}
+                )
+
+    async def _release(self, operation: str, key: str, owner: str) -> None:
+        try:
+            async with self._db.transaction() as tx:
+                await idempotency.release(tx, owner, operation, key)
+        except StoreUnavailableError as error:
+            log.warning("An idempotency key stays claimed for a day: %s", error.message)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, ApiError) and error.status < 500
