@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.assets.index import watcher
+from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
+from comfy_assets_node.comfy_assets.background.cancel import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.names import folded
 from support.files import picture
@@ -150,6 +152,43 @@ async def test_a_base_directory_that_is_typed_in_other_case(make_library: Any, t
     assert {asset["name"]: asset["id"] for asset in found} == ids and len(found) == 2
     assert "mine" in next(asset["tags"] for asset in found if asset["name"] == "a.png")
     assert not any("missing" in asset["tags"] for asset in found)
+
+
+@pytest.mark.parametrize("how", ["told of", "told of a file in it", "polled", "scanned"])
+@pytest.mark.parametrize("name", ["SUB DIR", CAFE.upper()])
+async def test_a_folder_changes_in_case_alone(
+    library: Any, monkeypatch: pytest.MonkeyPatch, annotate: Any, how: str, name: str
+) -> None:
+    """Its former spelling still leads to it, but it is no other folder, and what lay in that is not there twice."""
+    FoldingVolume(library.base, monkeypatch)
+    scanner = library.services.indexer.scanner
+    old, new = library.base / "output" / name.lower(), library.base / "output" / name
+    for path in ("a.png", "deep/er/b.png"):
+        library.write(f"output/{old.name}/{path}", path.encode())
+    library.write("output/c.png", b"c")
+    os.utime(library.base / "output", (1_600_000_000, 1_600_000_000))
+    await library.scan()
+    await annotate(library, "b.png", "mine")
+    ids = {asset["name"]: asset["id"] for asset in await library.assets()}
+    old.rename(new)
+    scope = ScanScope()
+    if how == "polled":
+        changes = await scanner.directory_changes(CancelToken())
+        scope.folders.update(dict.fromkeys(changes.folders))
+    for path in {"told of": (old, new), "told of a file in it": (new / "a.png",)}.get(how, ()):
+        scope.add(str(path))
+    if how == "scanned":
+        await library.scan()
+    else:
+        progress = await scanner.scan_scope(scope, lambda *_: True, CancelToken())
+        assert (progress.problems, progress.missing) == (0, 0)
+    assert {asset["file_path"]: asset["id"] for asset in await library.assets()} == {
+        f"output/{name}/a.png": ids["a.png"],
+        f"output/{name}/deep/er/b.png": ids["b.png"],
+        "output/c.png": ids["c.png"],
+    }
+    assert (await library.asset("b.png"))["tags"] == ["output", "mine"]
+    assert scanner._cache.below(str(old)) == []
 
 
 async def test_litter_of_macos_is_no_asset(library: Any) -> None:

@@ -258,10 +258,11 @@ class Scanner:
                 progress.problems, progress.errors = report.problems, report.messages
 
     def _vanished(self, scope: ScanScope, run: _ScanRun) -> list[str]:
-        """Return the folders in a scope that have been removed, with all below them. Blocks."""
+        """Return the folders in a scope that have been removed or spelled otherwise, with all below them. Blocks."""
         paths = (os.path.join(folder, name) for folder, names in scope.folders.items() for name in names or ())  # noqa: PTH118
         tops = [path for path in paths if path in self._cache and path not in run.listed]
-        return [path for top in tops if not os.path.isdir(extended(top)) for path in self._cache.below(top)]  # noqa: PTH112
+        removed = [top for top in tops if not os.path.isdir(extended(top))]  # noqa: PTH112
+        return [path for top in (*removed, *run.report.respelled) for path in self._cache.below(top)]
 
     async def _end(self, run: _ScanRun, unlisted: list[str], *, everywhere: bool) -> None:
         """Mark removed files, and after a full scan those that have left the library; match moved files; clean up."""

@@ -58,11 +58,15 @@ class FolderListing:
 
 @dataclass
 class WalkReport:
-    """Problems of a walk. The contents of ``unreachable`` folders are unknown."""
+    """Problems of a walk. The contents of ``unreachable`` folders are unknown.
+
+    ``respelled`` are former paths of folders that have changed in case alone, or in how letters are composed.
+    """
 
     problems: int = 0
     messages: list[str] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
+    respelled: list[str] = field(default_factory=list)
 
     def add(self, path: str, reason: str) -> None:
         """Count a problem and keep the first ones for the user."""
@@ -179,8 +183,10 @@ class Walk:
         # Without inodes, as on some network drives, a folder that is linked twice is listed twice.
         other = self._entered.get((namespace, identity), path) if info.st_ino else path
         if other != path and identity_at(other) == identity:
-            self._report.add(path, "links to a folder that is already indexed")
-            return None
+            if not _is_former_spelling(other, path):
+                self._report.add(path, "links to a folder that is already indexed")
+                return None
+            self._report.respelled.append(other)
         self._entered[namespace, identity] = path
         return FolderStamp(identity, info.st_mtime_ns, is_link, namespace, fresh_for_ns(info.st_mtime_ns) > 0)
 
@@ -245,6 +251,23 @@ class Walk:
             heappush(self._linked, (folder, namespace))
         else:
             self._report.add(folder, refusal)
+
+
+def _is_former_spelling(other: str, path: str) -> bool:
+    """Return whether a path leads to a folder although listings have another spelling of it.
+
+    So it is where the case of names does not count, after a name has changed in case alone. Blocks.
+    """
+    folder = os.path.commonpath((other, path))
+    for name in Path(other).relative_to(folder).parts:
+        try:
+            with os.scandir(extended(folder)) as entries:
+                if all(entry.name != name for entry in entries):
+                    return True
+        except OSError:
+            return False
+        folder = os.path.join(folder, name)  # noqa: PTH118
+    return False
 
 
 def _is_link(entry: os.DirEntry[str]) -> bool:
