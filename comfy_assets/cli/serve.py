@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import struct
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from ..plugin import attach
 from .base_directory import base_to_serve
 from .command import Commands, add_command, add_extra_paths, extra_folders, host_on
 from .login import require_login
+from .orderly_end import orderly_end
 from .output import say
 
 _EXAMPLES = (
@@ -70,22 +69,9 @@ def _serve(options: argparse.Namespace) -> int:
     def ready(url: str) -> None:
         say(f"Serving {base} on {url} (press Ctrl-C to stop)")
 
-    _end_in_order_on_signals()
-    with suppress(KeyboardInterrupt):
+    with orderly_end(), suppress(KeyboardInterrupt):
         asyncio.run(host.serve(options.host, options.port, on_ready=ready))
     return 0
-
-
-def _end_in_order_on_signals() -> None:
-    """Let SIGTERM, and Ctrl-Break on Windows, do what Ctrl-C does: the queue and the store are closed in order.
-
-    Windows ends a process whose console window is closed at once: then the next start continues the queue.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return  # only there can signals be handled
-    for name in ("SIGTERM", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
 
 
 def make_sample_library(base: Path) -> None:

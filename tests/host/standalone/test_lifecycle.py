@@ -23,6 +23,7 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from support.queue_ids import QueueIds, queue_ids
 from support.servers import standalone_command
+from support.windows import symbolic_links
 
 ROOT = Path(__file__).parents[3]
 SOON_S = 5.0  # for what takes a fraction of a second: the machine may be busy, and what waits would wait for minutes
@@ -250,7 +251,50 @@ def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
     assert list(data.glob("queue/*.log")) == []
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+CLOSED = """
+import sys, threading, urllib.request
+from pathlib import Path
+sys.path[:0] = sys.argv[1:2]
+import checkout; checkout.load()
+from contextlib import contextmanager
+from comfy_assets_node.comfy_assets.cli import main, orderly_end
+
+@contextmanager
+def console_events(handler):
+    def close():
+        urllib.request.urlopen(urls.pop() + "/health").read()  # once the store is open
+        assert not handler(0), "Ctrl-C is Python's"
+        assert handler(int(sys.argv[3]))
+        # Now Windows would end the process.
+        data = Path(sys.argv[2], "user/__comfy_assets")
+        print((data / "library.db-wal").stat().st_size, list(data.glob("queue/*.log")), file=printed, flush=True)
+    closer = threading.Thread(target=close)
+    class Ready:
+        def write(self, text):
+            if " on http" in text:
+                urls.append(text.partition(" on ")[2].split()[0])
+                closer.start()
+        def flush(self):
+            pass
+    urls, printed, sys.stdout = [], sys.stdout, Ready()
+    yield
+    sys.stdout = printed
+    closer.join()
+
+orderly_end._console_events = console_events
+raise SystemExit(main(["serve", "--base-directory", sys.argv[2], "--port", "0"]))
+"""
+
+
+@pytest.mark.parametrize("event", [2, 5, 6])
+def test_windows_waits_until_a_closed_console_has_ended_in_order(tmp_path: Path, event: int) -> None:
+    """The window is closed, its user logs off or the system shuts down: told to a thread of Windows, emulated here."""
+    command = [sys.executable, "-c", CLOSED, str(ROOT / "tests/fault"), str(tmp_path), str(event)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 []\n", "")
+
+
+@symbolic_links
 @pytest.mark.parametrize(
     "broken", ["models", "models/loras", "models/unet", "output", "input", "temp", "custom_nodes", "user"]
 )
