@@ -6,6 +6,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from .windows import SLOWNESS
+
 IS_THOROUGH = bool(os.environ.get("COMFY_ASSETS_THOROUGH"))
 
 
@@ -17,4 +19,4 @@ def use_profile() -> None:
 
 def examples(few: int, thorough: int) -> int:
     """Return how many examples a test that is slow for each of them tries."""
-    return thorough if IS_THOROUGH else few
+    return thorough if IS_THOROUGH else max(1, few // SLOWNESS)

@@ -1,4 +1,4 @@
-"""The lists in tests/windows name what there is, and pin what is downloaded."""
+"""The runs under Wine: the lists name what there is and pin what is downloaded, and outcomes are read as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
+from windows.outcomes import Outcome, last_begun, read
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,18 +23,8 @@ def lines(name: str) -> list[str]:
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("name", ["modules.txt", "known.txt"])
-def test_they_name_what_there_is(name: str) -> None:
-    for line in lines(name):
-        module, _, test = line.partition("  # ")[0].strip().partition("::")
-        path = ROOT / module
-        assert path.is_file(), line
-        function = test.rpartition("::")[2].partition("[")[0]
-        assert not function or f"def {function}(" in path.read_text(encoding="utf-8"), line
-
-
-def test_what_is_left_out_has_a_reason() -> None:
-    assert [line for line in lines("known.txt") if not line.partition("  # ")[2]] == []
+def test_the_modules_are_there() -> None:
+    assert [line for line in lines("modules.txt") if not (ROOT / line).is_file()] == []
 
 
 def test_every_package_is_pinned() -> None:
@@ -45,3 +35,27 @@ def test_every_package_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed = {re.split(r"[<>=; ]", each)[0].lower() for each in project["dependencies"]}
     assert needed - pinned == set()
+
+
+OUTPUT = """\
+tests/unit/test_a.py::test_one PASSED                         [ 10%]
+tests/unit/test_a.py::test_two[a PASSED b] SKIPPED (Wine lacks (some) links) [ 20%]
+tests/unit/test_a.py::test_two[c::d] SKIPPED (Wine lacks (some) links) [100%]
+tests/unit/test_b.py::test_three[x y] FAILED [ 40%]
+tests/unit/test_b.py::test_four PASSED [ 50%]
+tests/unit/test_b.py::test_four ERROR [ 50%]
+tests/unit/test_d.py::test_five
+FAILED tests/unit/test_b.py::test_three[x y] - assert 1 == 2
+ERROR tests/unit/test_c.py - ImportError: no module
+""".splitlines()
+
+
+def test_outcomes_are_read_from_what_pytest_prints() -> None:
+    assert list(read(OUTPUT).values()) == [
+        Outcome("tests/unit/test_a.py", 1, {"Wine lacks (some) links": 2}),
+        Outcome("tests/unit/test_b.py", 1, {}, ["test_three[x y]", "test_four"]),
+        Outcome("tests/unit/test_c.py", failed=["the module itself"]),
+    ]
+    assert [each.has_passed for each in read(OUTPUT).values()] == [True, False, False]
+    assert last_begun(OUTPUT) == "tests/unit/test_d.py"
+    assert last_begun([]) is None

@@ -1,133 +1,86 @@
-"""The table of the modules of the default suite under Wine, in docs/windows.md.
-
-Results are noted as they come, one JSON object a line, so that a run can be continued on another day.
-"""
+"""The table of the modules of the default suite under Wine, in docs/windows.md."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from outcomes import Outcome, Outcomes
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[1] / "docs/windows.md"
 HEADING = "## Module by module\n"
-_COUNT = re.compile(r"(\d+) (passed|skipped|deselected|failed|errors?)\b")
-_SHORT = {"passed": "", "skipped": " skipped", "deselected": " left out"}
 
 
-@dataclass(frozen=True)
-class Result:
-    """The result of a module: pytest's counts in its words, and the tests that failed."""
-
-    module: str
-    summary: str
-    has_passed: bool
-    failures: list[str]
-
-
-class Results:
-    """The results noted in a file, by module."""
-
-    def __init__(self, notes: Path) -> None:
-        self._notes = notes
-        self._found: dict[str, Result] = {}
-        if notes.exists():
-            for line in notes.read_text(encoding="utf-8").splitlines():
-                result = Result(**json.loads(line))
-                self._found[result.module] = result
-
-    def __contains__(self, module: str) -> bool:
-        return module in self._found
-
-    def get(self, module: str) -> Result | None:
-        """Return the result of a module, or None if it was not run."""
-        return self._found.get(module)
-
-    def add(self, module: str, summary: str, has_passed: bool, failures: Sequence[str]) -> None:
-        """Note a result."""
-        result = Result(module, summary, has_passed, list(failures))
-        self._found[module] = result
-        with self._notes.open("a", encoding="utf-8") as notes:
-            notes.write(json.dumps(asdict(result)) + "\n")
-
-
-def remembered(notes: Path) -> Results:
-    """Return the results that a file has; it need not exist."""
-    return Results(notes)
-
-
-def write_table(modules: Iterable[str], results: Results) -> None:
+def write_table(modules: Sequence[str], outcomes: Outcomes) -> None:
     """Write the part of the page below its heading anew."""
     text = PAGE.read_text(encoding="utf-8")
     head = text[: text.index(HEADING)]
-    PAGE.write_text(head + HEADING + "\n" + "\n".join(_page(list(modules), results)) + "\n", encoding="utf-8")
+    PAGE.write_text(head + HEADING + "\n" + "\n".join(_page(modules, outcomes)) + "\n", encoding="utf-8")
 
 
-def _page(modules: Sequence[str], results: Results) -> Iterator[str]:
-    passed = [result for module in modules if (result := results.get(module)) and result.has_passed]
-    failed = [result for module in modules if (result := results.get(module)) and not result.has_passed]
-    tests = sum(counts(result.summary).get("passed", 0) for result in passed)
-    yield f"{len(passed)} modules pass, with {tests:,} tests. The number is that of the tests that pass.\n"
+def _page(modules: Sequence[str], outcomes: Outcomes) -> Iterator[str]:
+    run = list(outcomes.of(modules))
+    passed = [outcome for outcome in run if outcome.has_passed and outcome.passed]
+    skipped = [outcome for outcome in run if outcome.has_passed and outcome.skipped and not outcome.passed]
+    slow = [outcome for outcome in run if outcome.has_passed and not outcome.skipped and not outcome.passed]
+    failed = [outcome for outcome in run if not outcome.has_passed]
+    tests = sum(outcome.passed for outcome in passed)
+    yield f"{len(passed)} modules pass, with {tests:,} tests. The numbers are those of the tests that pass.\n"
     yield "| folder | modules |"
     yield "|---|---|"
-    for folder, names in _by_folder(passed).items():
+    for folder, names in _grouped((outcome.module, f" ({outcome.passed})") for outcome in passed).items():
         yield f"| `{folder}` | {', '.join(names)} |"
-    yield from _left_out()
+    yield from _section(
+        "In these modules every test is skipped, for the reasons below:", [each.module for each in skipped]
+    )
+    yield from _section("These modules have slow tests alone, which do not run here:", [each.module for each in slow])
+    yield from _reasons(run)
     if failed:
         yield "\nThese fail, and the reason is not known to be Wine's:\n"
-        yield "| module | result | tests |"
+        yield "| module | outcome | tests |"
         yield "|---|---|---|"
-        for result in failed:
-            tests_of = "; ".join(f"`{_name(each)}`" for each in result.failures[:5])
-            yield f"| `{result.module}` | {result.summary} | {tests_of} |"
-    if not_run := [module for module in modules if module not in results]:
-        yield "\nNot run under Wine yet:\n"
-        for folder, names in _grouped((module, "") for module in not_run).items():
+        for outcome in failed:
+            yield f"| `{outcome.module}` | {outcome.summary} | {_names(outcome.failed)} |"
+    yield from _section("Not run under Wine yet:", [module for module in modules if module not in outcomes])
+
+
+def _section(title: str, modules: Sequence[str]) -> Iterator[str]:
+    if modules:
+        yield f"\n{title}\n"
+        for folder, names in _grouped((module, "") for module in modules).items():
             yield f"- `{folder}`: {', '.join(names)}"
 
 
-def counts(summary: str) -> dict[str, int]:
-    """Return the counts in pytest's last line, by its words."""
-    return {word: int(count) for count, word in _COUNT.findall(summary)}
+def _reasons(run: Iterable[Outcome]) -> Iterator[str]:
+    """Yield the table of the reasons for which tests are skipped, with their number and modules."""
+    counts: Counter[str] = Counter()
+    modules: defaultdict[str, list[str]] = defaultdict(list)
+    for outcome in run:
+        for reason, count in outcome.skipped.items():
+            counts[reason] += count
+            modules[reason].append(outcome.module.removeprefix("tests/").replace("/test_", "/").removesuffix(".py"))
+    yield "\nTests are skipped for these reasons:\n"
+    yield "| reason | tests | modules |"
+    yield "|---|---|---|"
+    for reason, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        yield f"| {reason.replace('|', '/')} | {count} | {_listed(modules[reason])} |"
 
 
-def _by_folder(passed: Iterable[Result]) -> dict[str, list[str]]:
-    return _grouped((result.module, _counts_text(result.summary)) for result in passed)
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _names(tests: Sequence[str]) -> str:
+    return _listed([f"`{test[:100]}`" for test in tests], 5)
 
 
 def _grouped(modules: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the modules' names, each with a note, by folder."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for module, note in modules:
         path = Path(module)
-        name = path.stem.removeprefix("test_")
-        found[path.parent.as_posix()].append(f"{name} {note}".strip())
+        found[path.parent.as_posix()].append(path.stem.removeprefix("test_") + note)
     return dict(found)
-
-
-def _counts_text(summary: str) -> str:
-    found = counts(summary)
-    parts = [f"{found[word]}{text}" for word, text in _SHORT.items() if word in found]
-    return f"({', '.join(parts)})" if parts else ""
-
-
-def _left_out() -> Iterator[str]:
-    """Yield the table of the tests that known.txt names, with the reasons."""
-    yield "\nThese tests are left out:\n"
-    yield "| test | reason |"
-    yield "|---|---|"
-    reason = ""
-    for line in (HERE / "known.txt").read_text(encoding="utf-8").splitlines():
-        test, _, why = line.partition("  # ")
-        if not test or test.startswith("#"):
-            continue
-        reason = reason if why == "the same" else why
-        yield f"| `{test.strip()}` | {reason} |"
-
-
-def _name(failure: str) -> str:
-    """Return the test that a line of pytest's summary names."""
-    return failure.partition(" ")[2].partition(" - ")[0].partition("::")[2][:100]

@@ -1,7 +1,7 @@
 """Run tests with a Windows Python under Wine, for those who have no Windows at hand.
 
     python tests/windows/wine.py FOLDER              run the modules of modules.txt
-    python tests/windows/wine.py FOLDER MODULE…      run these modules or tests, those of known.txt too
+    python tests/windows/wine.py FOLDER MODULE…      run these modules or tests
     python tests/windows/wine.py FOLDER --table      run all modules, and write their table to docs/windows.md
     python tests/windows/wine.py FOLDER --python tests/benchmarks/floor.py --rounds 3     run the Windows Python
     python tests/windows/wine.py --lock              write requirements.txt with the newest versions
@@ -16,98 +16,118 @@ from __future__ import annotations
 
 import argparse
 import os
-import queue
-import re
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from modules_table import remembered, write_table
+from modules_table import write_table
+from outcomes import ENOUGH, Outcome, Outcomes, last_begun, read
 from wine_environment import HERE, Deadline, Environment, Prefix, Unavailable, lock
 
-PYTEST: tuple[str, ...] = ("-u", "-m", "pytest", "-n", "0", "-q", "--tb=short", "-rfE", "-p", "no:cacheprovider")
+PYTEST: tuple[str, ...] = ("-u", "-m", "pytest", "-n", "0", "-v", "--tb=short", "-rfE", "-p", "no:cacheprovider")
 PYTEST += tuple(word for name in ("pytest_asyncio", "pytest_aiohttp", "xdist") for word in ("-p", f"{name}.plugin"))
-MODULE_S = 240.0  # the longest time for a module
-LEAST_S = 20.0  # no module is begun with less time left
-SUMMARY = re.compile(r"\d+ (passed|failed|error|skipped|deselected)")
-PASSED = (0, 5)  # the latter if all of its tests are left out
+PYTEST += ("-p", "loop_limit", "--continue-on-collection-errors")
+TEST_S = 240.0  # the longest time for a test
+LEAST_S = 20.0  # nothing is begun with less time left
+TOGETHER = 8  # modules in a process
+ENDED = (0, 1, 5)  # statuses of pytest that has run all it should; 5 if there were slow tests alone
+Report = Callable[[Outcome, str], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a module. ``status`` is pytest's, None if it took too long; ``seconds`` is its time."""
+class Work:
+    """The modules that wait to be run; for several threads."""
 
-    module: str
-    status: int | None
-    output: str
-    seconds: float
-    is_cut_short: bool  # by the end of all time, rather than by its own limit
+    def __init__(self, modules: Iterable[str]) -> None:
+        self._waiting = deque(modules)
+        self._lock = threading.Lock()
 
-    @property
-    def has_passed(self) -> bool:
-        """True if no test failed."""
-        return self.status in PASSED
+    def next(self) -> list[str]:
+        """Return the next modules that may run in one process: of one folder, as conftest.py is the folder's."""
+        with self._lock:
+            taken: list[str] = []
+            while self._waiting and len(taken) < TOGETHER:
+                if taken and _folder(self._waiting[0]) != _folder(taken[0]):
+                    break
+                taken.append(self._waiting.popleft())
+            return taken
 
-    @property
-    def summary(self) -> str:
-        """The counts of pytest, in its words."""
-        if self.status is None:
-            return "the time was up" if self.is_cut_short else f"no end after {self.seconds:.0f} s"
-        lines = [line for line in self.output.splitlines() if SUMMARY.search(line)]
-        return lines[-1].strip("= ") if lines else f"status {self.status}"
+    def give_back(self, modules: Sequence[str]) -> None:
+        """Let modules be the next ones, since the process ended before they ran."""
+        with self._lock:
+            self._waiting.extendleft(reversed(modules))
+
+    def rest(self) -> list[str]:
+        """Return the modules that still wait."""
+        return list(self._waiting)
 
 
 class Runner:
-    """Runs modules side by side, each in a process of its own."""
+    """Runs modules side by side, some of them in one process."""
 
-    def __init__(self, prefixes: Sequence[Prefix], deadline: Deadline, known: Sequence[str]) -> None:
+    def __init__(self, prefixes: Sequence[Prefix], deadline: Deadline) -> None:
         self._prefixes = prefixes
         self._deadline = deadline
-        self._options = [*PYTEST, *(f"--deselect={test}" for test in known)]
 
-    def run(self, modules: Iterable[str], ended: Callable[[Outcome], None]) -> list[str]:
-        """Run modules, and report each; return those for which no time was left."""
-        waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-        for module in modules:
-            waiting.put(module)
+    def run(self, modules: Iterable[str], report: Report) -> list[str]:
+        """Run modules, and report each with the output of its process; return those for which no time was left."""
+        work = Work(modules)
         reporting = threading.Lock()
 
-        def work(prefix: Prefix) -> None:
-            while self._deadline.left() > LEAST_S:
-                try:
-                    module = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                outcome = self.run_one(module, prefix)
-                with reporting:
-                    ended(outcome)
+        def ended(outcome: Outcome, output: str) -> None:
+            with reporting:
+                report(outcome, output)
 
-        workers = [threading.Thread(target=work, args=(prefix,)) for prefix in self._prefixes]
+        def run_all(prefix: Prefix) -> None:
+            while self._deadline.left() > LEAST_S and (together := work.next()):
+                work.give_back(self.run_together(together, prefix, ended))
+
+        workers = [threading.Thread(target=run_all, args=(prefix,)) for prefix in self._prefixes]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        return [waiting.get_nowait() for _ in range(waiting.qsize())]
+        return work.rest()
 
-    def run_one(self, module: str, prefix: Prefix) -> Outcome:
-        """Run a module."""
-        began, left = time.monotonic(), self._deadline.left()
-        status, output = prefix.run([*self._options, module], min(left, MODULE_S))
-        return Outcome(module, status, output, time.monotonic() - began, left < MODULE_S)
+    def run_together(self, modules: Sequence[str], prefix: Prefix, report: Report) -> list[str]:
+        """Run modules in one process, and report each that came to an end or broke; return the others."""
+        began = time.monotonic()
+        status, output = prefix.run([*PYTEST, *modules], self._deadline.left(), TEST_S)
+        print(f"  a process of {time.monotonic() - began:.0f} s, status {status}", flush=True)
+        lines = output.splitlines()
+        found = read(lines)
+        unfinished: list[str] = []
+        if ENOUGH in output:
+            unfinished = [module for module in modules if _path(module) not in found]
+        elif status not in ENDED:
+            begun = last_begun(lines)
+            unfinished = [*modules[next((i for i, each in enumerate(modules) if _path(each) == begun), 0) :]]
+            if self._deadline.left() > 0:  # by a fault of its own
+                broken = _path(unfinished.pop(0))
+                outcome = found.setdefault(broken, Outcome(broken))
+                outcome.broken_by = f"a test of {TEST_S:.0f} s" if status is None else f"an end with status {status}"
+        for module in modules:
+            if module not in unfinished:
+                report(found.get(_path(module), Outcome(_path(module))), output)
+        return unfinished
+
+
+def _path(module: str) -> str:
+    """Return the path of the module that a test is in."""
+    return module.partition("::")[0]
+
+
+def _folder(module: str) -> str:
+    return _path(module).rpartition("/")[0]
 
 
 def _lines(name: str) -> list[str]:
     """Return the lines of a list without comments."""
-    lines = (line.partition("  #")[0].strip() for line in (HERE / name).read_text(encoding="utf-8").splitlines())
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
-
-
-def _report(outcome: Outcome) -> None:
-    print(f"{outcome.module}: {outcome.summary} [{outcome.seconds:.0f} s]", flush=True)
 
 
 def run_listed(runner: Runner, prefix: Prefix, modules: Sequence[str]) -> int:
@@ -115,25 +135,28 @@ def run_listed(runner: Runner, prefix: Prefix, modules: Sequence[str]) -> int:
 
     What fails is run again alone, as Wine's processes and the machine's load have troubles of their own.
     """
-    suspects: list[Outcome] = []
+    suspects: dict[str, str] = {}
+    failed: list[str] = []
 
-    def ended(outcome: Outcome) -> None:
-        _report(outcome)
-        if not outcome.has_passed and not (outcome.status is None and outcome.is_cut_short):
-            suspects.append(outcome)
+    def first(outcome: Outcome, output: str) -> None:
+        print(f"{outcome.module}: {outcome.summary}", flush=True)
+        if not outcome.has_passed:
+            suspects[outcome.module] = output
 
-    left_out = runner.run(modules, ended)
-    failed = 0
-    for first in suspects:
-        again = runner.run_one(first.module, prefix)
-        _report(again)
-        if not again.has_passed:
-            # A second run that was cut short says nothing: the first one counts.
-            failed += 1
-            print(first.output if again.status is None else again.output)
+    def second(outcome: Outcome, output: str) -> None:
+        print(f"{outcome.module}: {outcome.summary}", flush=True)
+        if not outcome.has_passed:
+            failed.append(outcome.module)
+            print(output)
+
+    left_out = runner.run(modules, first)
+    for module, output in suspects.items():
+        if runner.run_together([module], prefix, second):
+            failed.append(module)  # no time was left for a second run: the first one counts
+            print(output)
     if left_out:
         print(f"The time was up; not run: {' '.join(left_out)}")
-    return failed
+    return len(failed)
 
 
 def all_modules() -> list[str]:
@@ -143,20 +166,27 @@ def all_modules() -> list[str]:
     return [each for each in found if not each.startswith(("tests/panel/", "tests/browser/", "tests/pages/"))]
 
 
-def run_for_table(runner: Runner, notes: Path) -> int:
-    """Run the modules that the notes do not have yet, note each result, and write the table; return 0."""
-    known = remembered(notes)
+def run_for_table(runner: Runner, folder: Path, wanted: Sequence[str]) -> int:
+    """Run modules that have no outcome yet, note each outcome, and write the table; return 0.
 
-    def ended(outcome: Outcome) -> None:
-        _report(outcome)
-        if outcome.status is None and outcome.is_cut_short:
-            return
-        failures = [line for line in outcome.output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        known.add(outcome.module, outcome.summary, outcome.has_passed, failures)
+    The output of processes with failures is kept in the folder ``failures``.
+    """
+    known = Outcomes(folder / "outcomes.jsonl")
+    failures = folder / "failures"
+    failures.mkdir(exist_ok=True)
 
-    modules = dict.fromkeys([*_lines("modules.txt"), *all_modules()])  # those that matter most first
+    def ended(outcome: Outcome, output: str) -> None:
+        print(f"{outcome.module}: {outcome.summary}", flush=True)
+        known.add(outcome)
+        if not outcome.has_passed:
+            name = outcome.module.removeprefix("tests/").replace("/", ".")
+            (failures / f"{name}.txt").write_text(output, encoding="utf-8")
+
+    everything = all_modules()
+    first = wanted or _lines("modules.txt")  # those that matter most
+    modules = dict.fromkeys([*first, *everything])
     runner.run([module for module in modules if module not in known], ended)
-    write_table(all_modules(), known)
+    write_table(everything, known)
     return 0
 
 
@@ -199,10 +229,10 @@ def main() -> int:
     if options.python:
         return run_python(environment.prefix(1), options.python, deadline)
     prefixes = [environment.prefix(number) for number in range(1, options.side_by_side + 1)]
-    runner = Runner(prefixes, deadline, [] if options.modules else _lines("known.txt"))
+    runner = Runner(prefixes, deadline)
     try:
         if options.table:
-            return run_for_table(runner, environment.folder / "results.jsonl")
+            return run_for_table(runner, environment.folder, options.modules)
         return 1 if run_listed(runner, prefixes[0], options.modules or _lines("modules.txt")) else 0
     finally:
         for prefix in prefixes:

@@ -114,6 +114,26 @@ class Environment:
         return prefix
 
 
+class _Stream:
+    """What a program writes to one of its streams, read by a thread."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.read_at = time.monotonic()  # the last line
+        self._lines: list[bytes] = []
+        self._reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._reader.start()
+
+    def _read(self, stream: io.BufferedReader) -> None:
+        for line in stream:
+            self._lines.append(line)
+            self.read_at = time.monotonic()
+
+    def text(self) -> str:
+        """Return what was read; the program has ended."""
+        self._reader.join(1)
+        return b"".join(self._lines).decode(errors="replace").replace("\r\n", "\n")
+
+
 class Prefix:
     """Wine's drive and registry. It runs one program at a time, with the programs that this one starts."""
 
@@ -127,7 +147,9 @@ class Prefix:
             "WINEDLLOVERRIDES": "bcryptprimitives=n;mscoree=;mshtml=;winemenubuilder.exe=",
             "PYTHONFAULTHANDLER": "1",
             "PYTHONPYCACHEPREFIX": f"Z:{folder.parent / 'bytecode'}",
+            "PYTHONPATH": f"Z:{HERE}",  # for the plugin loop_limit
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "COLUMNS": "1000",  # so that pytest shortens no reason
         }
 
     def create(self, deadline: Deadline) -> None:
@@ -140,8 +162,11 @@ class Prefix:
         target = self.folder / "drive_c/windows/system32/bcryptprimitives.dll"
         self.call(COMPILER, "-shared", "-O2", "-o", str(target), str(source), "-ladvapi32", timeout=deadline.left())
 
-    def run(self, arguments: Sequence[str], timeout: float) -> tuple[int | None, str]:
-        """Run the Windows Python in the checkout; return its status, None if it took too long, and its output."""
+    def run(self, arguments: Sequence[str], timeout: float, quiet_s: float | None = None) -> tuple[int | None, str]:
+        """Run the Windows Python in the checkout; return its status, and what it wrote to both of its streams.
+
+        The status is None if it took longer than ``timeout``, or printed no line for ``quiet_s``.
+        """
         # What Wine starts beside its first program would keep our pipe open.
         self.call("wineserver", f"-p{_LEAVES_AFTER}", check=False)
         self.call("wine", "start", "/b", "cmd", "/c", "exit", check=False)
@@ -151,21 +176,23 @@ class Prefix:
         process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdin=pipe, stdout=pipe, stderr=pipe)
         assert process.stdin is not None
         process.stdin.close()
-        lines: list[bytes] = []
-        streams = [stream for stream in (process.stdout, process.stderr) if isinstance(stream, io.BufferedReader)]
-        readers = [threading.Thread(target=lines.extend, args=(stream,), daemon=True) for stream in streams]
-        for reader in readers:
-            reader.start()
-        try:
-            status: int | None = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            status = None
-            self.stop()  # with the programs that it has started
-            process.kill()
-            process.wait()
-        for reader in readers:
-            reader.join(1)
-        return status, b"".join(lines).decode(errors="replace").replace("\r\n", "\n")
+        streams = [
+            _Stream(stream) for stream in (process.stdout, process.stderr) if isinstance(stream, io.BufferedReader)
+        ]
+        until = time.monotonic() + timeout
+        status: int | None = None
+        while status is None:
+            try:
+                status = process.wait(1)
+            except subprocess.TimeoutExpired:
+                now = time.monotonic()
+                is_quiet = quiet_s is not None and now - max(stream.read_at for stream in streams) > quiet_s
+                if is_quiet or now > until:
+                    self.stop()  # with the programs that it has started
+                    process.kill()
+                    process.wait()
+                    break
+        return status, "".join(stream.text() for stream in streams)
 
     def stop(self) -> None:
         """End everything that runs in the prefix."""
