@@ -39,6 +39,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.examples import examples
 from support.files import picture, safetensors
+from support.windows import symbolic_links
 
 pytestmark = pytest.mark.slow
 CHILD = Path(__file__).with_name("child.py")
@@ -645,6 +646,7 @@ def test_further_pickles_are_unsafe(bundle: Path, taker: Place, path: str) -> No
     assert {each["kind"]: each["outcome"] for each in report["assets"]}["models"] == "missing"
 
 
+@symbolic_links
 @pytest.mark.parametrize("where", ["elsewhere", "user/default", "user/__comfy_assets", "custom_nodes"])
 @pytest.mark.parametrize("is_deep", [False, True])
 def test_no_link_is_written_through(bundle: Path, taker: Place, tmp_path: Path, where: str, is_deep: bool) -> None:
@@ -660,6 +662,7 @@ def test_no_link_is_written_through(bundle: Path, taker: Place, tmp_path: Path, 
     assert not list(target.rglob("*.part"))
 
 
+@symbolic_links
 def test_a_folder_that_is_a_link_itself_is_the_users_choice(bundle: Path, taker: Place, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (taker.path / "input").rmdir()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.maintenance import duplicates
 from comfy_assets_node.comfy_assets.assets.maintenance.duplicates import FileOnDisk
+from support.windows import symbolic_links
 
 BIG = b"b" * 5000
 
@@ -112,7 +113,16 @@ LAYOUTS: list[tuple[Callable[[Any], None], list[tuple[list[list[str]], int]]]] =
 ]
 
 
-@pytest.mark.parametrize(("make", "expected"), LAYOUTS, ids=[make.__name__ for make, _ in LAYOUTS])
+WITH_LINKS = (symbolic_link, symbolic_link_and_a_copy, symbolic_link_out_of_the_library)
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        pytest.param(*layout, id=layout[0].__name__, marks=[symbolic_links] if layout[0] in WITH_LINKS else [])
+        for layout in LAYOUTS
+    ],
+)
 def test_groups(base: Any, make: Callable[[Any], None], expected: list[tuple[list[list[str]], int]]) -> None:
     make(base)
     base.scanned()

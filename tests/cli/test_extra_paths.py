@@ -30,7 +30,9 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _home(monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # On Windows a path such as /d is on the drive of the file that has it, and of the current folder for the tests.
+    monkeypatch.chdir(tmp_path)
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(Path("/home/someone").absolute()))
     monkeypatch.setenv("MODELS", "all models")

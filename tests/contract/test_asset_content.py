@@ -14,6 +14,7 @@ from aiohttp import web
 from comfy_assets_node.comfy_assets.host import shared_file_response
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from support.sharing import SharingViolation
+from support.windows import symbolic_links
 
 BYTES = bytes(range(200)) * 2
 SIZE = len(BYTES)
@@ -131,6 +132,8 @@ async def test_another_disposition_is_an_error(api: Any, put: Any) -> None:
     ],
 )
 async def test_names_in_the_disposition(api: Any, put: Any, name: str, plain: str) -> None:
+    if os.name == "nt" and "\\" in name:
+        pytest.skip("a backslash separates folders on Windows")
     try:
         url = await put(f"output/{name}")
     except OSError:
@@ -269,7 +272,7 @@ async def test_a_large_file(api: Any, put: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("instead", ["nothing", "a folder", "a dangling link"])
+@pytest.mark.parametrize("instead", ["nothing", "a folder", pytest.param("a dangling link", marks=symbolic_links)])
 async def test_a_file_that_is_away(library: Any, api: Any, put: Any, method: str, instead: str) -> None:
     url = await put("output/sub/a.png")
     file = library.base / "output/sub/a.png"
@@ -277,10 +280,7 @@ async def test_a_file_that_is_away(library: Any, api: Any, put: Any, method: str
     if instead == "a folder":
         file.mkdir()
     elif instead == "a dangling link":
-        try:
-            file.symlink_to(library.base / "nowhere")
-        except OSError:
-            pytest.skip("no symbolic links here")
+        file.symlink_to(library.base / "nowhere")
     answer = await api.send(method, url, 404)
     if method == "GET":
         assert answer.json["code"] == "ASSET_CONTENT_MISSING"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.assets.media import video
+from support.windows import symbolic_links
 
 STAMP = "1718000000000"
 LAYERS = {
@@ -55,7 +55,7 @@ async def test_what_is_no_layer(library: Any, api: Any) -> None:
     assert await api.get(MASK_LAYERS, filename="clipspace-mask-2.png") == {"mask": "clipspace-mask-2.png"}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@symbolic_links
 async def test_a_layer_that_leads_out_of_the_library(library: Any, api: Any) -> None:
     secret = library.write("secret/clipspace-mask-2.png")
     (library.base / "input/clipspace").mkdir()

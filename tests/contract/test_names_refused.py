@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from aiohttp import FormData
 from comfy_assets_node.comfy_assets.names import WINDOWS
 from comfy_assets_node.routes import ROUTES, collections, history, jobs, login, login_records, queue, saved_searches
 from support.files import picture
+from support.windows import symbolic_links
 from yarl import URL
 
 LEADING_OUT = [
@@ -319,7 +319,7 @@ async def test_tags_name_no_path(shelf: Any) -> None:
     assert everything(shelf.base) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+@symbolic_links
 async def test_a_link_in_the_place_of_a_new_file_is_not_followed(shelf: Any) -> None:
     """Neither the file behind it nor one that could be made there is written."""
     (shelf.base / "input/link.png").symlink_to(shelf.base / "secret.png")

@@ -19,7 +19,7 @@ FEEDBACK = "/api/feedback"
 def kept(library: Any, name: str = feedback.NAME) -> list[dict[str, Any]]:
     """The entries written down."""
     path = library.host.data_directory() / name
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 async def test_who_asks(library: Any, api: Any, make_library: Any, api_of: Any) -> None:

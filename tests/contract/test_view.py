@@ -25,6 +25,7 @@ from comfy_assets_node.comfy_assets.plugin import attach
 from comfy_assets_node.routes import asset_body
 from PIL import Image
 from support.files import picture
+from support.windows import symbolic_links
 from yarl import URL
 
 VIEW = "/api/view"
@@ -303,7 +304,8 @@ NOT_THERE = [
     {"filename": "red.png/x.png"},
     {"filename": "red.png", "subfolder": "red.png"},
     {"filename": "blake3:" + "0" * 64},
-    {"filename": "blake3:xyz"},
+    # No name on Windows, where a colon leads to a stream of a file.
+    *([] if WINDOWS else [{"filename": "blake3:xyz"}]),
 ]
 
 
@@ -354,20 +356,17 @@ def linked(shelf: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     (outside / "deep").mkdir()
     (outside / "deep/far.png").write_bytes(png((70, 70, 70)))
     output = shelf.base / "output"
-    try:
-        (output / "drive").symlink_to(outside, target_is_directory=True)
-        (output / "far.png").symlink_to(outside / "far.png")
-        (output / "user.png").symlink_to(shelf.base / "user/secret.png")
-        (output / "base").symlink_to(shelf.base, target_is_directory=True)
-        (output / "near.png").symlink_to(shelf.base / "input/green.png")
-        (output / "near").symlink_to(shelf.base / "input", target_is_directory=True)
-        (output / "same.png").symlink_to(output / "red.png")
-        (output / "gone.png").symlink_to(outside / "nothing.png")
-        (output / "round.png").symlink_to(output / "round.png")
-        (outside / "back.png").symlink_to(output / "red.png")
-        (outside / "on.png").symlink_to(outside / "far.png")
-    except OSError:
-        pytest.skip("no symbolic links here")
+    (output / "drive").symlink_to(outside, target_is_directory=True)
+    (output / "far.png").symlink_to(outside / "far.png")
+    (output / "user.png").symlink_to(shelf.base / "user/secret.png")
+    (output / "base").symlink_to(shelf.base, target_is_directory=True)
+    (output / "near.png").symlink_to(shelf.base / "input/green.png")
+    (output / "near").symlink_to(shelf.base / "input", target_is_directory=True)
+    (output / "same.png").symlink_to(output / "red.png")
+    (output / "gone.png").symlink_to(outside / "nothing.png")
+    (output / "round.png").symlink_to(output / "round.png")
+    (outside / "back.png").symlink_to(output / "red.png")
+    (outside / "on.png").symlink_to(outside / "far.png")
     return shelf
 
 
@@ -388,6 +387,7 @@ LINKS = [  # file, subfolder, status before a scan, and after it
 ]
 
 
+@symbolic_links
 async def test_links(linked: Any, api: Any, made: list[str]) -> None:
     for is_scanned in (False, True):
         for name, subfolder, before, after in LINKS:
@@ -399,13 +399,11 @@ async def test_links(linked: Any, api: Any, made: list[str]) -> None:
     assert "secret.png" not in made and "user.png" not in made
 
 
+@symbolic_links
 async def test_a_root_may_be_a_link(shelf: Any, api: Any) -> None:
     output = shelf.base / "output"
     output.rename(shelf.base.with_name(shelf.base.name + "-drive"))
-    try:
-        output.symlink_to(shelf.base.with_name(shelf.base.name + "-drive"), target_is_directory=True)
-    except OSError:
-        pytest.skip("no symbolic links here")
+    output.symlink_to(shelf.base.with_name(shelf.base.name + "-drive"), target_is_directory=True)
     await api.send("GET", VIEW, params={"filename": "blue.png", "subfolder": "2026/May", "res": "64"})
     (output / "out.png").symlink_to(shelf.base / "secret.png")
     await api.send("GET", VIEW, 404, params={"filename": "out.png", "res": "64"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 from support.files import picture, safetensors
 from support.servers import COMFYUI, HttpServer, comfyui, make_base
+from support.windows import symbolic_links
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")]
+pytestmark = [pytest.mark.slow, symbolic_links]
 
 # extra_models_config.yaml after models were taken over from an older ComfyUI: src/install/installWizard.ts of Desktop.
 DESKTOP = """\

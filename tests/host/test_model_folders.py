@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.files import safetensors
+from support.windows import symbolic_links
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+pytestmark = symbolic_links
 
 CATEGORIES = ("checkpoints", "diffusion_models", "loras", "vae", "upscale_models")
 EXTRA = """

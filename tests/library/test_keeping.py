@@ -73,6 +73,14 @@ def renamed(source: Path, target: Path) -> None:
     source.rename(target)
 
 
+def respelled(source: Path, target: Path) -> None:
+    """Change the case of a file's name and of its folder's in two steps, as Wine does nothing in one."""
+    if source.parent != target.parent:
+        respelled(source.parent, target.parent)
+        source = target.with_name(source.name)
+    source.rename(target.with_name("between")).rename(target)
+
+
 @pytest.mark.parametrize("way", [renamed, copied])
 @pytest.mark.parametrize("target", ["models/loras/b.safetensors", "output/x/style.bin", "input/style.safetensors"])
 async def test_all_that_was_given_goes_along(library: Any, way: Callable[[Path, Path], None], target: str) -> None:
@@ -107,7 +115,7 @@ async def test_the_case_of_a_name_alone_changes(
     written(library, old.as_posix())
     await library.scan()
     asset = await give(library, await at(library, old.as_posix()))
-    renamed(library.base / source, library.base / target)
+    respelled(library.base / source, library.base / target)
     await library.scan()
     assert has_all(await at(library, new.as_posix()))
     assert [a["id"] for a in await library.assets()] == [asset["id"]]

@@ -17,8 +17,9 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import tags
 from comfy_assets_node.comfy_assets.host.testing import USER_HEADER
 from support.files import safetensors
+from support.windows import symbolic_links
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+pytestmark = symbolic_links
 
 FOLLOWING = Config(scan_on_start=True, follow=True)
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
-
-posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+from support.windows import symbolic_links
 
 
 async def missing(library: Any) -> set[str]:
@@ -45,7 +44,7 @@ async def test_a_root_that_is_a_file_now(library: Any, snapshot: Callable[..., A
     assert await snapshot(library) == before
 
 
-@posix
+@symbolic_links
 @pytest.mark.parametrize("pruned", [False, True])
 async def test_a_category_folder_that_is_a_link_to_a_drive(library: Any, pruned: bool) -> None:
     drive = library.base / "drive"
@@ -71,7 +70,7 @@ async def test_a_category_folder_that_is_a_link_to_a_drive(library: Any, pruned:
     assert await missing(library) == {"a.safetensors", "b.safetensors"}
 
 
-@posix
+@symbolic_links
 async def test_a_linked_file_whose_target_is_away_is_missing(library: Any) -> None:
     library.write("drive/a.safetensors")
     link = library.base / "models/loras/a.safetensors"
@@ -124,10 +123,10 @@ class _Entry:
     def is_symlink(self) -> bool:
         return self.entry.is_symlink()
 
-    def stat(self) -> os.stat_result:
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         if self.entry.path == self.refusing.path:
             raise self.refusing.error
-        return self.entry.stat()
+        return self.entry.stat(follow_symlinks=follow_symlinks)
 
 
 DENIED = PermissionError(13, "Permission denied")
@@ -225,7 +224,7 @@ async def test_a_drive_that_is_unplugged_while_its_files_are_read(library: Any) 
     assert (await library.asset("a.bin"))["hash"]
 
 
-@posix
+@symbolic_links
 @pytest.mark.parametrize("target", ["user", "user/default", "temp", "far"])
 async def test_links_do_not_lead_into_what_is_excluded(library: Any, target: str) -> None:
     """Not even by way of a folder that contains it."""

@@ -19,6 +19,7 @@ from comfy_assets_node.comfy_assets.background import work_watch
 from comfy_assets_node.comfy_assets.db import contents
 from support import older_files
 from support.older_files import graph, workflow
+from support.windows import symbolic_links
 
 STORE = Path(__file__).parents[1] / "db" / "stores" / "store_v16.db.gz"  # of the last release with one version
 WAIT_S = 20.0
@@ -291,6 +292,7 @@ async def test_contents_that_are_read_as_before_stay_as_they_are(library: Any, m
     assert sorted(row[0] for row in stale) in ([], sorted([plain, capital]))  # the index may have caught up already
 
 
+@symbolic_links
 async def test_links_into_a_cache_of_blobs(library: Any) -> None:
     """As Hugging Face keeps files: the blob has no suffix, the snapshot is a link to it."""
     blob = library.write("models/loras/models--a/blobs/" + "ab" * 32, older_files.model("zqblob"))

@@ -13,6 +13,7 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import apply, scanner
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
+from support.windows import IS_WINE
 
 LORA = "models/loras/style.safetensors"
 
@@ -333,7 +334,8 @@ async def test_prune_marks_what_is_surely_gone(library: Any) -> None:
     await library.scan()
     (library.base / "output/a.png").unlink()
     shutil.rmtree(library.base / "output/sub")
-    library.write("output/sub")  # a file where the folder was
+    if not IS_WINE:  # where listing a file fails as listing a name does that can have no file
+        library.write("output/sub")  # a file where the folder was
     (library.base / "input").rename(library.base / "unplugged")
     assert await library.services.indexer.prune() == 2
     assert await library.services.indexer.prune() == 0

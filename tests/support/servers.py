@@ -99,6 +99,7 @@ class ServerProcess:
                 env={**os.environ, **(environment or {})},
                 cwd=base,
                 preexec_fn=None if os.name == "nt" else _heed_interrupts,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
 
     @property
@@ -217,11 +218,11 @@ class HttpServer(ServerProcess):
         )
 
     def interrupt(self) -> float:
-        """Send Ctrl-C; return the seconds until the process has ended."""
+        """Send Ctrl-C, on Windows Ctrl-Break; return the seconds until the process has ended."""
         # Python loses an interrupt that comes while it collects garbage, as it does at length when a ComfyUI has begun.
         time.sleep(0.5)
         started = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGINT))
         self.process.wait(STOP_TIMEOUT_S)
         return time.monotonic() - started
 

@@ -12,8 +12,7 @@ from comfy_assets_node.comfy_assets.assets.index.directory_cache import Director
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
 from comfy_assets_node.comfy_assets.assets.index.walker import FolderListing, WalkReport, walk
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
-
-posix = pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+from support.windows import symbolic_links
 
 
 def listings(root: Path) -> list[FolderListing]:
@@ -94,7 +93,7 @@ def test_a_root_that_was_never_there(tmp_path: Path) -> None:
     assert differences(stamps, tmp_path / "r") == DirectoryChanges(trees=[str(tmp_path / "r")])
 
 
-@posix
+@symbolic_links
 def test_a_link_whose_target_goes_and_comes_back(tmp_path: Path) -> None:
     root, drive = tmp_path / "r", tmp_path / "drive"
     (drive / "deep").mkdir(parents=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders, shown_files
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
+from support.windows import symbolic_links
 
 
 def shown(name: Any = "a.png", subfolder: Any = "", kind: Any = "output", **more: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def folders(base: Path) -> OutputFolders:
 )
 def test_where_a_file_is_found(base: Path, file: OutputFile, found: str | None) -> None:
     located = folders(base).locate(file)
-    assert (None if located is None else f"{located.folder}/{located.name}") == (found and f"{base / found}")
+    assert (None if located is None else Path(located.folder, located.name)) == (found and base / found)
 
 
 def test_an_absolute_path_is_good_if_it_leads_into_the_folder(base: Path) -> None:
@@ -101,7 +101,7 @@ def test_what_is_kept_out_of_the_library_is_not_taken(base: Path) -> None:
     assert folders(base).locate(OutputFile("output", "taken", "a.png")) is None
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@symbolic_links
 def test_a_link_inside_the_folder_is_followed_to_where_scans_list_the_file(base: Path) -> None:
     (base / "output/link").symlink_to(base / "output/sub", target_is_directory=True)
     located = folders(base).locate(OutputFile("output", "link", "a.png"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from comfy_assets_node.comfy_assets.assets.index.watch_backend import (
     load_backend,
 )
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from support.windows import symbolic_links
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_without_the_package_there_is_no_backend(monkeypatch: pytest.MonkeyPatch
     assert load_backend() is None
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs symbolic links")
+@symbolic_links
 def test_what_happens_behind_a_link_is_told_under_the_links_name(
     tmp_path: Path, watch: Callable[..., DirectoryWatch]
 ) -> None:

@@ -20,6 +20,7 @@ from comfy_assets_node.comfy_assets.workflows import sync
 from comfy_assets_node.comfy_assets.workflows.folder import WorkflowFolder
 from comfy_assets_node.comfy_assets.workflows.service import restore_workflow
 from comfy_assets_node.routes import userdata
+from support.windows import symbolic_links
 
 GRAPH_ID = "6b8f4ea0-0f2d-4c3e-9c55-5f1f1f1d4b01"
 ONE, TWO, THREE = ({"nodes": [], "links": [], "number": number} for number in (1, 2, 3))
@@ -275,6 +276,7 @@ async def test_a_half_written_file_is_looked_at_again(desk: Any) -> None:
     assert await desk.versions(workflow_id) == [ONE, TWO]
 
 
+@symbolic_links
 async def test_links_are_passed_over(desk: Any, tmp_path: Any) -> None:
     outside = tmp_path / "outside.json"
     outside.write_text("{}")

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from support.windows import symbolic_links
 from yarl import URL
 
 
@@ -141,7 +142,7 @@ async def test_no_name_leads_away(server: Any, name: str, expected: int, times: 
     assert files_below(server.base) == before
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links need a right on Windows")
+@symbolic_links
 async def test_links_do_not_lead_away(server: Any) -> None:
     root = server.base / "user" / "default"
     root.mkdir(parents=True)
