@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from asyncio import base_events
 from collections import Counter
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from outcomes import ENOUGH
 
 _MOST = 260
 _loops: list[None] = []  # as many as were made
-_tests: Counter[Path] = Counter()  # by module
+_tests: Counter[Path] = Counter()  # those that take a loop, by module
 _real = base_events.BaseEventLoop.__init__
 
 
@@ -27,7 +28,7 @@ base_events.BaseEventLoop.__init__ = _counted  # type: ignore[method-assign]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    _tests.update(item.path for item in session.items)
+    _tests.update(item.path for item in session.items if iscoroutinefunction(getattr(item, "function", None)))
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:

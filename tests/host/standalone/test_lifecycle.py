@@ -252,7 +252,7 @@ def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
 
 
 CLOSED = """
-import sys, threading, urllib.request
+import sys, threading, time, urllib.request
 from pathlib import Path
 sys.path[:0] = sys.argv[1:2]
 import checkout; checkout.load()
@@ -261,8 +261,14 @@ from comfy_assets_node.comfy_assets.cli import main, orderly_end
 
 @contextmanager
 def console_events(handler):
+    def is_open():
+        try:
+            return urllib.request.urlopen(urls[0] + "/health").status == 200
+        except OSError:
+            return False
     def close():
-        urllib.request.urlopen(urls.pop() + "/health").read()  # once the store is open
+        while not is_open():
+            time.sleep(0.05)
         assert not handler(0), "Ctrl-C is Python's"
         assert handler(int(sys.argv[3]))
         # Now Windows would end the process.
