@@ -59,6 +59,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, number: int, times: 
 def test_a_file_that_is_held_for_a_moment(
     operation: str, number: int, files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shared_files, "PATIENCE_S", 20.0)  # on a busy machine
     calls = refuse(monkeypatch, operation, number, times=3)
     OPERATIONS[operation](*files)
     assert len(calls) == 4
