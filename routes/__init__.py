@@ -22,6 +22,7 @@ from . import (
     jobs,
     login,
     login_records,
+    login_users,
     nodes,
     prompts,
     queue,
@@ -71,6 +72,7 @@ ROUTES: list[Route] = [
     *desktop.ROUTES,
     *login.ROUTES,
     *login_records.ROUTES,
+    *login_users.ROUTES,
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [

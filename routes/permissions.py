@@ -105,6 +105,8 @@ def needed_scopes(routes: Iterable[Route]) -> Callable[[web.Request], Scopes]:
 
 
 def _of_own(method: str, path: str) -> Scopes:
+    if path.startswith("/api/login/users"):
+        return ADMIN
     if path == "/login" or path.startswith("/api/login"):
         return NOTHING  # what signed-in users do with their own sessions; the handlers check the rest
     if method in _READING:

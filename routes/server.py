@@ -73,6 +73,7 @@ async def features(call: HostRequest) -> web.StreamResponse:
         "supports_preview_metadata": False,
         # Whether other machines can reach the server without a login: the panel warns of it.
         "open_to_network": is_open_to_network(call.services),
+        "login_enabled": call.services.login.is_enabled,
     }
     if is_missing_at_host(call.request, call.services):
         return json_response(ours)
@@ -233,8 +234,9 @@ _FEATURES = Record(
         "max_upload_size": integer("The largest body of an upload, in bytes."),
         "supports_preview_metadata": boolean("Whether previews include the id of their node."),
         "open_to_network": boolean("Whether the server listens beyond its own machine without a login."),
+        "login_enabled": boolean("Whether the login is on."),
     },
-    optional=("max_upload_size", "supports_preview_metadata", "open_to_network"),
+    optional=("max_upload_size", "supports_preview_metadata", "open_to_network", "login_enabled"),
 )
 _LOGS = Record(
     "LogsResponse",

@@ -114,6 +114,40 @@ class Accounts:
             self._audit.write("user_disabled" if disabled else "user_enabled", user=changed.name, by=self._by)
         return changed is not None
 
+    def change_user(
+        self, name: str, *, role: Role | None = None, is_disabled: bool | None = None, password: str | None = None
+    ) -> UserRecord:
+        """Change what is given of a user, all of it or nothing; ``password`` is the hash of one. Return the user.
+
+        Disabling a user and a new password end their sessions. Raises LoginRecordNotFoundError, LoginConflictError for
+        the last administrator, LoginUnavailableError.
+        """
+
+        def change(state: LoginState) -> tuple[LoginFile, tuple[UserRecord, UserRecord]]:
+            user = _user(state, name)
+            new = replace(
+                user,
+                role=user.role if role is None else role,
+                is_disabled=user.is_disabled if is_disabled is None else is_disabled,
+                password=user.password if password is None else password,
+            )
+            if new == user:
+                return state.file, (user, user)
+            if not _administrators([new]):
+                _keep_an_administrator(state, user)
+            file = _with_user(state.file, new)
+            ends_sessions = new.is_disabled or new.password != user.password
+            return (_without_sign_ins(file, user.key) if ends_sessions else file), (user, new)
+
+        before, user = self._store.change(change)
+        if user.role != before.role:
+            self._audit.write("role_changed", user=user.name, role=user.role, by=self._by)
+        if user.is_disabled != before.is_disabled:
+            self._audit.write("user_disabled" if user.is_disabled else "user_enabled", user=user.name, by=self._by)
+        if user.password != before.password:
+            self._audit.write("password_changed", user=user.name, by=self._by)
+        return user
+
     def remove_user(self, name: str) -> UserRecord:
         """Remove a user with their sessions and tokens. Their jobs and files stay.
 

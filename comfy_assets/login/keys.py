@@ -78,6 +78,11 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
+def user_id(user_key: str) -> str:
+    """Return a public id of a user, for addresses: names may have any characters."""
+    return hashlib.sha256(f"user {user_key}".encode()).hexdigest()[:16]
+
+
 def new_device(device_key: str, user_key: str) -> str:
     """Return a text by which a browser is recognized that this user has signed in with."""
     device = secrets.token_hex(16)

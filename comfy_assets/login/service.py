@@ -362,6 +362,15 @@ class LoginService:
         shown = [replace(s, used_at=max(s.used_at, self._used.get(s.id, 0))) for s in current]
         return sorted(shown, key=lambda s: s.used_at, reverse=True)
 
+    def last_uses(self) -> dict[str, int]:
+        """Return when each user was here last by a session that is not over, in ms, by the user's key."""
+        found: dict[str, int] = {}
+        for session in self.state.file.sessions:
+            if self._is_current(session):
+                used = max(session.used_at, self._used.get(session.id, 0))
+                found[session.user] = max(found.get(session.user, 0), used)
+        return found
+
     def end_sessions(self, key: str, session_id: str | None = None) -> int:
         """End a user's session, or all of them; return their number. Blocks.
 

@@ -45,6 +45,7 @@ EXTENSIONS |= {
     "revokeToken",
     "createLoginLink",
 }
+EXTENSIONS |= {"listLoginUsers", "addLoginUser", "changeLoginUser", "removeLoginUser", "createLoginUserLink"}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

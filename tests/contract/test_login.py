@@ -19,6 +19,7 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host import login_gate
 from comfy_assets_node.comfy_assets.host.guard import protect
 from comfy_assets_node.comfy_assets.login import keys
+from comfy_assets_node.comfy_assets.login.audit import FILE_NAME as AUDIT_FILE
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
 from comfy_assets_node.comfy_assets.login.records import Role, Scope
 from comfy_assets_node.comfy_assets.login.service import LoginService
@@ -726,6 +727,8 @@ OWN = [
     ("GET", "/api/login/sessions"), ("DELETE", "/api/login/sessions"), ("DELETE", "/api/login/sessions/x"),
     ("GET", "/api/login/tokens"), ("POST", "/api/login/tokens"), ("DELETE", "/api/login/tokens/x"),
     ("POST", "/api/login/links"),
+    ("GET", "/api/login/users"), ("POST", "/api/login/users"), ("PATCH", "/api/login/users/x"),
+    ("DELETE", "/api/login/users/x"), ("POST", "/api/login/users/x/links"),
 ]  # fmt: skip
 
 
@@ -737,3 +740,86 @@ async def test_no_token_makes_another_way_in(gated: Gated, method: str, path: st
     session = await gated.cookie("Root")
     if method != "GET":
         assert (await gated.send(method, path, json=body, headers={**session, **FOREIGN})).status == 403
+
+
+async def users_of(gated: Gated, headers: dict[str, str]) -> dict[str, Any]:
+    """Return the users by name, as an administrator sees them."""
+    listed = await (await gated.send("GET", "/api/login/users", headers=headers)).json()
+    return {user["name"]: user for user in listed["users"]}
+
+
+async def test_an_administrator_manages_users(gated: Gated) -> None:
+    root = await gated.cookie("Root")
+    before = await users_of(gated, root)
+    assert list(before) == sorted(before, key=str.casefold)
+    assert [name for name, user in before.items() if user["is_current"]] == ["Root"]
+    body = {"name": " Bob ", "role": "guest", "password": PASSWORD}
+    made = await (await gated.send("POST", "/api/login/users", json=body, headers=root)).json()
+    assert (made["name"], made["role"], made["has_password"], made["last_used_at"]) == ("Bob", "guest", True, None)
+    bob, path = await gated.cookie("Bob"), f"/api/login/users/{made['id']}"
+    assert (await gated.send("POST", "/pack/do", headers=bob)).status == 403
+    changed = await gated.send("PATCH", path, json={"role": "member"}, headers=root)
+    assert (await changed.json())["role"] == "member" and (await changed.json())["last_used_at"]
+    assert (await gated.send("POST", "/pack/do", headers=bob)).status == 200
+    for body in ({"password": "another password"}, {"is_disabled": True}):
+        assert (await gated.send("PATCH", path, json=body, headers=root)).status == 200
+        assert (await gated.send("GET", "/queue", headers=bob)).status == 401, body
+        assert (await sign_in(gated, "Bob")).status == 401
+    assert (await gated.send("POST", f"{path}/links", headers=root)).status == 409, "a link would let nobody in"
+    assert (await gated.send("PATCH", path, json={"is_disabled": False}, headers=root)).status == 200
+    link = (await (await gated.send("POST", f"{path}/links", headers=root)).json())["path"]
+    assert (await gated.send("GET", link)).status == 303
+    assert (await gated.send("DELETE", path, headers=root)).status == 204
+    assert (await users_of(gated, root)).keys() == before.keys()
+    for method in ("PATCH", "DELETE"):
+        assert (await gated.send(method, path, json={}, headers=root)).status == 404
+    written = [json.loads(line)["event"] for line in (gated.folder / AUDIT_FILE).read_text().splitlines()]
+    assert {"user_added", "role_changed", "user_disabled", "user_enabled", "user_removed"} <= set(written)
+
+
+BAD_CHANGES: list[tuple[Any, int]] = [
+    ({"role": "king"}, 400),
+    ({"password": "short"}, 400),
+    ({"password": "long enough for anybody"}, 400),  # one's own needs the present one
+    ({"role": "member"}, 409),  # the last administrator
+    ({"is_disabled": True}, 409),
+    ({"is_disabled": "yes"}, 400),
+    ([], 400),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), BAD_CHANGES)
+async def test_changes_of_users_that_are_refused(gated: Gated, body: Any, status: int) -> None:
+    root = await gated.cookie("Root")
+    before = gated.login.state.file.users
+    path = f"/api/login/users/{(await users_of(gated, root))['Root']['id']}"
+    assert (await gated.send("PATCH", path, json=body, headers=root)).status == status
+    assert gated.login.state.file.users == before
+
+
+BAD_USERS: list[tuple[Any, int]] = [
+    ({"name": "ada"}, 409), ({"name": ""}, 400), ({"name": "x" * 101}, 400), ({}, 400),
+    ({"name": "x", "role": ""}, 400),
+    ({"name": "x", "password": ""}, 400), ({"name": "__x"}, 400),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "status"), BAD_USERS)
+async def test_users_that_are_not_added(gated: Gated, body: Any, status: int) -> None:
+    before = gated.login.state.file.users
+    root = await gated.cookie("Root")
+    assert (await gated.send("POST", "/api/login/users", json=body, headers=root)).status == status
+    assert gated.login.state.file.users == before
+
+
+async def test_nobody_else_manages_users(gated: Gated) -> None:
+    ada = (await users_of(gated, await gated.cookie("Root")))["Ada"]
+    before = gated.login.state.file.users
+    for name in ("Ada", "Guest"):
+        session = await gated.cookie(name)
+        for method, path in OWN:
+            if path.startswith("/api/login/users"):
+                path = path.replace("/x", f"/{ada['id']}")
+                body = {"name": "x"} if method == "POST" else {"role": "admin"}
+                assert (await gated.send(method, path, json=body, headers=session)).status == 403, (name, path)
+    assert gated.login.state.file.users == before

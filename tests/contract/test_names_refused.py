@@ -12,7 +12,17 @@ import pytest
 import pytest_asyncio
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.names import WINDOWS
-from comfy_assets_node.routes import ROUTES, collections, history, jobs, login, login_records, queue, saved_searches
+from comfy_assets_node.routes import (
+    ROUTES,
+    collections,
+    history,
+    jobs,
+    login,
+    login_records,
+    login_users,
+    queue,
+    saved_searches,
+)
 from support.files import picture
 from support.windows import symbolic_links
 from yarl import URL
@@ -274,7 +284,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others |= {route.operation.id for module in (collections, saved_searches) for route in module.ROUTES}
     others |= {"listSecrets", "listSecretProviders"}
     others |= {
-        route.operation.id for module in (login, login_records) for route in module.ROUTES
+        route.operation.id for module in (login, login_records, login_users) for route in module.ROUTES
     }  # names that only the login compares
     others |= {route.operation.id for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation.id for route in ROUTES} - others

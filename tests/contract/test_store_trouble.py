@@ -26,6 +26,7 @@ NEEDS_NO_STORE = {
     *("createSecret", "updateSecret", "replaceSecret", "deleteSecret"),
     *("signIn", "signOut", "changePassword"),
     *("endSession", "endSessions", "createToken", "revokeToken", "createLoginLink"),
+    *("addLoginUser", "changeLoginUser", "removeLoginUser", "createLoginUserLink"),
 }
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets", "exportWorkflow", "importWorkflow"}  # which meets the trouble later, as a task

@@ -1,0 +1,243 @@
+"""The users of the login, managed by administrators."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from ..comfy_assets.errors import (
+    BusyError,
+    InvalidBodyError,
+    InvalidNameError,
+    LoginConflictError,
+    LoginRecordNotFoundError,
+    LoginUnavailableError,
+    NotPermittedError,
+    SignInRequiredError,
+)
+from ..comfy_assets.ids import now_ms
+from ..comfy_assets.login import keys
+from ..comfy_assets.login.accounts import LINK_MS
+from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
+from ..comfy_assets.login.records import UserRecord
+from ..comfy_assets.login.service import Identity, LoginService
+from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
+from .login import login_route, signed_in
+from .login_records import LoginLinkResponse
+from .operations import Operation, Record, RequestBody, Response, array
+from .params import Text, doc, parse_body
+
+_RoleName = Literal["admin", "member", "guest"]
+_NewPassword = Annotated[str, msgspec.Meta(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
+
+
+class AddUserRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of addLoginUser."""
+
+    name: Annotated[Text, doc("The user's name, 1 to 100 characters, in no other user's spelling or case.")]
+    role: Annotated[_RoleName, doc("The user's role.")] = "member"
+    password: Annotated[
+        _NewPassword | None, doc("The password; without one, the user signs in by a link.", writeOnly=True)
+    ] = None
+
+    def __repr__(self) -> str:
+        return "AddUserRequest(…)"
+
+
+class ChangeUserRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Body of changeLoginUser. What is left out stays."""
+
+    role: Annotated[_RoleName | None, doc("The new role.")] = None
+    is_disabled: Annotated[bool | None, doc("Whether to refuse the user, which ends their sessions.")] = None
+    password: Annotated[
+        _NewPassword | None, doc("The new password, which ends the user's sessions.", writeOnly=True)
+    ] = None
+
+    def __repr__(self) -> str:
+        return "ChangeUserRequest(…)"
+
+
+class LoginUserResponse(msgspec.Struct):
+    """A user of the login."""
+
+    id: Annotated[str, doc("The user's id.")]
+    name: Annotated[str, doc("The user's name.")]
+    role: Annotated[_RoleName, doc("The user's role.")]
+    is_disabled: Annotated[bool, doc("Whether the user is refused.")]
+    is_current: Annotated[bool, doc("Whether it is the user of this request.")]
+    has_password: Annotated[bool, doc("Whether the user can sign in with a password.")]
+    created_at: Annotated[datetime, doc("Time when the user was added.")]
+    last_used_at: Annotated[datetime | None, doc("Time of the last use of a session; null without a session.")]
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def list_users(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Return the users of the login (listLoginUsers, an extension)."""
+    identity = _administrator(call)
+    return {"users": await asyncio.to_thread(_all_users, call.services.login, identity)}
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def add_user(call: RequestContext[NoQuery]) -> web.Response:
+    """Add a user (addLoginUser, an extension)."""
+    identity, login = _administrator(call), call.services.login
+    body = await parse_body(AddUserRequest, call.request)
+    password = "" if body.password is None else await login.hasher.hash(body.password)
+    accounts = login.accounts(by=identity.user)
+    user = await asyncio.to_thread(accounts.add_user, body.name, body.role, password)
+    return json_response(_user(user, identity, None), 201)
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def change_user(call: RequestContext[NoQuery]) -> LoginUserResponse:
+    """Change the role or the password of a user, or disable or enable them (changeLoginUser, an extension)."""
+    identity, login = _administrator(call), call.services.login
+    user = _named(call)
+    body = await parse_body(ChangeUserRequest, call.request)
+    if user.key == identity.key and body.password is not None:
+        raise InvalidBodyError("Change your own password with the present one.", details={"field": "password"})
+    password = None if body.password is None else await login.hasher.hash(body.password)
+    accounts = login.accounts(by=identity.user)
+    changed = await asyncio.to_thread(
+        lambda: accounts.change_user(user.name, role=body.role, is_disabled=body.is_disabled, password=password)
+    )
+    return _user(changed, identity, login.last_uses().get(changed.key))
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def remove_user(call: RequestContext[NoQuery]) -> web.Response:
+    """Remove a user with their sessions and tokens (removeLoginUser, an extension)."""
+    identity = _administrator(call)
+    accounts = call.services.login.accounts(by=identity.user)
+    await asyncio.to_thread(accounts.remove_user, _named(call).name)
+    return web.Response(status=204)
+
+
+@endpoint(requires_store=False, allow_anonymous=True)
+async def create_link(call: RequestContext[NoQuery]) -> web.Response:
+    """Create a link that signs a user in once (createLoginUserLink, an extension)."""
+    identity, user = _administrator(call), _named(call)
+    if user.is_disabled:
+        raise LoginConflictError("The user is disabled, so that no link would let them in.")
+    accounts = call.services.login.accounts(by=identity.user)
+    expires_at = now_ms() + LINK_MS
+    link = await asyncio.to_thread(accounts.new_link, user.name)
+    response = json_response(LoginLinkResponse(f"/?token={link}", utc_time(expires_at)), 201)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _administrator(call: RequestContext[NoQuery]) -> Identity:
+    """Return the administrator whose session a request has. Raises SignInRequiredError, NotPermittedError."""
+    identity = signed_in(call, with_session=True)
+    if identity.role != "admin":  # the gate has refused others already, by the scopes of the operation
+        raise NotPermittedError("Only administrators manage users.", details={"scopes": ["admin"]})
+    return identity
+
+
+def _named(call: RequestContext[NoQuery]) -> UserRecord:
+    """Return the user of the path. Raises LoginRecordNotFoundError."""
+    wanted = call.path["user_id"]
+    for user in call.services.login.state.users.values():
+        if keys.user_id(user.key) == wanted:
+            return user
+    raise LoginRecordNotFoundError("There is no such user.", details={"id": wanted[:100]})
+
+
+def _all_users(login: LoginService, identity: Identity) -> list[LoginUserResponse]:
+    uses = login.last_uses()
+    users = sorted(login.state.users.values(), key=lambda user: user.key)
+    return [_user(each, identity, uses.get(each.key)) for each in users]
+
+
+def _user(record: UserRecord, identity: Identity, used_at: int | None) -> LoginUserResponse:
+    return LoginUserResponse(
+        keys.user_id(record.key),
+        record.name,
+        record.role,
+        record.is_disabled,
+        record.key == identity.key,
+        bool(record.password),
+        utc_time(record.created_at),
+        None if used_at is None else utc_time(used_at),
+    )
+
+
+_USERS = Record("LoginUserList", "Users, by name.", {"users": array(LoginUserResponse, "Users.")})
+_ERRORS = (SignInRequiredError, NotPermittedError, LoginUnavailableError)
+_ID = {"user_id": "The user's id."}
+
+ROUTES = [
+    login_route(
+        "GET",
+        "/api/login/users",
+        list_users,
+        Operation(
+            "listLoginUsers",
+            "Login",
+            "List the users of the login",
+            {200: Response("The users.", _USERS)},
+            "Like all operations below `/api/login/users`, it needs the session of an administrator.",
+            errors=_ERRORS,
+        ),
+    ),
+    login_route(
+        "POST",
+        "/api/login/users",
+        add_user,
+        Operation(
+            "addLoginUser",
+            "Login",
+            "Add a user",
+            {201: Response("The user.", LoginUserResponse)},
+            body=RequestBody(AddUserRequest, example={"name": "Ada", "role": "member", "password": "correct horse"}),
+            errors=(InvalidBodyError, InvalidNameError, LoginConflictError, BusyError, *_ERRORS),
+        ),
+    ),
+    login_route(
+        "PATCH",
+        "/api/login/users/{user_id}",
+        change_user,
+        Operation(
+            "changeLoginUser",
+            "Login",
+            "Change, disable or enable a user",
+            {200: Response("The user.", LoginUserResponse)},
+            "Either everything in the body is changed, or nothing. The last administrator stays one.",
+            parameters=_ID,
+            body=RequestBody(ChangeUserRequest, example={"role": "guest"}),
+            errors=(InvalidBodyError, LoginRecordNotFoundError, LoginConflictError, BusyError, *_ERRORS),
+        ),
+    ),
+    login_route(
+        "DELETE",
+        "/api/login/users/{user_id}",
+        remove_user,
+        Operation(
+            "removeLoginUser",
+            "Login",
+            "Remove a user",
+            {204: Response("The user is gone, with their sessions and tokens.")},
+            "Their jobs, files and workflows stay, and are theirs again if a user of this name is added later.",
+            parameters=_ID,
+            errors=(LoginRecordNotFoundError, LoginConflictError, *_ERRORS),
+        ),
+    ),
+    login_route(
+        "POST",
+        "/api/login/users/{user_id}/links",
+        create_link,
+        Operation(
+            "createLoginUserLink",
+            "Login",
+            "Create a link that signs a user in",
+            {201: Response("The link, which works once.", LoginLinkResponse)},
+            parameters=_ID,
+            errors=(LoginRecordNotFoundError, LoginConflictError, *_ERRORS),
+        ),
+    ),
+]
