@@ -469,6 +469,53 @@ export interface NetworkPlace {
   can_open_folders: boolean;
 }
 
+export type Role = "admin" | "member" | "guest";
+
+export type Scope = "read" | "write" | "run" | "admin";
+
+/** Who is signed in. */
+export interface Login {
+  user: string;
+  role: Role;
+  scopes: Scope[];
+  has_password: boolean;
+}
+
+export interface LoginSession {
+  id: string;
+  is_current: boolean;
+  created_at: string;
+  last_used_at: string;
+  /** As the browser named itself. */
+  browser: string;
+  address: string;
+}
+
+export interface LoginToken {
+  id: string;
+  name: string;
+  scopes: Scope[];
+  /** Null: never. */
+  expires_at: string | null;
+  last_used_at: string | null;
+}
+
+export interface LoginUser {
+  id: string;
+  name: string;
+  role: Role;
+  is_disabled: boolean;
+  is_current: boolean;
+  has_password: boolean;
+  last_used_at: string | null;
+}
+
+/** A link that signs a user in once: a path and a query below the address of the server. */
+export interface LoginLink {
+  path: string;
+  expires_at: string;
+}
+
 export interface SeedStatus {
   status: "idle" | "running" | "completed" | "failed" | "cancelled";
   phase: "idle" | "listing" | "hashing";
@@ -550,13 +597,23 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends "GET /models" ? string[]
   : Route extends "GET /network" ? NetworkPlace
   : Route extends `POST /assets/${string}/show-in-folder` ? null
-  : Route extends "GET /features" ? { open_to_network?: boolean }
+  : Route extends "GET /features" ? { open_to_network?: boolean; login_enabled?: boolean }
+  : Route extends "GET /login" ? Login
+  : Route extends "POST /login" ? { user: string }
+  : Route extends "GET /login/sessions" ? { sessions: LoginSession[] }
+  : Route extends "GET /login/tokens" ? { tokens: LoginToken[] }
+  : Route extends "POST /login/tokens" ? { token: string; record: LoginToken }
+  : Route extends "POST /login/links" | `POST /login/users/${string}/links` ? LoginLink
+  : Route extends "GET /login/users" ? { users: LoginUser[] }
+  : Route extends `${"POST" | "PATCH"} /login/users${string}` ? LoginUser
   : Route extends `GET /object_info/${string}` ? Record<string, NodeDefinition>
   : Route extends "GET /i18n" ? I18n
   : unknown;
 
 /** Messages over the websocket, by their type. */
 export interface ServerMessages {
+  /** Of the page itself: the connection was lost. */
+  reconnecting: unknown;
   "assets.changed": unknown;
   "collections.changed": unknown;
   "workflows.changed": unknown;

@@ -13,7 +13,8 @@ export interface ComfySetting {
   id: string;
   category: string[];
   name: string;
-  type: "combo" | "slider" | "boolean";
+  /** A function returns the control itself. */
+  type: "combo" | "slider" | "boolean" | (() => HTMLElement);
   defaultValue: string | number | boolean;
   options?: { text: string; value: string }[];
   attrs?: { min: number; max: number; step: number };

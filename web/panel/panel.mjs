@@ -11,10 +11,12 @@ import { errorPlaceholder, loadingPlaceholder } from "./shared/placeholders.mjs"
 import { preferences } from "./shared/preferences.mjs";
 import { loadStyles } from "./shared/styles.mjs";
 import { Tabs } from "./shared/tabs.mjs";
-import { Translations } from "./shared/translations.mjs";
+import { loadTranslations, Translations } from "./shared/translations.mjs";
 import { NetworkWarning } from "./status/network_warning.mjs";
 import { StatusBar } from "./status/status_bar.mjs";
 import { JobsTab } from "./jobs/jobs_tab.mjs";
+import { AccountOpener } from "./login/account_opener.mjs";
+import { SIGNED_IN_AGAIN } from "./login/session_watch.mjs";
 import { LibraryTab } from "./library/library_tab.mjs";
 import { WorkflowsTab } from "./workflows/workflows_tab.mjs";
 
@@ -32,6 +34,8 @@ class Panel {
   #tabs = null;
   /** @type {StatusBar | null} */
   #status = null;
+  /** @type {AccountOpener | null} */
+  #account = null;
 
   /** @param {HostPage} page */
   constructor(page) {
@@ -67,18 +71,22 @@ class Panel {
     this.#tabs?.show("library").find();
   }
 
+  /** Show the dialog of the account, also if the panel itself has never been opened. */
+  async showAccount() {
+    this.#ready ??= this.#load();
+    await this.#ready;
+    await this.#account?.open();
+  }
+
   async #load() {
     const client = new Client(this.#page);
-    const translations = new Translations();
-    setChildren(this.root, loadingPlaceholder(translations.t));
+    setChildren(this.root, loadingPlaceholder(new Translations().t));
     // Not `hidden`, which the styles of the root override.
     this.root.style.visibility = "hidden";
-    const texts = translations.load(this.#page, client).catch((error) => {
-      console.warn("comfy-assets: no translations.", error);
-    });
+    const texts = loadTranslations(this.#page);
     await this.#styles;
     this.root.style.visibility = "";
-    await texts;
+    const translations = await texts;
     try {
       this.#build(client, translations);
     } catch (error) {
@@ -129,14 +137,26 @@ class Panel {
     ]);
     const status = new StatusBar(context);
     const warning = new NetworkWarning(context);
-    const header = h("div", { class: "ca-header" }, tabs.bar, this.#ownPageLink(t));
+    const account = new AccountOpener(context);
+    const corner = h("div", { class: "ca-header-corner" }, account.element, this.#ownPageLink(t));
+    const header = h("div", { class: "ca-header" }, tabs.bar, corner);
     this.#tabs = tabs;
     this.#status = status;
+    this.#account = account;
+    document.addEventListener(SIGNED_IN_AGAIN, () => this.#refresh());
     this.root.lang = language;
     this.root.dir = direction;
     setChildren(this.root, header, warning.element, tabs.body, context.notifications.element, status.element);
     tabs.showLast();
     status.refresh();
     warning.refresh();
+    account.refresh();
+  }
+
+  /** Load again what was refused while nobody was signed in. */
+  #refresh() {
+    this.#tabs?.shown();
+    this.#status?.refresh();
+    this.#account?.refresh();
   }
 }

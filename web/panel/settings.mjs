@@ -5,9 +5,22 @@
 export const LANGUAGE = "ComfyAssets.Panel.Language";
 export const CELL_SIZE = "ComfyAssets.Panel.ThumbnailSize";
 export const TOASTS = "ComfyAssets.Panel.Toasts";
+const ACCOUNT = "ComfyAssets.Login.Account";
 
-/** @type {ComfySetting[]} */
-export const SETTINGS = [
+/**
+ * Return the entries.
+ *
+ * @param {() => HTMLElement} accountButton creates the button that opens the account
+ * @returns {ComfySetting[]}
+ */
+export const settings = (accountButton) => [
+  {
+    id: ACCOUNT,
+    category: ["Comfy Assets", "Login", "Account"],
+    name: "Account, sessions, tokens and users",
+    type: accountButton,
+    defaultValue: "",
+  },
   {
     id: LANGUAGE,
     category: ["Comfy Assets", "Panel", "Language"],

@@ -3,6 +3,7 @@
 /** @import { PageGraph, Prompt } from "./api.d.ts" */
 /** @import { HostPage } from "./types.d.ts" */
 
+import { SessionWatch } from "./login/session_watch.mjs";
 import { createPanel } from "./panel.mjs";
 import { saveJson } from "./shared/save_file.mjs";
 
@@ -24,7 +25,10 @@ function connect() {
     const { type, data: detail } = JSON.parse(data);
     messages.dispatchEvent(new CustomEvent(type, { detail }));
   });
-  socket.addEventListener("close", () => setTimeout(connect, RECONNECT_MS));
+  socket.addEventListener("close", () => {
+    messages.dispatchEvent(new CustomEvent("reconnecting"));
+    setTimeout(connect, RECONNECT_MS);
+  });
 }
 
 /**
@@ -72,4 +76,5 @@ const page = {
 };
 
 connect();
+new SessionWatch(page).start();
 createPanel(page).mount(/** @type {HTMLElement} */ (document.getElementById("panel")));

@@ -38,6 +38,8 @@ const KEYS = Object.freeze({
   JOB_ELSEWHERE: "error.jobElsewhere",
   JOB_FORBIDDEN: "error.otherUser",
   JOB_NOT_FOUND: "error.jobGone",
+  LOGIN_CONFLICT: "error.refused",
+  LOGIN_RECORD_NOT_FOUND: "error.gone",
   LOGIN_UNAVAILABLE: "error.store",
   NOT_ENOUGH_SPACE: "error.space",
   NOT_FOUND: "error.gone",
@@ -53,12 +55,14 @@ const KEYS = Object.freeze({
   SEARCH_UNAVAILABLE: "error.noSearch",
   SELECTION_TOO_LARGE: "error.tooMuch",
   SHARE_NOT_FOUND: "error.gone",
+  SIGN_IN_FAILED: "account.wrongPassword",
   SIGN_IN_REQUIRED: "error.signIn",
   STORAGE_FAILED: "error.stored",
   STORE_UNAVAILABLE: "error.store",
   TASK_NOT_CANCELLABLE: "error.notCancellable",
   TASK_NOT_FOUND: "error.gone",
   TOO_MANY_BATCHES: "error.tooMuch",
+  TOO_MANY_ATTEMPTS: "error.wait",
   TOO_MANY_EXPORTS: "error.tooMuch",
   TOO_MANY_SAVED_SEARCHES: "error.tooMuch",
   TRASH_FORBIDDEN: "trash.ofAll",
@@ -80,10 +84,11 @@ const KEYS = Object.freeze({
  * @param {Translate} t
  * @param {string} code
  * @param {string} message of the server, for codes without a text of their own
+ * @param {Record<string, unknown>} [details] of the error
  */
-export function codeText(t, code, message) {
+export function codeText(t, code, message, { retry_after } = {}) {
   const key = Object.entries(KEYS).find(([each]) => each === code)?.[1];
-  return key === undefined ? message : t(key, { details: message });
+  return key === undefined ? message : t(key, { details: message, seconds: Number(retry_after) });
 }
 
 /**
@@ -97,5 +102,5 @@ export function errorText(t, error) {
   if (error.kind === "unreachable" || error.kind === "slow") return t(`failure.${error.kind}`);
   if (error.status !== 0) return t("asset.serverError", { status: error.status });
   if (error.isUnreadable) return t("error.unreadable");
-  return codeText(t, error.code, error.message);
+  return codeText(t, error.code, error.message, error.details);
 }

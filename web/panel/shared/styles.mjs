@@ -19,14 +19,26 @@ const SHEETS = [
   "jobs/jobs.css",
   "workflows/workflows.css",
   "status/status.css",
+  "login/login.css",
 ];
 const TIMEOUT_MS = 4000; // an unstyled panel is better than none
 
-/** Add the stylesheets to the page. Resolves when they are loaded, could not be loaded, or take too long. */
-export async function loadStyles() {
-  const loads = SHEETS.map((path) => loadStyle(new URL(`../${path}`, import.meta.url).href));
+/** @type {Map<string, Promise<unknown>>} */
+const loads = new Map();
+
+/**
+ * Add stylesheets to the page, each once. Resolves when they are loaded, could not be loaded, or take too long.
+ *
+ * @param {readonly string[]} [paths] in cascade order
+ */
+export async function loadStyles(paths = SHEETS) {
+  const wanted = paths.map((path) => {
+    const load = loads.get(path) ?? loadStyle(new URL(`../${path}`, import.meta.url).href);
+    loads.set(path, load);
+    return load;
+  });
   const timeout = new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS));
-  await Promise.race([Promise.all(loads), timeout]);
+  await Promise.race([Promise.all(wanted), timeout]);
 }
 
 /** @param {string} href */

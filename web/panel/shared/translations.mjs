@@ -2,9 +2,9 @@
 
 /** @import { Texts } from "../api.d.ts" */
 /** @import { HostPage, Translate } from "../types.d.ts" */
-/** @import { Client } from "./client.mjs" */
 
 import { LANGUAGE } from "../settings.mjs";
+import { Client } from "./client.mjs";
 import { isolated, isRightToLeft } from "./format.mjs";
 
 const NAMESPACE = "comfyAssets";
@@ -50,6 +50,30 @@ export class Translations {
     const valueOf = (/** @type {string} */ name) => isolated(String(values[name]), this.language);
     return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? valueOf(name) : whole));
   };
+}
+
+/** @type {Promise<Translations> | null} */
+let loaded = null;
+
+/**
+ * Return the texts in the language of the page. All parts of the page share them; after a failure the next call tries
+ * again.
+ *
+ * @param {HostPage} page
+ * @returns {Promise<Translations>}
+ */
+export function loadTranslations(page) {
+  loaded ??= (async () => {
+    const translations = new Translations();
+    try {
+      await translations.load(page, new Client(page));
+    } catch (error) {
+      loaded = null;
+      console.warn("comfy-assets: no translations.", error);
+    }
+    return translations;
+  })();
+  return loaded;
 }
 
 /**

@@ -3,9 +3,8 @@
 /** @import { ChangesShown } from "../api.d.ts" */
 /** @import { HostPage } from "../types.d.ts" */
 
-import { Client } from "../shared/client.mjs";
 import * as format from "../shared/format.mjs";
-import { Translations } from "../shared/translations.mjs";
+import { loadTranslations } from "../shared/translations.mjs";
 import { TOASTS } from "../settings.mjs";
 
 const MIN_SCAN_MS = 20_000; // the user sees the end of a shorter scan
@@ -35,9 +34,7 @@ export function showScanToasts(page) {
  * @param {number} duration in milliseconds
  */
 async function showToast(page, status, duration) {
-  const translations = new Translations(); // the panel, which has its own, may never have been opened
-  await translations.load(page, new Client(page)).catch(() => {}); // the words of the keys will do
-  const { t, language } = translations;
+  const { t, language } = await loadTranslations(page); // the panel may never have been opened
   const files = format.number(status?.total ?? status?.scanned ?? 0, language);
   page.toast("success", t("status.ended"), t("status.endedDetail", { files, time: format.duration(duration) }));
 }
