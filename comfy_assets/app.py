@@ -47,6 +47,7 @@ from .downloads.sources import Sources
 from .errors import StoreError, StoreLockedError, StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host
+from .host.proxies import TrustedProxies, parse_network
 from .host.remote_client import RemoteClient, RemoteLimits
 from .idempotency import IdempotencyKeys
 from .ignored_files import ExcludePatterns
@@ -57,6 +58,7 @@ from .jobs.service import JobService, UserHistory, fill_history
 from .jobs.user_queue import PromptIds, QueueControl, UserQueue
 from .login.service import LoginService
 from .models import JobRecord
+from .quotas import Quotas
 from .search.index import SearchIndex
 from .workflows.bundles.service import BundleService
 from .workflows.job_links import JobLinks
@@ -142,6 +144,14 @@ class Services:
         self._providers = ProviderUrls(**_mirrors(config))
         self.secrets = SecretService(host.data_directory(), self._providers)
         self.login = LoginService(host.data_directory())
+        self.quotas = Quotas(
+            host,
+            config,
+            lambda key: self.login.state.users.get(key),
+            lambda user: self._recorder.live.waiting(user),
+            lambda: self._available.get("db"),
+        )
+        self.proxies = TrustedProxies(tuple(map(parse_network, config.trusted_proxies)), config.proxy_user_header)
         self._opened = asyncio.Event()
         self._problem: str | None = None
         self._opening_again: asyncio.Task[None] | None = None
@@ -191,6 +201,15 @@ class Services:
         """Wait until the store is open. Raises StoreUnavailableError if it could not be opened."""
         await self.started()
         _ = self.db
+
+    async def is_open_share(self, share_id: str) -> bool:
+        """Return whether a share is open to those who have not signed in; False while the store is not available."""
+        try:
+            await self.ready()
+            return await self.shares.is_open(share_id)
+        except (StoreError, sqlite3.Error, StoreUnavailableError) as error:
+            log.warning("A share could not be looked up: %s", error)
+            return False
 
     def reading(self, is_gone: Callable[[], bool]) -> AbstractContextManager[None]:
         """Stop the queries of the current task when the client has disconnected, or after the configured time."""
@@ -303,6 +322,7 @@ class Services:
             self.secrets,
             instance=self._recorder.seat,
             enabled=config.downloads,
+            check_room=self.quotas.check_room,
         )
         self.host_uploads = HostUploads(db, host)
         self.references = ReferenceService(db, host)

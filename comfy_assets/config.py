@@ -8,13 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .host.access import parse_allowed_host
+from .host.proxies import USER_HEADER, parse_network
 from .ignored_files import parse_patterns
+from .login.records import Role
 
 BASE_DIRECTORY = "COMFY_ASSETS_BASE_DIRECTORY"
 _FALSE = frozenset({"0", "false", "no", "off"})
 # A source of Content-Security-Policy. Nothing else may get into the header: a semicolon would begin another rule.
 _SOURCE = re.compile(r"\*|(?:https?://)?[A-Za-z0-9.*-]+(?::(?:[0-9]{1,5}|\*))?", re.ASCII)
 _ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# Headers that mean something else to the server, or that every client sends.
+_OWN_HEADERS = frozenset({"authorization", "comfy-user", "cookie", "host", "origin", "user-agent", "x-api-key"})
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _AUTO = "auto"
 
@@ -36,6 +41,10 @@ class Config:
     ``feature_flags`` tells ComfyUI's page that its own panels can show this library.
     ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
     ``frame_ancestors`` are origins that may show its pages in a frame.
+
+    ``user_max_jobs`` and ``user_max_size`` are the quotas of a user: jobs that wait, and bytes of their files.
+    ``trusted_proxies`` are addresses and networks of reverse proxies that sign users in and name them in the header
+    ``proxy_user_header``. Users who are not known yet get the role ``proxy_new_users``, or are refused without one.
 
     ``downloads`` allows downloads from links, ``download_private`` those from addresses that are not public.
     ``download_idle`` is the time without a byte, in seconds, after which a download is tried again. ``huggingface_url``
@@ -64,6 +73,11 @@ class Config:
     check_origin: bool = True
     allowed_hosts: tuple[str, ...] = ()
     frame_ancestors: tuple[str, ...] = ()
+    user_max_jobs: int | None = None
+    user_max_size: int | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_user_header: str = USER_HEADER
+    proxy_new_users: Role | None = None
     downloads: bool = True
     download_private: bool = False
     download_idle: int = 60
@@ -95,6 +109,11 @@ class Config:
             check_origin=_flag(environment, "COMFY_ASSETS_CHECK_ORIGIN", cls.check_origin),
             allowed_hosts=_hosts(environment, "COMFY_ASSETS_ALLOWED_HOSTS"),
             frame_ancestors=_sources(environment, "COMFY_ASSETS_FRAME_ANCESTORS"),
+            user_max_jobs=_number(environment, "COMFY_ASSETS_USER_MAX_JOBS", "jobs"),
+            user_max_size=_mebibytes(environment, "COMFY_ASSETS_USER_MAX_MB"),
+            trusted_proxies=_networks(environment, "COMFY_ASSETS_TRUSTED_PROXIES"),
+            proxy_user_header=_header(environment, "COMFY_ASSETS_PROXY_USER_HEADER") or cls.proxy_user_header,
+            proxy_new_users=_new_users(environment, "COMFY_ASSETS_PROXY_NEW_USERS"),
             downloads=_flag(environment, "COMFY_ASSETS_DOWNLOADS", cls.downloads),
             download_private=_flag(environment, "COMFY_ASSETS_DOWNLOAD_PRIVATE", cls.download_private),
             download_idle=_number(environment, "COMFY_ASSETS_DOWNLOAD_IDLE_SECONDS", "seconds") or cls.download_idle,
@@ -147,6 +166,30 @@ def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
         except ValueError as error:
             raise ValueError(f"{name} must list host names, without http://: {error}") from error
     return hosts
+
+
+def _networks(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    networks = _words(environment, name)
+    for network in networks:
+        try:
+            parse_network(network)
+        except ValueError as error:
+            raise ValueError(f"{name} must list addresses and networks such as 172.16.0.0/12: {error}") from error
+    return networks
+
+
+def _header(environment: Mapping[str, str], name: str) -> str:
+    header = environment.get(name, "").strip()
+    if header and (not _HEADER.fullmatch(header) or header.lower() in _OWN_HEADERS):
+        raise ValueError(f"{name} must be the name of a header such as Remote-User, not {header!r}")
+    return header
+
+
+def _new_users(environment: Mapping[str, str], name: str) -> Role | None:
+    value = environment.get(name, "").strip().lower()
+    if value not in ("", "none", "guest", "member"):
+        raise ValueError(f"{name} must be guest, member or none, not {value!r}")
+    return "guest" if value == "guest" else "member" if value == "member" else None
 
 
 def _sources(environment: Mapping[str, str], name: str) -> tuple[str, ...]:

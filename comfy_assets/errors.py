@@ -270,6 +270,33 @@ class NotPermittedError(ApiError):
     code = "NOT_PERMITTED"
 
 
+class AuthorizationError(ApiError):
+    """A program cannot be let in: ``details.error`` is a word of OAuth (RFC 6749, 4.1.2.1 and 5.2)."""
+
+    code = "AUTHORIZATION_FAILED"
+
+
+class JobQuotaError(ApiError):
+    """As many jobs of the user wait as may: ``details.limit``, ``details.used``."""
+
+    status = 429
+    code = "JOB_QUOTA_EXCEEDED"
+
+
+class StorageQuotaError(ApiError):
+    """The user's files would take more bytes than they may: ``details.limit``, ``details.used``, ``details.needed``."""
+
+    status = 413
+    code = "STORAGE_QUOTA_EXCEEDED"
+
+
+class LengthRequiredError(ApiError):
+    """The user's space is limited, and the request does not say how large its body is (RFC 9110, 15.5.12)."""
+
+    status = 411
+    code = "LENGTH_REQUIRED"
+
+
 class LoginUnavailableError(ApiError):
     """The file of the login cannot be read or written: nobody is let in."""
 

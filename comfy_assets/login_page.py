@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -74,7 +75,7 @@ async function send(method, path, content) {
   const response = await fetch(root + path, {
     method, headers, body: content && JSON.stringify(content), credentials: "same-origin", cache: "no-store",
   });
-  if (response.ok) return true;
+  if (response.ok) return response.status === 204 ? true : await response.json();
   let answer = {};
   try {
     answer = await response.json();
@@ -127,6 +128,16 @@ document.getElementById("password-form")?.addEventListener("submit", (event) => 
   });
 });
 
+for (const id of ["allow", "refuse"]) {
+  document.getElementById(id)?.addEventListener("click", (event) => {
+    during(event.target, async () => {
+      const query = Object.fromEntries(new URLSearchParams(location.search));
+      const answer = await send("POST", "oauth/authorize", { query, allow: id === "allow" });
+      if (answer) location.replace(answer.location);
+    });
+  });
+}
+
 document.getElementById("sign-out")?.addEventListener("click", (event) => {
   during(event.target, async () => {
     if (await send("DELETE", "api/login")) location.replace(root + "login");
@@ -158,6 +169,14 @@ _ACCOUNT = """<h1>{signed_in}</h1>
 <div class="actions">
 <a class="button" href="{root}">{open}</a>
 <button id="sign-out" type="button">{sign_out}</button>
+</div>"""
+
+_CONSENT = """<h1>{allow_title}</h1>
+<p>{allow_note}</p>
+<p id="message" class="message" role="status"></p>
+<div class="actions">
+<button id="allow" type="button" class="main">{allow}</button>
+<button id="refuse" type="button">{refuse}</button>
 </div>"""
 
 _MARKUP = """<!doctype html>
@@ -196,22 +215,43 @@ def markup(
     ``root`` leads from the page to the root of the server; ``languages`` is the header Accept-Language. ``message``
     is the name of a text to show, "" for none. ``own``: the page stands at its own address.
     """
-    language = chosen_language(languages)
-    texts = _texts(language)
+    texts = _texts(chosen_language(languages))
     shown = {
-        **texts,
-        "root": root,
         "user": user or "",
         "signed_in": texts["signed_in"].replace("{name}", user or ""),
         "message": texts[message] if message else "",
+    }
+    hide_old = {"hide_old": "" if has_password else " hidden"}
+    return _page(_FORM if user is None else _ACCOUNT, root, languages, shown, hide_old, own=own)
+
+
+def consent_markup(*, root: str, languages: str, user: str, client: str, days: int) -> LoginPage:
+    """Return the page on which a signed-in user lets a program in, which says that it is ``client``."""
+    texts = _texts(chosen_language(languages))
+    shown = {
+        "allow_title": texts["allow_title"].replace("{client}", client),
+        "allow_note": texts["allow_note"].replace("{name}", user).replace("{days}", str(days)),
+    }
+    return _page(_CONSENT, root, languages, shown, {})
+
+
+def _page(
+    template: str, root: str, languages: str, shown: Mapping[str, str], markup: Mapping[str, str], *, own: bool = False
+) -> LoginPage:
+    """Return a page with texts, which are escaped, and markup."""
+    language = chosen_language(languages)
+    texts = _texts(language)
+    every = {
+        **texts,
+        **shown,
+        "root": root,
         "texts": json.dumps({name: texts[name] for name in _IN_SCRIPT}, ensure_ascii=False),
         "own": "1" if own else "",
         "language": language,
         "direction": "rtl" if language in _RIGHT_TO_LEFT else "ltr",
     }
-    escaped = {name: html.escape(text) for name, text in shown.items()}
-    hide_old = "" if has_password else " hidden"
-    content = (_FORM if user is None else _ACCOUNT).format(**escaped, hide_old=hide_old)
+    escaped = {name: html.escape(text) for name, text in every.items()}
+    content = template.format(**escaped, **markup)
     page = _MARKUP.format(**escaped, content=content, style=_STYLE, script=_SCRIPT)
     return LoginPage(page, _policy())
 

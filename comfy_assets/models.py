@@ -617,7 +617,10 @@ class SharedAsset(msgspec.Struct, frozen=True):
 
 
 class PublishedWorkflow(msgspec.Struct, frozen=True):
-    """The content of a share: a version of a workflow with its text as saved, and its assets."""
+    """The content of a share: a version of a workflow with its text as saved, and its assets.
+
+    ``is_open``: whoever knows the id may read it without signing in.
+    """
 
     share_id: str
     owner: str
@@ -627,6 +630,7 @@ class PublishedWorkflow(msgspec.Struct, frozen=True):
     published_at: int
     text: bytes
     assets: tuple[SharedAsset, ...]
+    is_open: bool = False
 
 
 TaskState = Literal["created", "running", "completed", "failed", "cancelled"]

@@ -18,10 +18,12 @@ from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
 from .host.login_gate import LoginGate
-from .jobs.submission import with_session
+from .jobs.submission import with_own_client, with_session
+from .login.records import name_key
 from .login.service import LoginService
 from .logs import limit_repeats
 from .page_flags import page_flags
+from .quotas import Quotas
 
 __all__ = ["attach", "attach_to_comfyui", "saved_list"]  # the last for the command line
 
@@ -46,9 +48,19 @@ def attach(host: Host, config: Config | None = None) -> Services:
     host.on_prompt(apply_values)
     if host.is_multi_user():
         host.on_prompt(with_session)
+    host.on_prompt(with_own_client)
     rules = _access(host, services.config)
-    users = HostUsers(host) if host.is_multi_user() else None
-    gate = LoginGate(services.login, rules, permissions(), make_page, users)
+    users = HostUsers(host, services.quotas) if host.is_multi_user() else None
+    gate = LoginGate(
+        services.login,
+        rules,
+        permissions(),
+        make_page,
+        users,
+        services.proxies,
+        services.config.proxy_new_users,
+        services.is_open_share,
+    )
     outer = outer_middleware(services)
     host.attach(Plugin(middleware(services), on_serving, services.close, rules, gate, outer))
     return services
@@ -57,11 +69,16 @@ def attach(host: Host, config: Config | None = None) -> Services:
 class HostUsers:
     """The host's ids of users by their names; a user whom the host does not know is added to it."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, quotas: Quotas) -> None:
         self._host = host
+        self._quotas = quotas
         self._ids: dict[str, str] = {}
 
-    async def __call__(self, name: str) -> str:
+    def has_id(self, user: str) -> bool:
+        """Return whether the host has a user of this id."""
+        return user in self._host.user_ids()
+
+    async def id_of(self, name: str) -> str:
         """Return the id of a user. Raises LoginUnavailableError if the host cannot add them."""
         known = self._ids.get(name)
         if known is None or known not in self._host.user_ids():  # somebody may have removed them
@@ -69,6 +86,7 @@ class HostUsers:
                 known = self._ids[name] = await asyncio.to_thread(self._host.ensure_user, name)
             except (OSError, ValueError) as error:
                 raise LoginUnavailableError(f"The server does not accept the user {name!r}: {error}.") from error
+            self._quotas.know(known, name_key(name))
         return known
 
 

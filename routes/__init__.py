@@ -5,7 +5,6 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.host.login_gate import NeededScopes
 from . import (
     asset_counts,
     assets,
@@ -24,6 +23,7 @@ from . import (
     login_records,
     login_users,
     nodes,
+    oauth,
     prompts,
     queue,
     router,
@@ -43,7 +43,7 @@ from . import (
 )
 from .interceptors import Interceptor, with_plain_paths
 from .operations import HostOperation, Route
-from .permissions import needed_scopes
+from .permissions import RoutePermissions
 
 ROUTES: list[Route] = [
     *folders.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
@@ -73,6 +73,7 @@ ROUTES: list[Route] = [
     *login.ROUTES,
     *login_records.ROUTES,
     *login_users.ROUTES,
+    *oauth.ROUTES,
     *server.ROUTES,
 ]
 HOST_OPERATIONS: list[HostOperation] = [
@@ -111,6 +112,6 @@ def outer_middleware(services: Services) -> Middleware:
     return v2.error_middleware(services)
 
 
-def permissions() -> NeededScopes:
-    """Return the function that returns the scopes of a request."""
-    return needed_scopes([*ROUTES, *v2.ROUTES])
+def permissions() -> RoutePermissions:
+    """Return the permissions of requests."""
+    return RoutePermissions([*ROUTES, *v2.ROUTES])

@@ -31,6 +31,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.models import AssetFilter, TaskState
 from .asset_filters import FolderQuery, asset_filter
+from .audit import note_deletion
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import Operation, RequestBody, Response, Route
 from .params import ANY_OBJECT, Id, OptionalTags, ShortPageLimit, Text, doc, parse_body
@@ -160,6 +161,8 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
     run = await call.services.batches.start(
         BatchRequest(body.action, parameters, ids, wanted, tuple(body.exclude_ids)), call.user
     )
+    if body.action in ("remove", "trash"):
+        note_deletion(call, batch=run.batch.id, assets="all that match" if ids is None else str(len(ids)))
     return await _response(run, body.wait)
 
 

@@ -24,7 +24,7 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.fs.atomic import PartialFile, run_blocking
 from ..comfy_assets.models import TaskState
 from .context import NoQuery, RequestContext, endpoint, json_response
-from .operations import BINARY, Operation, RequestBody, Response, Route
+from .operations import BINARY, STORAGE_ERRORS, Operation, RequestBody, Response, Route
 from .params import INT64_MAX, doc
 from .request_body import STREAMED
 from .uploads import BROKEN_BODY, receive_into, too_large
@@ -120,10 +120,12 @@ ROUTES = [
                 StorageError,
                 TooManyExportsError,
                 UnsupportedContentError,
+                *STORAGE_ERRORS,
             ),
         ),
         body=STREAMED,
         media="any",
+        stores=True,
     ),
     Route(
         "POST",

@@ -16,6 +16,7 @@ from aiohttp import web
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
+from ..comfy_assets.host.login_gate import OUTSIDER
 from .params import parse_query
 from .request_body import check_headers
 
@@ -129,8 +130,15 @@ async def call(
     return response, _failure.get()
 
 
+def is_outsider(request: web.Request) -> bool:
+    """Return whether nobody has signed in for a request, which the login has let through to an open share."""
+    return bool(request.get(OUTSIDER, False))
+
+
 def known_user(request: web.Request, services: Services) -> str | None:
     """Return the request's user, None if the host does not know them."""
+    if is_outsider(request):
+        return None
     try:
         return services.host.user_of(request)
     except UnknownUserError:

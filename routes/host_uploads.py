@@ -42,6 +42,7 @@ from .operations import (
     object_with,
     string,
 )
+from .quotas import AdmitBody
 from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
 _TRUE = ("true", "1")  # as hosts compare the field ``overwrite``
@@ -316,16 +317,19 @@ _OVERWRITE = string("`true` to replace a file of this name.", enum=["true", "fal
 _UPLOAD_ERRORS = {
     400: "The form is malformed, the image is too large, or its folder accepts no uploads.",
     409: "`OTHER_USERS_FILE`: the upload would replace a file of another user.",
-    413: "The form is too large.",
+    411: "`LENGTH_REQUIRED`: the user's space is limited, and the form does not say its size.",
+    413: "The form is too large, or `STORAGE_QUOTA_EXCEEDED`.",
     **UNKNOWN_USER,
     **UNEXPECTED_ERROR,
 }
 
 _STORE_CHECK = StoreFileCheck(_uploaded_files, are_written=True)
 INTERCEPTORS = [
+    Interceptor("POST", "/api/upload/image", AdmitBody()),
     Interceptor("POST", "/api/upload/image", _STORE_CHECK),
     Interceptor("POST", "/api/upload/image", ErrorMapping(_check_image), STREAMED),
     Interceptor("POST", "/api/upload/image", assign_upload),
+    Interceptor("POST", "/api/upload/mask", AdmitBody()),
     Interceptor("POST", "/api/upload/mask", _STORE_CHECK),
     Interceptor("POST", "/api/upload/mask", PictureCheck(_mask_pictures)),
     Interceptor("POST", "/api/upload/mask", ErrorMapping(_check_mask), STREAMED),

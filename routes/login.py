@@ -13,25 +13,21 @@ from ..comfy_assets.app import Services
 from ..comfy_assets.errors import (
     BusyError,
     InvalidBodyError,
+    LoginConflictError,
     LoginUnavailableError,
     SignInFailedError,
     SignInRequiredError,
     TooManyAttemptsError,
 )
-from ..comfy_assets.host.login_gate import (
-    IDENTITY,
-    client_of,
-    remove_session_cookie,
-    root_of,
-    session_cookie,
-    set_cookies,
-)
+from ..comfy_assets.host.login_gate import IDENTITY
+from ..comfy_assets.host.login_requests import client_of, remove_session_cookie, root_of, session_cookie, set_cookies
 from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
 from ..comfy_assets.login.records import UserRecord
 from ..comfy_assets.login.service import Identity
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import Operation, RequestBody, Response, Route
 from .params import doc, parse_body
+from .request_body import BodyType
 
 _Password = Annotated[str, msgspec.Meta(max_length=MAX_PASSWORD)]
 
@@ -65,7 +61,7 @@ class LoginResponse(msgspec.Struct):
     user: Annotated[str, doc("The user's name.")]
     role: Annotated[Literal["admin", "member", "guest"], doc("The user's role.")]
     scopes: Annotated[list[Literal["read", "write", "run", "admin"]], doc("What the session or token permits.")]
-    kind: Annotated[Literal["session", "token"], doc("How the request was identified.")]
+    kind: Annotated[Literal["session", "token", "proxy"], doc("How the request was identified.")]
     has_password: Annotated[bool, doc("Whether the user can sign in with a password.")]
 
 
@@ -102,6 +98,11 @@ def _page(
         has_password=user is not None and bool(user.password),
         own=own,
     )
+    return page_response(page, status)
+
+
+def page_response(page: login_page.LoginPage, status: int) -> web.Response:
+    """Return a page of the login."""
     headers = {
         "Cache-Control": "no-store",
         "Content-Security-Policy": page.policy,
@@ -136,7 +137,7 @@ async def sign_in(call: RequestContext[NoQuery]) -> web.Response:
     """Start a session (signIn, an extension)."""
     body = await parse_body(SignInRequest, call.request)
     login = call.services.login
-    signed = await login.sign_in(body.name, body.password, client_of(call.request, login))
+    signed = await login.sign_in(body.name, body.password, client_of(call.request, login, call.services.proxies))
     response = json_response(SignedInResponse(signed.user))
     response.headers["Cache-Control"] = "no-store"
     set_cookies(response, call.request, login, signed)
@@ -147,6 +148,8 @@ async def sign_in(call: RequestContext[NoQuery]) -> web.Response:
 async def sign_out(call: RequestContext[NoQuery]) -> web.Response:
     """End the session of the request (signOut, an extension)."""
     identity, login = signed_in(call, with_session=True), call.services.login
+    if identity.kind == "proxy":
+        raise LoginConflictError("A proxy signs this user in for every request: sign out there.")
     await asyncio.to_thread(login.end_sessions, identity.key, identity.credential)
     response = web.Response(status=204)
     remove_session_cookie(response, login)
@@ -159,7 +162,7 @@ async def change_password(call: RequestContext[NoQuery]) -> PasswordChangedRespo
     identity = signed_in(call, with_session=True)
     body = await parse_body(PasswordRequest, call.request)
     login = call.services.login
-    client = client_of(call.request, login)
+    client = client_of(call.request, login, call.services.proxies)
     ended = await login.change_password(identity, body.old_password, body.new_password, client)
     return PasswordChangedResponse(ended)
 
@@ -170,7 +173,7 @@ def signed_in(call: RequestContext[NoQuery], *, with_session: bool = False) -> I
     Raises SignInRequiredError.
     """
     identity: Identity | None = call.request.get(IDENTITY)
-    if identity is None or (with_session and identity.kind != "session"):
+    if identity is None or (with_session and identity.kind == "token"):
         raise SignInRequiredError("Sign in with a browser.")
     return identity
 
@@ -180,9 +183,9 @@ _WHO = Response("The user and what the session or token permits.", LoginResponse
 _FAILURES = (SignInFailedError, TooManyAttemptsError, BusyError, LoginUnavailableError)
 
 
-def login_route(method: str, path: str, handler: Any, operation: Operation) -> Route:
+def login_route(method: str, path: str, handler: Any, operation: Operation, media: BodyType = "json") -> Route:
     """Return a route that exists only while the login is on."""
-    return Route(method, path, handler, operation, when=_is_on)
+    return Route(method, path, handler, operation, when=_is_on, media=media)
 
 
 ROUTES = [
@@ -224,7 +227,8 @@ ROUTES = [
             "Login",
             "Sign out",
             {204: Response("The session has ended.")},
-            errors=(SignInRequiredError, LoginUnavailableError),
+            "Users whom a proxy has signed in sign out there.",
+            errors=(SignInRequiredError, LoginConflictError, LoginUnavailableError),
         ),
     ),
     login_route(

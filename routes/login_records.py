@@ -17,7 +17,7 @@ from ..comfy_assets.errors import (
     LoginUnavailableError,
     SignInRequiredError,
 )
-from ..comfy_assets.host.login_gate import remove_session_cookie
+from ..comfy_assets.host.login_requests import remove_session_cookie
 from ..comfy_assets.ids import now_ms
 from ..comfy_assets.login.accounts import LINK_MS
 from ..comfy_assets.login.records import SessionRecord, TokenRecord

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import ApiError
+from ..comfy_assets.errors import ApiError, LengthRequiredError, StorageQuotaError
 from ..comfy_assets.host.login_gate import NAMED_USER
 from .context import RequestHandler
 from .request_body import SMALL, BodyLimit, BodyType
@@ -93,6 +93,7 @@ class Route:
     A request for which ``when`` returns False is left to the host. A request that fails with one of the ``shared``
     errors is passed on to the host as well, if it has a route of its own for it: the id may be one of the host's. Such
     an operation reads no body before it knows the id. ``body`` bounds the request's body, ``media`` is its type.
+    ``stores``: the body takes space of the user, so that their quota applies.
     """
 
     method: str
@@ -103,6 +104,7 @@ class Route:
     body: BodyLimit = SMALL
     media: BodyType = "json"
     shared: tuple[type[ApiError], ...] = ()
+    stores: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -128,6 +130,10 @@ def is_hosted_client(request: web.Request) -> bool:
     scheme = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")[0]
     names_user = request.get(NAMED_USER, "Comfy-User" in request.headers)  # the login sets the header itself
     return scheme.lower() == "bearer" and not names_user
+
+
+STORAGE_ERRORS = (StorageQuotaError, LengthRequiredError)
+"""The errors of operations that store their body."""
 
 
 class HostOperation(msgspec.Struct, frozen=True):

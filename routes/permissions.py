@@ -6,7 +6,7 @@ method. Operations of the project are found as the router finds them, all others
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -85,29 +85,91 @@ _SERVER_CHANGES: dict[tuple[str, str], Scopes] = {
     ("POST", "/v2/jobs"): RUN,
     ("POST", "/v2/jobs/{id}/cancel"): RUN,
 }
+# Routes of the server that show nothing of any user: a guest on a server for one user reads these.
+_SERVER_PUBLIC = frozenset(
+    {
+        "/",
+        "/embeddings",
+        "/experiment/models",
+        "/experiment/models/preview/{folder}/{path_index}/{filename}",
+        "/experiment/models/{folder}",
+        "/extensions",
+        "/features",
+        "/i18n",
+        "/models",
+        "/models/{folder}",
+        "/node_replacements",
+        "/prompt",
+        "/system_stats",
+        "/templates/{path}",
+        "/users",
+        "/view_metadata/{folder_name}",
+        "/workflow_templates",
+        "/workflow_templates/{pack}/{file}",
+        "/ws",
+    }
+)
+_OWN_PUBLIC = frozenset(
+    {
+        "getApiPage",
+        "getHealth",
+        "getNodeReplacements",
+        "getOpenApiDocument",
+        "getPublishedAssetContent",
+        "getPublishedWorkflow",
+        "getUser",
+    }
+)
 _INTERNAL_READS = "/internal/files/{directory_type}"
 _INTERNAL = "/internal/"
 # The Manager installs programs, even with GET.
 _FOR_ADMINISTRATORS = ("manager", "comfyui_manager", "customnode", "externalmodel", "snapshot")
 
 
-def needed_scopes(routes: Iterable[Route]) -> Callable[[web.Request], Scopes]:
-    """Return a function that returns the scopes of a request, all of which it needs."""
-    own = Router(list(routes))
+class RoutePermissions:
+    """The permissions of requests, by the project's routes and by those that aiohttp matched. See ``Permissions``."""
 
-    def needed(request: web.Request) -> Scopes:
-        found = own.find(request.method, escape_published_file(matched_path(request.rel_url)))
-        if found is not None:
-            return _of_own(request.method, found[0].path)
-        return _of_server(request)
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._own = Router(list(routes))
 
-    return needed
+    def needed(self, request: web.Request) -> Scopes:
+        """Return the scopes of a request, all of which it needs."""
+        own = self._find(request)
+        return _of_server(request) if own is None else _of_own(request.method, own.path)
+
+    def is_public(self, request: web.Request) -> bool:
+        """Return whether a request shows nothing of any user but what is shared."""
+        own = self._find(request)
+        if own is not None:
+            return own.operation.id in _OWN_PUBLIC or _of_own(request.method, own.path) == NOTHING
+        resource = request.match_info.route.resource
+        if resource is None or request.method not in _READING:
+            return False
+        return isinstance(resource, web.StaticResource) or _plain(resource) in _SERVER_PUBLIC
+
+    def is_known(self, request: web.Request) -> bool:
+        """Return whether a request is for an operation of the project or of the server, and for none of a pack."""
+        if self._find(request) is not None:
+            return True
+        resource = request.match_info.route.resource
+        if resource is None:
+            return False
+        plain = _plain(resource)
+        return plain in _SERVER_READS or (request.method, plain) in _SERVER_CHANGES
+
+    def _find(self, request: web.Request) -> Route | None:
+        found = self._own.find(request.method, escape_published_file(matched_path(request.rel_url)))
+        return None if found is None else found[0]
+
+
+def _plain(resource: web.AbstractResource) -> str:
+    return resource.canonical.removeprefix("/api") or "/"
 
 
 def _of_own(method: str, path: str) -> Scopes:
     if path.startswith("/api/login/users"):
         return ADMIN
-    if path == "/login" or path.startswith("/api/login"):
+    if path in ("/login", "/oauth/authorize") or path.startswith("/api/login"):
         return NOTHING  # what signed-in users do with their own sessions; the handlers check the rest
     if method in _READING:
         return READ
@@ -124,7 +186,7 @@ def _of_server(request: web.Request) -> Scopes:
     name = resource.canonical
     if name.startswith(_INTERNAL):
         return READ if request.method in _READING and name == _INTERNAL_READS else ADMIN
-    plain = name.removeprefix("/api") or "/"
+    plain = _plain(resource)
     if request.method in _READING:
         if plain in _SERVER_READS:
             return READ

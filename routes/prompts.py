@@ -27,7 +27,14 @@ from ..comfy_assets.assets.prompts.references import (
     use_values,
 )
 from ..comfy_assets.credentials import texts_in
-from ..comfy_assets.errors import ApiError, InvalidBodyError, InvalidPromptIdError, PromptIdTakenError
+from ..comfy_assets.errors import (
+    ApiError,
+    InvalidBodyError,
+    InvalidPromptIdError,
+    JobQuotaError,
+    PromptIdTakenError,
+    StorageQuotaError,
+)
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
 from ..comfy_assets.jobs.submission import JobSubmission, submitting
@@ -51,6 +58,7 @@ from .operations import (
     string,
 )
 from .params import Text, split_error
+from .quotas import admitted_job
 from .request_body import BodyLimit
 
 _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
@@ -184,10 +192,14 @@ async def submit(call: HostRequest) -> web.StreamResponse:
     body, decoded = outcome
     await call.services.started()  # prompts of the queue before a restart are submitted first
     submission = JobSubmission(_owner(call), body.workflow_id, body.workflow_version_id)
-    with submitting(submission), json_limits.sharing(decoded):
-        if body.prompt_id is None:
-            return await _with_assets(call, body)
-        return await _with_chosen_id(call, body, submission.owner)
+    try:
+        async with admitted_job(submission.owner, call.services):
+            with submitting(submission), json_limits.sharing(decoded):
+                if body.prompt_id is None:
+                    return await _with_assets(call, body)
+                return await _with_chosen_id(call, body, submission.owner)
+    except (JobQuotaError, StorageQuotaError) as error:
+        return error_of(error, _prompt_error)
 
 
 async def _with_chosen_id(call: HostRequest, body: PromptBody, owner: str) -> web.StreamResponse:
@@ -427,7 +439,8 @@ HOST_OPERATIONS = [
         ),
         statuses={
             400: "The body is malformed, its `prompt_id` belongs to another job, or the graph is invalid.",
-            413: "The prompt is larger than the server accepts.",
+            413: "The prompt is larger than the server accepts, or the user's files take all of their space.",
+            429: "As many jobs of the user wait as may.",
             503: "The server accepts no prompts now.",
             **UNEXPECTED_ERROR,
         },

@@ -20,8 +20,9 @@ from aiohttp.typedefs import Handler, Middleware
 from yarl import URL
 
 from ..comfy_assets.app import Services
-from ..comfy_assets.errors import UnsupportedContentError
+from ..comfy_assets.errors import LengthRequiredError, StorageQuotaError, UnsupportedContentError
 from ..comfy_assets.names import UnsafeName, check_leads_nowhere
+from . import quotas
 from .context import call, error_of, known_user, parameters_of
 from .interceptors import Interceptor, intercept
 from .operations import Route, is_missing_at_host
@@ -90,10 +91,11 @@ def middleware(
                     unknown.report(route.operation.id, request.query, known)
                 try:
                     check_body_type(request, route.media)
-                except UnsupportedContentError as error:
+                    async with quotas.admitted(route, request, services):
+                        with body_limit(route.body, services.config), _end_with_client(route, request, services):
+                            response, failure = await call(route.handler, request, parameters, services)
+                except (UnsupportedContentError, StorageQuotaError, LengthRequiredError) as error:
                     return error_of(error)
-                with body_limit(route.body, services.config), _end_with_client(route, request, services):
-                    response, failure = await call(route.handler, request, parameters, services)
                 if not isinstance(failure, route.shared) or is_missing_at_host(request, services):
                     return response
                 theirs = await _hosts_response(request, handler)

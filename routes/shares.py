@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from ..comfy_assets.errors import (
     NoThumbnailError,
     PublishedTooLargeError,
     ShareNotFoundError,
+    UnauthorizedError,
     UnknownAssetsError,
     UnshareableAssetsError,
     WorkflowForbiddenError,
@@ -30,7 +32,7 @@ from ..comfy_assets.json_limits import LARGE
 from ..comfy_assets.models import Asset, SharedAsset
 from ..comfy_assets.workflows.shares import Publication, VisibleShare
 from .asset_body import asset_body
-from .context import NoQuery, RequestContext, endpoint, utc_time
+from .context import NoQuery, RequestContext, endpoint, is_outsider, utc_time
 from .file_response import content_response
 from .files import thumbnail_response
 from .operations import BINARY, Operation, Record, RequestBody, Response, Route, array
@@ -43,6 +45,7 @@ _SHARE_ID = doc("The id that it is published under; empty if it is not published
 # Always false: a server of one's own has no public list of workflows.
 _LISTED = doc("Whether others can find it without its id.")
 _PUBLISH_TIME = doc("Time of its last publication; null if it is not published.")
+_OPEN = doc("Whether whoever knows the id may read it without signing in, where the login is on.")
 _ASSETS = doc("The assets published with it, with `in_library` for the requesting user.")
 
 
@@ -65,6 +68,7 @@ class WorkflowPublishInfo(msgspec.Struct, kw_only=True):
     share_id: Annotated[str, _SHARE_ID] = ""
     listed: Annotated[bool, _LISTED] = False
     publish_time: Annotated[datetime | None, _PUBLISH_TIME] = None
+    open: Annotated[bool, _OPEN] = False
     assets: Annotated[list[AssetInfo], _ASSETS] = []
 
 
@@ -89,6 +93,7 @@ def publish_info(publication: Publication) -> WorkflowPublishInfo:
         workflow_id=publication.workflow_id,
         share_id=shared.snapshot.share_id,
         publish_time=utc_time(shared.snapshot.published_at),
+        open=shared.snapshot.is_open,
         assets=_assets(shared),
     )
 
@@ -147,6 +152,10 @@ class PublishWorkflowAssetsRequest(msgspec.Struct, frozen=True):
     """Body of postUserdataFilePublish: the assets to publish with the workflow."""
 
     asset_ids: Annotated[Ids, doc("Assets of the library.")]
+    open: Annotated[
+        bool | None,
+        doc("Whether whoever knows the id may read it without signing in; if omitted as before, at first not."),
+    ] = None
 
 
 class ImportPublishedAssetsRequest(msgspec.Struct, frozen=True):
@@ -185,7 +194,8 @@ async def get_publish(call: RequestContext[NoQuery]) -> WorkflowPublishInfo:
 async def publish(call: RequestContext[NoQuery]) -> WorkflowPublishInfo:
     """Publish a workflow with assets (postUserdataFilePublish)."""
     body = await parse_body(PublishWorkflowAssetsRequest, call.request)
-    return publish_info(await call.services.shares.publish(call.path["file"], body.asset_ids, call.user))
+    shares = call.services.shares
+    return publish_info(await shares.publish(call.path["file"], body.asset_ids, call.user, is_open=body.open))
 
 
 @endpoint()
@@ -195,12 +205,17 @@ async def withdraw(call: RequestContext[NoQuery]) -> web.Response:
     return web.Response(status=204)
 
 
-@endpoint()
+@endpoint(allow_anonymous=True)
 async def get_published(call: RequestContext[NoQuery]) -> PublishedWorkflowDetail:
-    """Return a published workflow (getPublishedWorkflow)."""
+    """Return a published workflow (getPublishedWorkflow); without signing in if it is open."""
+    if not call.user and not is_outsider(call.request):
+        raise UnauthorizedError("The server does not know this user.")
     # Checked again, as it may have been lowered since the publication.
     limit = call.services.config.max_workflow_size
-    return published_body(await call.services.shares.get(call.path["share_id"], call.user, limit))
+    shared = await call.services.shares.get(call.path["share_id"], call.user, limit)
+    if is_outsider(call.request):  # who learns nothing of the library, not even of what is public in it
+        shared = replace(shared, in_library=frozenset())
+    return published_body(shared)
 
 
 @endpoint()

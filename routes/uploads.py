@@ -42,7 +42,7 @@ from ..comfy_assets.models import ZERO_ID
 from .asset_body import AssetCreated, created_response
 from .context import NoQuery, RequestContext, endpoint
 from .downloads import LINK_ERRORS, SOURCE_ERRORS, CreateAssetFromLinkRequest, create_from_link
-from .operations import BINARY, FORM, JSON, Operation, RequestBody, Response, Route, object_with, string
+from .operations import BINARY, FORM, JSON, STORAGE_ERRORS, Operation, RequestBody, Response, Route, object_with, string
 from .params import (
     HASH,
     HASH_OR_DIGITS_PATTERN,
@@ -330,10 +330,12 @@ ROUTES = [
                 TooManyDownloadsError,
                 *LINK_ERRORS,
                 *SOURCE_ERRORS,
+                *STORAGE_ERRORS,
             ),
         ),
         body=STREAMED,
         media="any",
+        stores=True,
     ),
     Route(
         "POST",

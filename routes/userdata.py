@@ -38,6 +38,7 @@ from .operations import (
     string,
 )
 from .params import doc
+from .quotas import AdmitBody
 from .request_body import USER_FILE
 
 log = logging.getLogger("comfy_assets.workflows")
@@ -191,6 +192,10 @@ _NO_FILE = {404: "There is no such file."}
 _BAD_PATH = {400: "The path is missing, or leads out of the user's folder."}
 _OUTSIDE = {403: "The path leads out of the user's folder."}
 _PATH_ERRORS = _BAD_PATH | UNKNOWN_USER | _OUTSIDE | _BROKEN
+_QUOTA = {
+    411: "The user's space is limited, and the request does not say how large the file is.",
+    413: "The file is too large, or the user's files would take more space than they may.",
+}
 _TAKEN = {409: "A file of this name exists, and `overwrite` is false."}
 _file_operation = partial(Operation, error_media=TEXT, error_schema=PLAIN)
 _ENTRY = Record(
@@ -217,6 +222,7 @@ INTERCEPTORS = [
     Interceptor("GET", _ONE, _STORE_CHECK),
     Interceptor("GET", _ONE, ErrorMapping(_check_user_file, fail=_plain_text_error)),
     Interceptor("GET", _ONE, send_inert),
+    Interceptor("POST", _ONE, AdmitBody(_plain_text_error)),
     *(
         interceptor
         for method, path in (("POST", _ONE), ("DELETE", _ONE), ("POST", _MOVE))

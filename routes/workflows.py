@@ -45,6 +45,7 @@ from . import request_body
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import (
     PAGINATION,
+    STORAGE_ERRORS,
     Operation,
     Record,
     RequestBody,
@@ -558,10 +559,11 @@ ROUTES = [
             "Save a new workflow",
             {201: Response("The workflow, with its first version.", WorkflowResponse)},
             body=RequestBody(CreateWorkflowRequest, example={"name": "Portrait", "workflow_json": _EMPTY}),
-            errors=(*_BODY_ERRORS, UnprocessableNameError),
+            errors=(*_BODY_ERRORS, UnprocessableNameError, *STORAGE_ERRORS),
         ),
         body=_BODY_LIMIT,
         when=is_for_project,
+        stores=True,
     ),
     Route(
         "GET",
@@ -646,10 +648,17 @@ ROUTES = [
             "Create a workflow from a version of another",
             {201: Response("The new workflow.", WorkflowResponse)},
             body=RequestBody(ForkWorkflowRequest, example={"source_version": 1, "name": "A try"}),
-            errors=(*_WORKFLOW_ERRORS, WorkflowVersionNotFoundError, *_BODY_ERRORS, UnprocessableNameError),
+            errors=(
+                *_WORKFLOW_ERRORS,
+                WorkflowVersionNotFoundError,
+                *_BODY_ERRORS,
+                UnprocessableNameError,
+                *STORAGE_ERRORS,
+            ),
         ),
         when=may_be_ours,
         shared=(WorkflowNotFoundError,),
+        stores=True,
     ),
     Route(
         "GET",
@@ -677,11 +686,12 @@ ROUTES = [
             "If two clients change the same version, one succeeds; the error of the other has both numbers in "
             "`details`.",
             body=RequestBody(CreateWorkflowVersionRequest, example={"base_version": 1, "workflow_json": _EMPTY}),
-            errors=(*_WORKFLOW_ERRORS, VersionConflictError, *_BODY_ERRORS),
+            errors=(*_WORKFLOW_ERRORS, VersionConflictError, *_BODY_ERRORS, *STORAGE_ERRORS),
         ),
         body=_BODY_LIMIT,
         when=may_be_ours,
         shared=(WorkflowNotFoundError,),
+        stores=True,
     ),
     Route(
         "GET",

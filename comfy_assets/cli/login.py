@@ -18,7 +18,7 @@ from ..ids import now_ms
 from ..login.accounts import LINK_MS, Accounts
 from ..login.audit import AuditLog
 from ..login.passwords import PasswordHasher, check_password
-from ..login.records import ROLE_SCOPES, ROLES, SCOPES, TokenRecord, UserRecord, name_key
+from ..login.records import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, TokenRecord, UserRecord, name_key
 from ..login.store import LoginStore
 from .base_directory import existing_base
 from .command import (
@@ -37,6 +37,8 @@ from .command import (
 from .output import Column, complain, counted, local_time, print_table, say, written_time
 
 _BY = "command line"
+_QUOTA_WORDS = {"unlimited": UNLIMITED, "default": None}
+_NOT_GIVEN = -2  # an option of a quota; None means the default of the settings
 
 
 def add_to(commands: Commands) -> None:
@@ -57,6 +59,19 @@ def _add_users(group: Commands) -> None:
     _add_name(add_command(group, "passwd", _set_password, "set a password", ("users passwd Ada",), more=more))
     _add_name(add_command(group, "disable", _disable, "let a user in no more", ("users disable Ada",), more=more))
     _add_name(add_command(group, "enable", _enable, "let a disabled user in again", ("users enable Ada",)))
+    role = add_command(group, "role", _set_role, "change what a user may do", ("users role Ada admin",))
+    _add_name(role)
+    role.add_argument("role", choices=ROLES, metavar="ROLE", help=f"{', '.join(ROLES[:-1])} or {ROLES[-1]}")
+    quotas = ("users quota Ada --jobs 20 --storage 5000", "users quota Ada --jobs unlimited", "users quota Ada")
+    more = "Without options it prints the quota. It applies on servers with --multi-user."
+    quota = add_command(group, "quota", _set_quota, "limit what a user may take", quotas, more=more)
+    _add_name(quota)
+    kinds = "a number, unlimited, or default for that of the server's settings"
+    for option, metavar, kind, what in (
+        ("--jobs", "N", _quota, "how many of the user's jobs may wait"),
+        ("--storage", "MIB", _storage_quota, "how much space the user's files may take"),
+    ):
+        quota.add_argument(option, type=kind, metavar=metavar, default=_NOT_GIVEN, help=f"{what}: {kinds}")
     more = "Jobs and files of the user stay."
     remove = add_command(
         group, "remove", _remove_user, "remove a user and their tokens", ("users remove Ada",), more=more
@@ -200,6 +215,8 @@ def _user_json(user: UserRecord) -> dict[str, Any]:
         "disabled": user.is_disabled,
         "has_password": bool(user.password),
         "created_at": written_time(user.created_at),
+        "max_jobs": user.max_jobs,
+        "max_bytes": user.max_bytes,
     }
 
 
@@ -229,6 +246,47 @@ def _remove_user(options: argparse.Namespace) -> int:
     user = _accounts(options).remove_user(options.name)
     say(f"{user.name} was removed")
     return 0
+
+
+def _set_role(options: argparse.Namespace) -> int:
+    user = _accounts(options).change_user(options.name, role=options.role)
+    say(f"{user.name} is {'an' if user.role[0] in 'aeiou' else 'a'} {user.role} now")
+    return 0
+
+
+def _quota(text: str) -> int | None:
+    """Parse a quota. Raises ArgumentTypeError."""
+    if text in _QUOTA_WORDS:
+        return _QUOTA_WORDS[text]
+    if not (text.isascii() and text.isdecimal() and int(text) < 1 << 32):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number, and neither unlimited nor default")
+    return int(text)
+
+
+def _storage_quota(text: str) -> int | None:
+    """Parse a quota in MiB; return bytes."""
+    quota = _quota(text)
+    return quota if quota in (None, UNLIMITED) else quota << 20
+
+
+def _set_quota(options: argparse.Namespace) -> int:
+    user = _store(options).state.users.get(name_key(options.name))
+    if user is None:
+        raise CommandError(f"there is no user {options.name}")
+    jobs = user.max_jobs if options.jobs == _NOT_GIVEN else options.jobs
+    size = user.max_bytes if options.storage == _NOT_GIVEN else options.storage
+    if (jobs, size) != (user.max_jobs, user.max_bytes):
+        user = _accounts(options).set_quota(user.name, jobs=jobs, size=size)
+    say(f"{user.name}: waiting jobs {_quota_text(user.max_jobs)}, files {_quota_text(user.max_bytes, 'MiB')}")
+    return 0
+
+
+def _quota_text(quota: int | None, unit: str = "") -> str:
+    if quota is None:
+        return "default"
+    if quota == UNLIMITED:
+        return "unlimited"
+    return f"{quota >> 20:,} {unit}" if unit else f"{quota:,}"
 
 
 def _make_link(options: argparse.Namespace) -> int:

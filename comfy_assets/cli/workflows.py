@@ -186,4 +186,5 @@ def _share_as_json(share: ListedShare) -> dict[str, Any]:
         "version": share.version,
         "assets": share.assets,
         "published_at": written_time(share.published_at),
+        "open": share.is_open,
     }

@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,10 +94,14 @@ class StartedDownload:
     task_id: uuid.UUID
 
 
+# Raises StorageQuotaError if a user has no room for so many bytes.
+CheckRoom = Callable[[str, int], Awaitable[None]]
+
+
 class DownloadService:
     """Creates assets from links (createAssetDownload), one file at a time from each host.
 
-    ``instance`` is this server among those that share the store.
+    ``instance`` is this server among those that share the store. ``check_room`` applies the quotas of users.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class DownloadService:
         instance: int = 0,
         enabled: bool = True,
         limits: TransferLimits | None = None,
+        check_room: CheckRoom | None = None,
     ) -> None:
         self._db = db
         self._host = host
@@ -122,6 +127,7 @@ class DownloadService:
         self._secrets = secrets
         self._instance = instance
         self._enabled = enabled
+        self._check_room = check_room
         self._tools = DownloadTools(db, host, uploads, client, secrets, limits or TransferLimits(), HostTurns())
         self._known: dict[tuple[str, str], tuple[float, RemoteFile]] = {}
         self._runs: dict[uuid.UUID, DownloadRun] = {}
@@ -149,7 +155,8 @@ class DownloadService:
 
         A second request for the same file and location returns the running download. ``field`` is the member with the
         link. Raises DownloadsDisabledError, InvalidLinkError, AddressNotAllowedError, SourceError, InvalidTagsError,
-        InvalidNameError, InvalidPreviewError, UnsupportedContentError, NotEnoughSpaceError, TooManyDownloadsError.
+        InvalidNameError, InvalidPreviewError, UnsupportedContentError, NotEnoughSpaceError, StorageQuotaError,
+        TooManyDownloadsError.
         """
         self._check_enabled()
         roots = await current_roots(self._host)
@@ -168,6 +175,8 @@ class DownloadService:
         active = await downloads.active_by_key(self._db, row.key)
         if active is None:
             await _check_space(destination.folder, source.size or 0)
+            if self._check_room is not None:
+                await self._check_room(owner, source.size or 0)
             active = await downloads.claim(self._db, row, MAX_ACTIVE)
         if active is None:
             raise TooManyDownloadsError("Too many downloads are waiting.", details={"limit": MAX_ACTIVE})

@@ -15,7 +15,9 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from . import client_ids
 from .comfyui_items import QueueItems, as_mapping, id_of, item_of, progress_of, prompt_of, prompts_in
+from .comfyui_messages import WORKER, MessagesOfPrompts
 from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
@@ -33,7 +35,7 @@ log = logging.getLogger("comfy_assets")
 
 _ENDS = ("execution_error", "execution_interrupted")  # messages of prompts that do not complete
 _SUCCESS = "execution_success"
-_WORKER = "(prompt_worker)"  # Python names a thread after its function
+_EXTRA_DATA = 3  # its position in an item of the queue
 _UNREADABLE = "PromptUnreadable"
 _INTERRUPT_S = 0.5  # longest wait of a request for an interrupt that hangs in another pack
 _WORKER_S = 0.05  # for another worker to mark the prompt that it has just taken
@@ -84,7 +86,8 @@ class ComfyUIQueue:
         self._wrap("delete_queue_item", self._removing)
         self._wrap("wipe_queue", self._removing)
         self.wrap_worker()
-        self._server.send_sync = self._send_sync_of(_method_of(self._server, "send_sync"))
+        messages = MessagesOfPrompts(self._server, _method_of(self._server, "send_sync"))
+        self._server.send_sync = self._send_sync_of(messages.send)
 
     def wrap_worker(self) -> None:
         """Wrap the worker's methods, again if other packs have wrapped or replaced them since.
@@ -118,6 +121,7 @@ class ComfyUIQueue:
             if self._states.is_entering(id_of(args[0] if args else kwargs.get("item"))):
                 return put(*args, **kwargs)  # reported by an outer wrapper of ours, or restored from an earlier run
             args, kwargs = self._with_free_id(args, kwargs)
+            _claim_client(args[0] if args else kwargs.get("item"))
             prompt = prompt_of(args[0] if args else kwargs.get("item"))
             if prompt is None or not self._states.enter(prompt.prompt_id, prompt.graph):
                 return put(*args, **kwargs)
@@ -270,7 +274,7 @@ class ComfyUIQueue:
 
     def _end_unreported(self) -> None:
         """Report the end of prompts that ended without a report: a pack may have replaced ``task_done``."""
-        is_worker = threading.current_thread().name.endswith(_WORKER) and not self._is_outermost("task_done")
+        is_worker = threading.current_thread().name.endswith(WORKER) and not self._is_outermost("task_done")
         for item_id in self._states.left_over(self._items.held(), is_worker=is_worker):
             running = self._states.end(item_id)
             if running is not None:
@@ -454,6 +458,12 @@ def _method_of(target: Any, name: str) -> Callable[..., Any]:
         return getattr(type(target), name)(target, *args, **kwargs)
 
     return call
+
+
+def _claim_client(item: Any) -> None:
+    """Put a prompt that a node pack's own route submits into the namespace of the request's user."""
+    if isinstance(item, tuple) and len(item) > _EXTRA_DATA and isinstance(item[_EXTRA_DATA], dict):
+        client_ids.claim(item[_EXTRA_DATA])
 
 
 def _unreadable(error: Exception, graph: Graph) -> PromptProblem:

@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from .access import AccessRules, HostRedirect, Refusal, judge
-from .login_gate import LoginGate, access_request
+from .login_gate import LoginGate
+from .login_requests import access_request
 
 log = logging.getLogger("comfy_assets.access")
 

@@ -9,27 +9,44 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Protocol
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from msgspec.structs import replace
+from multidict import CIMultiDictProxy
 
 from ..errors import (
     ApiError,
+    LoginRecordNotFoundError,
     LoginUnavailableError,
     NotPermittedError,
     OriginNotAllowedError,
     SignInFailedError,
     SignInRequiredError,
 )
-from ..login.keys import LINK_PREFIX, TOKEN_PREFIX
-from ..login.records import Scope
-from ..login.service import Client, Identity, LoginService, SignedIn
-from .access import AccessRequest, AccessRules, judge
+from ..login.records import MAX_NAME, Role, Scope, name_key
+from ..login.service import Identity, LoginService
+from .access import AccessRules, judge
+from .client_ids import namespace_of, own_id, speaking_for
+from .login_requests import (
+    access_request,
+    address_of,
+    client_of,
+    is_led_here,
+    link_of,
+    redirect,
+    referrer,
+    root_of,
+    session_cookie,
+    set_cookies,
+    tokens_of,
+    wants_page,
+    without_link,
+)
+from .proxies import TrustedProxies
 
 log = logging.getLogger("comfy_assets.login")
 
@@ -43,7 +60,11 @@ IDENTITY = _request_key("comfy_assets_identity", Identity)
 """The key of a request's ``Identity``; a request has none while the login is off, and on the pages without it."""
 NAMED_USER = _request_key("comfy_assets_named_user", bool)
 """The key of whether a request named a user itself, before the gate replaced that name."""
+OUTSIDER = _request_key("comfy_assets_outsider", bool)
+"""The key of whether nobody has signed in for a request, which is let through to an open share."""
 USER_HEADER = "comfy-user"
+CHOSEN_USER = "user"
+"""The query parameter by which an administrator acts in the place of another user."""
 
 # What is reached without signing in, by the method and the path as it was sent.
 OPEN = frozenset(
@@ -53,42 +74,77 @@ OPEN = frozenset(
         ("GET", "/login"),
         ("HEAD", "/login"),
         ("POST", "/api/login"),
+        # A program exchanges a code that a signed-in user has agreed to.
+        ("POST", "/oauth/token"),
+        ("GET", "/.well-known/oauth-authorization-server"),
     }
 )
 # Browsers request the manifest of a page without cookies. It is one of the page's own files.
 _MANIFEST = re.compile(r"/(?:assets/)?(?:manifest(?:-[A-Za-z0-9_-]{1,40})?\.json|site\.webmanifest)", re.ASCII)
-_DEVICE_LASTS_S = 365 * 24 * 3600
+# A share and its contents, as sent: the id in it has 144 random bits.
+_SHARE = re.compile(r"/api/workflows/published/([0-9a-f]{36})(?:/assets/[0-9a-f-]{36}/content)?", re.ASCII)
 _WATCH_S = 1.0  # how late an open websocket of an ended session is closed
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+_WEBSOCKETS = frozenset({"/ws", "/api/ws"})  # the server's own
+_CLIENT_ID = "clientId"
+_DELETIONS = frozenset({"/api/assets/prune", "/api/history", "/api/trash/empty", "/history"})  # other than by DELETE
 
-NeededScopes = Callable[[web.Request], frozenset[Scope]]
 # Makes the sign-in page for a request; the text is the name of a message on it, or "".
+IsOpenShare = Callable[[str], Awaitable[bool]]
 MakePage = Callable[[web.Request, str], web.Response]
-HostUser = Callable[[str], Awaitable[str]]
+
+
+class Permissions(Protocol):
+    """What requests need. Operations are known by the route that aiohttp matched."""
+
+    def needed(self, request: web.Request) -> frozenset[Scope]:
+        """Return the scopes of a request, all of which it needs."""
+
+    def is_public(self, request: web.Request) -> bool:
+        """Return whether a request shows nothing of any user but what is shared."""
+
+    def is_known(self, request: web.Request) -> bool:
+        """Return whether a request is for an operation of the project or of the server, and for none of a pack."""
+
+
+class UsersOfHost(Protocol):
+    """The users of a host for several users."""
+
+    async def id_of(self, name: str) -> str:
+        """Return the host's id of a user, and make the host know them. Raises LoginUnavailableError."""
+
+    def has_id(self, user: str) -> bool:
+        """Return whether the host has a user of this id."""
 
 
 class LoginGate:
     """Lets requests pass that a session or a token permits.
 
-    ``needed`` returns the scopes of a request, ``page`` makes the page to sign in. ``host_user`` returns the host's id
-    of a user by name, and makes the host know them; None for a host with one user.
+    ``page`` makes the page to sign in. ``users`` is None for a host with one user. ``proxies`` name the users of their
+    requests, of whom those that are not known yet get the role ``new_users``, or are refused without one.
+    ``is_open_share`` returns whether a share is open to those who have not signed in.
     """
 
     def __init__(
         self,
         login: LoginService,
         rules: AccessRules,
-        needed: NeededScopes,
+        permissions: Permissions,
         page: MakePage,
-        host_user: HostUser | None = None,
+        users: UsersOfHost | None = None,
+        proxies: TrustedProxies | None = None,
+        new_users: Role | None = None,
+        is_open_share: IsOpenShare | None = None,
     ) -> None:
         self._login = login
+        self._proxies = proxies or TrustedProxies()
+        self._new_users = new_users
+        self._is_open_share = is_open_share
         self._rules = rules
         # Cookies are only safe with the checks of the origin, even where those are turned off for everything else.
         self._cookie_rules = replace(rules, is_checked=True, origins=frozenset(rules.origins) - {"*"})
-        self._needed = needed
+        self._permissions = permissions
         self._page = page
-        self._host_user = host_user
+        self._users = users
         self._app: web.Application | None = None
         self._first: tuple[Middleware, ...] = ()
         self._sockets: dict[int, tuple[Identity | None, asyncio.Transport]] = {}
@@ -161,49 +217,146 @@ class LoginGate:
         )
 
     async def _respond_with_login(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if (link := _link_of(request)) is not None:
+        if (link := link_of(request)) is not None:
             return await self._exchange(request, link)
         if _is_open(request):
             return await handler(request)
-        identity = self.identify(request)
+        try:
+            identity = await self._identify(request)
+        except NotPermittedError as error:
+            return refusal(error)
         if identity is None:
+            if await self._is_for_outsiders(request):
+                return await self._pass_outsider_on(request, handler)
             return self._ask_to_sign_in(request, "")
-        if (refused := self._refuse(request, identity)) is not None:
-            return refusal(refused)
-        return await self._pass_on(request, handler, identity)
+        try:
+            self._check(request, identity)
+            chosen = self._chosen_user(request, identity)
+        except ApiError as error:
+            return refusal(error)
+        response = await self._pass_on(request, handler, identity, chosen)
+        if _is_deletion(request) and response.status < 400:
+            self._login.note("deleted", user=identity.user, path=request.rel_url.raw_path, method=request.method)
+        return response
 
-    def identify(self, request: web.Request) -> Identity | None:
-        """Return who a request is from: by the token in its headers, or by the cookie of a session."""
-        for text in _tokens_of(request):
-            if (identity := self._login.by_token(text, _address_of(request))) is not None:
-                return identity
+    async def _is_for_outsiders(self, request: web.Request) -> bool:
+        """Return whether a request reads a share that its owner has opened to everybody who knows its id."""
+        found = _SHARE.fullmatch(request.rel_url.raw_path)
+        if found is None or self._is_open_share is None or request.method not in ("GET", "HEAD"):
+            return False
+        return await self._is_open_share(found[1])
+
+    async def _pass_outsider_on(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Pass a request on as nobody's, without anything that names a user."""
+        headers = _without(_without(request.headers, USER_HEADER), self._proxies.header)
+        request[OUTSIDER] = True
+        return await handler(request.clone(headers=headers))
+
+    async def _identify(self, request: web.Request) -> Identity | None:
+        """Return who a request is from: by a token, by the header of a trusted proxy, or by the cookie of a session.
+
+        Raises NotPermittedError for a user of a proxy who may not use the server.
+        """
+        if (identity := self._by_token(request)) is not None:
+            return identity
+        if (name := self._named_by_proxy(request)) is not None:
+            return await self._login.by_proxy(name, address_of(request, self._proxies), self._new_users)
+        return self._by_cookie(request)
+
+    def _by_token(self, request: web.Request) -> Identity | None:
+        address = address_of(request, self._proxies)
+        return next(filter(None, (self._login.by_token(text, address) for text in tokens_of(request))), None)
+
+    def _named_by_proxy(self, request: web.Request) -> str | None:
+        """Return the user that a trusted proxy names. Raises NotPermittedError if it names several."""
+        names = [name for name in request.headers.getall(self._proxies.header, ()) if name.strip()]
+        if not names or not self._proxies.is_trusted(request.remote or ""):
+            return None
+        if len(names) > 1:
+            raise NotPermittedError(f"The proxy sends {self._proxies.header} twice: it must replace that of clients.")
+        return names[0]
+
+    def _by_cookie(self, request: web.Request) -> Identity | None:
         secret = request.cookies.get(session_cookie(self._login))
         return None if secret is None else self._login.by_session(secret)
 
-    def _refuse(self, request: web.Request, identity: Identity) -> ApiError | None:
-        needed = self._needed(request)
+    def _check(self, request: web.Request, identity: Identity) -> None:
+        """Raise NotPermittedError, or another refusal of the request."""
+        needed = self._permissions.needed(request)
         if not needed <= identity.scopes:
-            return NotPermittedError(
+            raise NotPermittedError(
                 "The token or the role of the user does not permit this.", details={"scopes": sorted(needed)}
             )
+        if identity.role == "guest" and self._users is None and not self._permissions.is_public(request):
+            raise NotPermittedError("A guest of a server for one user sees only what is shared.")
         if identity.kind == "token":  # pages of other origins cannot make a browser send one
-            return None
+            return
         if self._rules.is_open:
             verdict = judge(self._cookie_rules, access_request(request))
             if isinstance(verdict, ApiError):
-                return verdict
-        if not needed <= {"read"} and _is_led_here(request):
-            return OriginNotAllowedError("A link of another page leads here.", details={"origin": _referrer(request)})
-        return None
+                raise verdict
+        if not needed <= {"read"} and is_led_here(request):
+            raise OriginNotAllowedError("A link of another page leads here.", details={"origin": referrer(request)})
 
-    async def _pass_on(self, request: web.Request, handler: Handler, identity: Identity) -> web.StreamResponse:
+    def _chosen_user(self, request: web.Request, identity: Identity) -> str | None:
+        """Return the user in whose place an administrator wants to act, None for themselves.
+
+        Raises NotPermittedError, LoginRecordNotFoundError.
+        """
+        if self._users is None or CHOSEN_USER not in request.query_string or not self._permissions.is_known(request):
+            return None
+        names = request.query.getall(CHOSEN_USER, [])
+        if not names:
+            return None
+        user = self._login.state.users.get(name_key(names[0][:MAX_NAME]))
+        if user is not None and user.key == identity.key:
+            return user.name
+        if len(names) > 1 or "admin" not in identity.scopes:
+            raise NotPermittedError(
+                "Only an administrator can act in the place of one other user.", details={"scopes": ["admin"]}
+            )
+        if user is None and not self._users.has_id(names[0]):
+            raise LoginRecordNotFoundError("There is no such user.", details={"field": CHOSEN_USER})
+        name = names[0] if user is None else user.name
+        is_change = request.method not in ("GET", "HEAD")
+        facts = {"user": identity.user, "acted_as": name, "path": request.rel_url.raw_path, "method": request.method}
+        self._login.note("acted_as", once="" if is_change else f"{identity.key} as {name}", **facts)
+        return name
+
+    async def _pass_on(
+        self, request: web.Request, handler: Handler, identity: Identity, chosen: str | None
+    ) -> web.StreamResponse:
         request[IDENTITY] = identity
         request[NAMED_USER] = USER_HEADER in request.headers
-        if self._host_user is not None:
-            headers = request.headers.copy()
-            headers[USER_HEADER] = await self._host_user(identity.user)
-            request = request.clone(headers=headers)
-        return await self._watched(request, handler, identity)
+        namespace = namespace_of(identity.key)
+        passed = await self._as_passed_on(request, identity, namespace, chosen)
+        with speaking_for(namespace):
+            return await self._watched(passed, handler, identity)
+
+    async def _as_passed_on(
+        self, request: web.Request, identity: Identity, namespace: str, chosen: str | None
+    ) -> web.Request:
+        """Return the request as handlers get it: with the user and the websocket client of the identity alone."""
+        headers, url = request.headers, request.rel_url
+        if self._proxies.header in headers and not self._proxies.is_trusted(request.remote or ""):
+            headers = _without(headers, self._proxies.header)
+        if self._users is not None:
+            named = headers.copy()
+            named[USER_HEADER] = await self._host_id(self._users, chosen or identity.user)
+            headers = CIMultiDictProxy(named)
+        if chosen is not None:
+            url = url.with_query([(name, value) for name, value in url.query.items() if name != CHOSEN_USER])
+        if _is_websocket_of_server(request):
+            query = [(name, value) for name, value in url.query.items() if name not in (_CLIENT_ID, "token")]
+            url = url.with_query([*query, (_CLIENT_ID, own_id(namespace, url.query.get(_CLIENT_ID)))])
+        if headers is request.headers and url is request.rel_url:
+            return request
+        return request.clone(headers=headers, rel_url=url)
+
+    async def _host_id(self, users: UsersOfHost, name: str) -> str:
+        """Return the host's id of a user of the login, or of one whom the login does not know (any more)."""
+        is_known = name_key(name) in self._login.state.users
+        return await users.id_of(name) if is_known or not users.has_id(name) else name
 
     async def _watched(self, request: web.Request, handler: Handler, identity: Identity | None) -> web.StreamResponse:
         """Handle a request. If it is a websocket, it is closed when its session or token ends.
@@ -244,20 +397,22 @@ class LoginGate:
     async def _exchange(self, request: web.Request, link: str) -> web.StreamResponse:
         """Sign a browser in by a link, and lead it to the same address without the link."""
         try:
-            signed = await self._login.use_link(link, client_of(request, self._login))
+            signed = await self._login.use_link(link, client_of(request, self._login, self._proxies))
         except SignInFailedError:
-            if self.identify(request) is not None:  # the link was opened again by the same browser
-                return _redirect(_without_link(request))
+            if (
+                self._by_token(request) or self._by_cookie(request)
+            ) is not None:  # the link was opened again by the same browser
+                return redirect(without_link(request))
             return self._ask_to_sign_in(request, "link")
         user = self._login.state.users.get(signed.key)
         # A user without a password is led to where one can be set.
         has_password = user is not None and bool(user.password)
-        response = _redirect(_without_link(request) if has_password else f"{root_of(request)}login")
+        response = redirect(without_link(request) if has_password else f"{root_of(request)}login")
         set_cookies(response, request, self._login, signed)
         return response
 
     def _ask_to_sign_in(self, request: web.Request, message: str) -> web.StreamResponse:
-        if _wants_page(request):
+        if wants_page(request):
             return self._page(request, message)
         return refusal(SignInRequiredError("Sign in, or send a token in the header X-API-Key."))
 
@@ -273,59 +428,19 @@ def refusal(error: ApiError) -> web.Response:
     return web.json_response(body, status=error.status, headers=headers)
 
 
-def access_request(request: web.Request) -> AccessRequest:
-    """Return what the access rules look at."""
-    headers: dict[str, list[str]] = {}
-    for name, value in request.headers.items():
-        headers.setdefault(name.lower(), []).append(value)
-    return AccessRequest(request.method, request.scheme, headers)
+def _is_deletion(request: web.Request) -> bool:
+    return request.method == "DELETE" or (request.method == "POST" and request.rel_url.path in _DELETIONS)
 
 
-def session_cookie(login: LoginService) -> str:
-    """Return the name of the cookie of a session. Browsers send cookies to all ports of a machine."""
-    return f"comfy_assets_session_{login.state.file.instance}"
+def _without(headers: CIMultiDictProxy[str], name: str) -> CIMultiDictProxy[str]:
+    left = headers.copy()
+    left.popall(name, None)
+    return CIMultiDictProxy(left)
 
 
-def _device_cookie(login: LoginService) -> str:
-    return f"comfy_assets_device_{login.state.file.instance}"
-
-
-def client_of(request: web.Request, login: LoginService) -> Client:
-    """Return the other end of a sign-in."""
-    return Client(
-        _address_of(request),
-        request.headers.get(hdrs.USER_AGENT, ""),
-        request.cookies.get(_device_cookie(login), ""),
-        request.cookies.get(session_cookie(login), ""),
-    )
-
-
-def _address_of(request: web.Request) -> str:
-    """Return the address of a client: the one that a proxy on this machine has seen, or the connection's."""
-    remote = request.remote or ""
-    forwarded = request.headers.getall("X-Forwarded-For", [])
-    # The last entry is the proxy's own; those before it may be the client's invention.
-    return forwarded[-1].rpartition(",")[2].strip() if remote in _LOOPBACK and forwarded else remote
-
-
-def set_cookies(response: web.Response, request: web.Request, login: LoginService, signed: SignedIn) -> None:
-    """Set the cookies of a new session."""
-    secure = access_request(request).is_secure
-    for name, value, lasts in (
-        (session_cookie(login), signed.session, signed.lasts_s),
-        (_device_cookie(login), signed.device, _DEVICE_LASTS_S),
-    ):
-        response.set_cookie(name, value, max_age=lasts, path="/", secure=secure, httponly=True, samesite="Lax")
-
-
-def remove_session_cookie(response: web.Response, login: LoginService) -> None:
-    """Let the browser forget its session."""
-    response.del_cookie(session_cookie(login), path="/", httponly=True, samesite="Lax")
-
-
-def root_of(request: web.Request) -> str:
-    """Return the relative path from a page to the root of the server, whatever a proxy has put before it."""
-    return "../" * (request.rel_url.raw_path.count("/") - 1) or "./"
+def _is_websocket_of_server(request: web.Request) -> bool:
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in _WEBSOCKETS
 
 
 def _is_open(request: web.Request) -> bool:
@@ -334,60 +449,3 @@ def _is_open(request: web.Request) -> bool:
         return True
     is_file = isinstance(request.match_info.route.resource, web.StaticResource)
     return is_file and request.method in ("GET", "HEAD") and _MANIFEST.fullmatch(path) is not None
-
-
-def _link_of(request: web.Request) -> str | None:
-    """Return the link in an address, unless a browser only loads it in advance."""
-    if request.method != "GET" or "token=" not in request.query_string:
-        return None
-    purpose = request.headers.get("Sec-Purpose") or request.headers.get("Purpose") or ""
-    link = request.query.get("token", "")
-    return link if link.startswith(LINK_PREFIX) and "prefetch" not in purpose.lower() else None
-
-
-def _tokens_of(request: web.Request) -> list[str]:
-    """Return what may be tokens in a request. Websockets of browsers cannot have headers, so their address may."""
-    headers = request.headers
-    found = [*headers.getall("X-API-Key", ()), *_bearer(headers)]
-    if headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        found += request.query.getall("token", [])
-    return [text for text in found if text.startswith(TOKEN_PREFIX)]
-
-
-def _bearer(headers: Mapping[str, str]) -> list[str]:
-    scheme, _, text = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    return [text.strip()] if scheme.lower() == "bearer" else []
-
-
-def _wants_page(request: web.Request) -> bool:
-    """Return whether a browser opens a page, in place of a program or a script of a page."""
-    if request.method != "GET" or request.rel_url.raw_path.startswith(("/api/", "/internal/")):
-        return False
-    mode = request.headers.get("Sec-Fetch-Mode")
-    return mode in (None, "navigate") and "text/html" in request.headers.get(hdrs.ACCEPT, "").lower()
-
-
-def _is_led_here(request: web.Request) -> bool:
-    """Return whether a page of another origin leads a browser here, by a link or an image."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    # Browsers send it over plain http too, unless the page that leads here forbids it.
-    referrer = _referrer(request)
-    return bool(referrer) and urlsplit(referrer).netloc.lower() != request.headers.get(hdrs.HOST, "").lower()
-
-
-def _referrer(request: web.Request) -> str:
-    return request.headers.get(hdrs.REFERER, "")[:200]
-
-
-def _without_link(request: web.Request) -> str:
-    """Return the address of a request relative to itself, without the link."""
-    url = request.rel_url
-    rest = "&".join(part for part in url.raw_query_string.split("&") if not part.startswith("token="))
-    return f"./{url.raw_path.rpartition('/')[2]}{f'?{rest}' if rest else ''}"
-
-
-def _redirect(location: str) -> web.Response:
-    headers = {"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return web.Response(status=303, headers=headers)

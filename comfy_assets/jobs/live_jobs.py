@@ -85,6 +85,11 @@ class LiveJobs:
         with self._lock:
             return min((job.started_at for job in self._jobs.values() if job.started_at is not None), default=None)
 
+    def waiting(self, owner: str) -> int:
+        """Return the number of a user's prompts that have not begun."""
+        with self._lock:
+            return sum(j.owner == owner and j.started_at is None and not j.is_over for j in self._jobs.values())
+
     def end(self, prompt_id: str) -> None:
         """Mark a prompt that has left the queue."""
         job = self._jobs.get(prompt_id)

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from .. import json_text
+from ..host import client_ids
 from ..host.execution import SubmittedPrompt
 from ..ids import now_ms
 from .events import JobSubmitted
@@ -52,10 +53,21 @@ def with_session(body: dict[str, Any]) -> dict[str, Any]:
 
     Without one, servers send the prompt's progress and previews to every open page, including those of other users.
     """
+    return body if _client_of(body) else {**body, "client_id": uuid.uuid4().hex}
+
+
+def with_own_client(body: dict[str, Any]) -> dict[str, Any]:
+    """Replace the ``client_id`` of a submitted body by that of the same client of its user, while the login is on."""
+    namespace = client_ids.current_namespace()
+    return {**body, "client_id": client_ids.own_id(namespace, _client_of(body))} if namespace else body
+
+
+def _client_of(body: Mapping[str, Any]) -> Any:
+    """Return the id that servers use: that of the body, or else of its extra data; None if there is none."""
+    if body.get("client_id"):
+        return body["client_id"]
     extra = body.get("extra_data")
-    if body.get("client_id") or (isinstance(extra, dict) and extra.get("client_id")):
-        return body
-    return {**body, "client_id": uuid.uuid4().hex}
+    return (extra.get("client_id") or None) if isinstance(extra, dict) else None
 
 
 def submitted_event(

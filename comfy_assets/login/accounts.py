@@ -148,6 +148,20 @@ class Accounts:
             self._audit.write("password_changed", user=user.name, by=self._by)
         return user
 
+    def set_quota(self, name: str, *, jobs: int | None, size: int | None) -> UserRecord:
+        """Set a user's own quotas, waiting jobs and bytes: None for those of the settings, or ``UNLIMITED``.
+
+        Return the user. Raises LoginRecordNotFoundError, LoginUnavailableError.
+        """
+
+        def change(state: LoginState) -> tuple[LoginFile, UserRecord]:
+            user = replace(_user(state, name), max_jobs=jobs, max_bytes=size)
+            return _with_user(state.file, user), user
+
+        user = self._store.change(change)
+        self._audit.write("quota_changed", user=user.name, jobs=jobs, bytes=size, by=self._by)
+        return user
+
     def remove_user(self, name: str) -> UserRecord:
         """Remove a user with their sessions and tokens. Their jobs and files stay.
 

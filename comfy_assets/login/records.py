@@ -25,11 +25,15 @@ ROLE_SCOPES: dict[Role, frozenset[Scope]] = {
     "guest": frozenset({"read"}),
 }
 MAX_NAME = 100
+UNLIMITED = -1  # as a quota
 _RESERVED = "__"  # folders of the server beside those of its users begin with it
 
 
 class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A user. ``key`` is the name as it is compared; ``password`` is an encoded hash, "" without a password."""
+    """A user. ``key`` is the name as it is compared; ``password`` is an encoded hash, "" without a password.
+
+    ``max_jobs`` and ``max_bytes`` are the user's own quotas, None for those of the settings.
+    """
 
     key: str
     name: str
@@ -37,6 +41,8 @@ class UserRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     created_at: int
     password: str = ""
     is_disabled: bool = False
+    max_jobs: int | None = None
+    max_bytes: int | None = None
 
     def __repr__(self) -> str:
         return f"UserRecord({self.name!r}, {self.role!r})"

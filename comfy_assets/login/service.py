@@ -17,8 +17,11 @@ from msgspec.structs import replace
 from ..errors import (
     BusyError,
     InvalidBodyError,
+    InvalidNameError,
+    LoginConflictError,
     LoginRecordNotFoundError,
     LoginUnavailableError,
+    NotPermittedError,
     SignInFailedError,
     TooManyAttemptsError,
 )
@@ -26,6 +29,7 @@ from ..ids import now_ms
 from . import keys
 from .accounts import Accounts
 from .audit import AuditLog
+from .authorizations import Authorizations
 from .passwords import MAX_PASSWORD, PasswordHasher, check_password
 from .records import ROLE_SCOPES, LoginFile, Role, Scope, SessionRecord, UserRecord, name_key
 from .store import LoginState, LoginStore
@@ -37,7 +41,8 @@ IDLE_MS = 7 * 24 * 3_600_000
 LONGEST_MS = 30 * 24 * 3_600_000
 MAX_SESSIONS = 50  # of a user; a further one ends the one that has been idle longest
 _SAVE_USES_MS = 5 * 60_000
-_AUDIT_TOKENS_MS = 3_600_000  # a token's use is a line of the audit log once in this time
+_AUDIT_ONCE_MS = 3_600_000  # the use of a token, for example, is a line of the audit log once in this time
+_MAX_UNWRITTEN = 10_000  # lines, while the disk is full
 _REFRESH_S = 0.25  # how late a change by a command may be noticed
 _MAX_CLIENT = 200  # characters of a browser's name
 _MAX_NAME = 1000
@@ -50,9 +55,9 @@ class Identity(NamedTuple):
     key: str
     role: Role
     scopes: frozenset[Scope]
-    kind: Literal["session", "token"]
+    kind: Literal["session", "token", "proxy"]
     credential: str
-    """The public id of the session or token."""
+    """The public id of the session or token, "" for a user whom a proxy has signed in."""
 
 
 class SignedIn(NamedTuple):
@@ -86,13 +91,14 @@ class LoginService:
     ) -> None:
         self.store = LoginStore(folder)
         self.audit = AuditLog(folder)
+        self.authorizations = Authorizations()
         self.hasher = hasher or PasswordHasher()
         self._clock = clock
         self._throttle = throttle or SignInThrottle()
         self._used: dict[str, int] = {}  # ms of the last use by the public id of a session or token
         self._uses_lock = threading.Lock()
-        self._audited: dict[str, int] = {}  # ms of the last line of the audit log by the id of a token
-        self._unwritten: list[dict[str, str]] = []  # lines of it
+        self._noted: dict[str, int] = {}  # ms of the last line of the audit log by the key of what is noted once
+        self._unwritten: list[tuple[str, dict[str, str]]] = []  # events of it with their facts
         self._saved_at = clock()
         self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
@@ -136,7 +142,8 @@ class LoginService:
 
     def _write_audit(self) -> None:
         while self._unwritten:
-            self.audit.write("token_used", **self._unwritten.pop(0))
+            event, facts = self._unwritten.pop(0)
+            self.audit.write(event, **facts)
 
     def save_uses(self) -> None:
         """Write when sessions and tokens were used last. Blocks. Raises LoginUnavailableError."""
@@ -193,17 +200,54 @@ class LoginService:
         if user is None:
             return None
         self._used[record.id] = now
-        if now - self._audited.get(record.id, 0) >= _AUDIT_TOKENS_MS:
-            self._audited[record.id] = now
-            self._unwritten.append({"user": user.name, "token": record.id, "address": address})
+        self.note("token_used", once=record.id, user=user.name, token=record.id, address=address)
         scopes = _with_implied(record.scopes) & ROLE_SCOPES[user.role]
         return Identity(user.name, user.key, user.role, scopes, "token", record.id)
+
+    def note(self, event: str, once: str = "", **facts: str) -> None:
+        """Let the audit log have a line soon; with ``once``, a key, at most one of these in an hour."""
+        now = self._clock()
+        if once and now - self._noted.get(once, 0) < _AUDIT_ONCE_MS:
+            return
+        if once:
+            self._noted[once] = now
+        if len(self._unwritten) < _MAX_UNWRITTEN:
+            self._unwritten.append((event, facts))
+
+    async def by_proxy(self, name: str, address: str = "", new_users: Role | None = None) -> Identity:
+        """Return the identity of a user whom a trusted proxy names. One who is not known yet is added with a role.
+
+        Raises NotPermittedError for a disabled user, for a name that cannot be a user's, and without a role for a user
+        who is not known; LoginUnavailableError.
+        """
+        key = name_key(name[:_MAX_NAME])
+        user = self.state.users.get(key)
+        if user is None and new_users is not None:
+            user = await asyncio.to_thread(self._add_from_proxy, name, key, new_users)
+        if user is None or user.is_disabled:
+            raise NotPermittedError(
+                "The proxy has signed you in, but you are no user of this server. An administrator can add you.",
+                details={"user": name[:_MAX_CLIENT]},
+            )
+        self.note("signed_in", once=f"proxy {key}", user=user.name, way="proxy", address=address)
+        return Identity(user.name, key, user.role, ROLE_SCOPES[user.role], "proxy", "")
+
+    def _add_from_proxy(self, name: str, key: str, role: Role) -> UserRecord:
+        try:
+            return self.accounts(by="proxy").add_user(name, role)
+        except (InvalidNameError, LoginConflictError) as error:
+            known = self.state.users.get(key)  # another request may have added them
+            if known is None:
+                raise NotPermittedError(error.message) from error
+            return known
 
     def is_valid(self, identity: Identity) -> bool:
         """Return whether a session or token, whose connection is still open, has not ended meanwhile."""
         user = self._usable(identity.key)
         if user is None:
             return False
+        if identity.kind == "proxy":
+            return True
         if identity.kind == "session":
             return any(s.id == identity.credential and self._is_current(s) for s in self.state.file.sessions)
         now = self._clock()
@@ -213,7 +257,8 @@ class LoginService:
 
     def touch(self, identity: Identity) -> None:
         """Count an open connection of a session or token as a use of it."""
-        self._used[identity.credential] = self._clock()
+        if identity.credential:
+            self._used[identity.credential] = self._clock()
 
     def _of_session(self, record: SessionRecord) -> Identity | None:
         user = self._usable(record.user)

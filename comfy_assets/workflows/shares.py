@@ -94,10 +94,17 @@ class Shares:
         found = await shares.get(self._db, share_id) if share_id is not None else None
         return Publication(workflow.id, await self._visible(found[0], owner) if found is not None else None)
 
-    async def publish(self, file: str, asset_ids: Sequence[str], owner: str) -> Publication:
+    async def is_open(self, share_id: str) -> bool:
+        """Return whether whoever knows the id of a share may read it without signing in."""
+        return await shares.is_open(self._db, share_id)
+
+    async def publish(
+        self, file: str, asset_ids: Sequence[str], owner: str, *, is_open: bool | None = None
+    ) -> Publication:
         """Publish the latest version of the workflow in one of the user's files, with assets (postUserdataFilePublish).
 
-        An earlier share of the workflow is replaced. Raises WorkflowNotFoundError, InvalidBodyError,
+        An earlier share of the workflow is replaced. ``is_open`` lets whoever knows its id read it without signing in;
+        None leaves that as it was. Raises WorkflowNotFoundError, InvalidBodyError,
         UnknownAssetsError, UnshareableAssetsError.
         """
         workflow = await self._workflow_at(file, owner)
@@ -117,6 +124,7 @@ class Shares:
                 workflow.latest_version,
                 workflow.name or _title(file),
                 now_ms(),
+                is_open,
             )
             share_id = await shares.publish(tx, new, shared)
             published = await shares.get(tx, share_id)

@@ -23,7 +23,8 @@ sys.path[:0] = [str(HERE.parents[1])]
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.host.access import AccessRules  # noqa: E402
 from comfy_assets_node.comfy_assets.host.guard import protect  # noqa: E402
-from comfy_assets_node.comfy_assets.host.login_gate import Client, LoginGate, session_cookie  # noqa: E402
+from comfy_assets_node.comfy_assets.host.login_gate import LoginGate  # noqa: E402
+from comfy_assets_node.comfy_assets.host.login_requests import Client, session_cookie  # noqa: E402
 from comfy_assets_node.comfy_assets.login.service import LoginService  # noqa: E402
 from comfy_assets_node.routes import permissions  # noqa: E402
 from comfy_assets_node.routes.login import make_page  # noqa: E402
@@ -40,8 +41,14 @@ HEADERS = {
 }
 
 
-async def host_user(name: str) -> str:
-    return name
+class Users:
+    """A host that knows everybody by their name."""
+
+    async def id_of(self, name: str) -> str:
+        return name
+
+    def has_id(self, user: str) -> bool:
+        return True
 
 
 def make_app(login: LoginService | None, *, multi_user: bool) -> web.Application:
@@ -53,7 +60,7 @@ def make_app(login: LoginService | None, *, multi_user: bool) -> web.Application
     rules = AccessRules()
     gate = None
     if login is not None:
-        gate = LoginGate(login, rules, permissions(), make_page, host_user if multi_user else None)
+        gate = LoginGate(login, rules, permissions(), make_page, Users() if multi_user else None)
     protect(app, rules, gate)
     if gate is not None:
         gate.keep_first(app)

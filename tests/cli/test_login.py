@@ -96,6 +96,40 @@ def test_what_cannot_be_done_changes_nothing(
     assert file.read_bytes() == before
 
 
+def test_the_role_of_a_user_is_changed(with_users: Any) -> None:
+    token = with_users.run("tokens", "create", "Ada").out.strip()
+    assert with_users.run("users", "role", "ada", "guest").out == "Ada is a guest now\n"
+    identity = server(with_users).by_token(token)
+    assert identity is not None and (identity.role, identity.scopes) == ("guest", {"read"}), "tokens follow"
+    assert with_users.run("users", "role", "Ada", "admin").out == "Ada is an admin now\n"
+    with_users.run("login", "enable")
+    assert with_users.run("users", "role", "Root", "member").status == 0
+    ran = with_users.run("users", "role", "Ada", "member")
+    assert ran.status == 1 and "last administrator" in ran.err
+    lines = (with_users.path / "user/__comfy_assets/login-audit.jsonl").read_text().splitlines()
+    changed = [json.loads(line) for line in lines if "role_changed" in line]
+    assert [(each["user"], each["role"]) for each in changed] == [
+        ("Ada", "guest"),
+        ("Ada", "admin"),
+        ("Root", "member"),
+    ]
+
+
+def test_quotas(with_users: Any) -> None:
+    assert with_users.run("users", "quota", "Ada").out == "Ada: waiting jobs default, files default\n"
+    ran = with_users.run("users", "quota", "ada", "--jobs", "20", "--storage", "5000")
+    assert ran.out == "Ada: waiting jobs 20, files 5,000 MiB\n"
+    assert with_users.run("users", "quota", "Ada", "--jobs", "unlimited").out.startswith("Ada: waiting jobs unlimited,")
+    told = {each["name"]: each for each in with_users.run("users", "list", "--json").json}
+    assert (told["Ada"]["max_jobs"], told["Ada"]["max_bytes"]) == (-1, 5000 << 20)
+    assert (told["Root"]["max_jobs"], told["Root"]["max_bytes"]) == (None, None)
+    assert with_users.run("users", "quota", "Ada", "--storage", "default").out.endswith("files default\n")
+    for arguments in (["--jobs", "-1"], ["--jobs", "many"], ["--storage", "1.5"], ["--storage", "99999999999"]):
+        with pytest.raises(SystemExit):
+            with_users.run("users", "quota", "Ada", *arguments)
+    assert with_users.run("users", "quota", "nobody").status == 1
+
+
 def test_no_command_takes_a_password_as_an_argument(base: Any) -> None:
     for arguments in (["users", "add", "Ada", PASSWORD], ["users", "add", "Ada", "--password", PASSWORD]):
         with pytest.raises(SystemExit):

@@ -23,6 +23,9 @@ from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
 from support.contract import Contract, contracts
 
 sys.path.append(str(Path(__file__).resolve().parent))  # the tests' folders are no packages
+from gated import gated, make_gated
+
+__all__ = ["gated", "make_gated"]  # fixtures
 
 _RFC3339_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _ASSET_CONTENT = re.compile(r"/api/assets/[^/]+/content")

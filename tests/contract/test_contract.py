@@ -44,6 +44,7 @@ EXTENSIONS |= {
     "createToken",
     "revokeToken",
     "createLoginLink",
+    *("getOAuthMetadata", "getAuthorizePage", "authorizeProgram", "exchangeAuthorizationCode"),
 }
 EXTENSIONS |= {"listLoginUsers", "addLoginUser", "changeLoginUser", "removeLoginUser", "createLoginUserLink"}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}

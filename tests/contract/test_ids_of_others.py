@@ -336,6 +336,7 @@ WITHOUT_IDS = {
     "listLoginUsers",
     "removeLoginUser",
     "createLoginLink",
+    *("getOAuthMetadata", "getAuthorizePage", "authorizeProgram", "exchangeAuthorizationCode"),
     "createToken",
     "endSession",  # tried with two users in test_login
     "endSessions",

@@ -39,7 +39,7 @@ TYPED_OTHERWISE |= {("listJobs", "status"), ("listTasks", "status")}
 NOT_ERROR_RESPONSES = {
     "executePrompt", "getHealth", "getUserdata", "getUserdataFile", "postUserdataFile", "deleteUserdataFile",
     "moveUserdataFile", "checkAssetByHash", "listUserdataEntries",
-    "addUser",
+    "addUser", "exchangeAuthorizationCode",
 }  # fmt: skip
 DOCUMENT = openapi.document(ROUTES, HOST_OPERATIONS)
 OPERATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {

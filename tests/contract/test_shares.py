@@ -95,7 +95,13 @@ def without(body: Any, *members: str) -> Any:
 
 async def test_a_workflow_that_was_never_published(desk: Desk) -> None:
     body = await desk.status()
-    assert without(body, "workflow_id") == {"share_id": "", "listed": False, "publish_time": None, "assets": []}
+    assert without(body, "workflow_id") == {
+        "share_id": "",
+        "listed": False,
+        "publish_time": None,
+        "open": False,
+        "assets": [],
+    }
 
 
 async def test_what_is_published(desk: Desk) -> None:
@@ -117,7 +123,7 @@ async def test_what_is_published(desk: Desk) -> None:
     ids = {(await desk.named(name))["id"] for name in ("photo.png", "ink.safetensors")}
     assert not ids & {asset["id"] for asset in share["assets"]}
     opened = await desk.open(share["share_id"])
-    assert without(opened, "name", "workflow_json") == share
+    assert without(opened, "name", "workflow_json") == without(share, "open")
     assert (opened["name"], opened["workflow_json"]) == ("portrait", GRAPH)
 
 
@@ -263,7 +269,7 @@ async def test_publishing_again(desk: Desk) -> None:
     assert second["share_id"] == first["share_id"]
     assert second["publish_time"] >= first["publish_time"]
     opened = await desk.open(first["share_id"])
-    assert (opened["workflow_json"], without(opened, "name", "workflow_json")) == ({"new": 1}, second)
+    assert (opened["workflow_json"], without(opened, "name", "workflow_json")) == ({"new": 1}, without(second, "open"))
     assert second["assets"][0]["id"] != first["assets"][0]["id"]
     error = await desk.take(first, 400)
     assert (error["code"], error["details"]["ids"]) == ("UNKNOWN_ASSETS", [a["id"] for a in first["assets"]])
@@ -293,7 +299,7 @@ async def test_the_share_of_a_deleted_workflow(desk: Desk) -> None:
     assert (await desk.open(share["share_id"], 404))["code"] == "SHARE_NOT_FOUND"
     assert (await desk.api.error(desk.file, 404))["code"] == "WORKFLOW_NOT_FOUND"
     await restore_workflow(desk.library.services.db, share["workflow_id"])
-    assert without(await desk.open(share["share_id"]), "name", "workflow_json") == share
+    assert without(await desk.open(share["share_id"]), "name", "workflow_json") == without(share, "open")
     await desk.api.send("DELETE", f"/api/assets/{model['id']}", 409)
     await desk.api.send("DELETE", f"/api/workflows/{share['workflow_id']}", 204)
     await desk.api.send("DELETE", f"/api/assets/{model['id']}", 204)

@@ -27,6 +27,7 @@ NEEDS_NO_STORE = {
     *("signIn", "signOut", "changePassword"),
     *("endSession", "endSessions", "createToken", "revokeToken", "createLoginLink"),
     *("addLoginUser", "changeLoginUser", "removeLoginUser", "createLoginUserLink"),
+    *("authorizeProgram", "exchangeAuthorizationCode"),
 }
 STOPS = {"cancelJob", "cancelJobs", "manageQueue", "interruptJob"}  # asked for in tests of their own
 BEGINS_WORK = {"seedAssets", "exportWorkflow", "importWorkflow"}  # which meets the trouble later, as a task

@@ -27,7 +27,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 OPTIONS_OF_OTHERS = {
     "--cpu", "--disable-assets", "--enable-asset-hashing", "--enable-assets", "--enable-cors-header",
     "--enable-manager",
-    "--feature-flag", "--listen", "--max-upload-size", "--output-directory", "--user-directory",
+    "--feature-flag", "--listen", "--max-upload-size", "--output-directory", "--reverse-proxy", "--set-xauthrequest",
+    "--user-directory",
 }  # fmt: skip
 ENVIRONMENT = re.compile(r"\b((?:COMFY[A-Z]*|PANEL)_[A-Z_]+)\b")
 
@@ -36,6 +37,8 @@ class TestSettings:
     """docs/configuration.md beside config.py."""
 
     TABLE = {next(iter(quoted(row[0]))): row for row in page("docs/configuration.md").table("variable")}
+
+    VALUES = {"COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.1", "COMFY_ASSETS_PROXY_NEW_USERS": "guest"}
 
     class Asked(dict[str, str]):
         """An environment that knows what it was asked for."""
@@ -71,7 +74,11 @@ class TestSettings:
             assert Config.from_environment({name: default}) == Config() != Config.from_environment({name: "0"})
             return
         if default == "none":
-            assert Config.from_environment({name: ""}) == Config() != Config.from_environment({name: "a.example"})
+            other = self.VALUES.get(name, "a.example")
+            assert Config.from_environment({name: ""}) == Config() != Config.from_environment({name: other})
+            return
+        if default.startswith("`"):
+            assert Config.from_environment({name: default.strip("`")}) == Config()
             return
         assert default in ("no limit", "the server's own limit")
         seven, none = Config.from_environment({name: "7"}), Config()
