@@ -1,4 +1,4 @@
-"""Uploads of one large file beside a bare loop: ``python tests/benchmarks/upload.py [--size MiB] [--rounds N]``.
+"""Uploads of one large file beside a bare loop: ``python tests/benchmarks/upload.py [--size MiB] [--rounds N] [--v2]``.
 
 Two servers run at once: the standalone host with the project, and one that reads the same form and does nothing but
 hash it with blake3, write it, fsync it and rename it. The same client sends to both in turns, in changing order, other
@@ -45,7 +45,8 @@ from blake3 import blake3
 
 async def receive(request):
     form = await request.multipart()
-    part = await form.next()
+    while (part := await form.next()).name != "file":
+        await part.read()
     folder, digest = sys.argv[2], blake3()
     with open(os.path.join(folder, "passing"), "wb", buffering=0) as stream:
         while chunk := await part.read_chunk(1 << 20):
@@ -59,7 +60,8 @@ async def page(request):
     return web.json_response({})
 
 app = web.Application()
-app.add_routes([web.post("/api/assets", receive), web.get("/api/assets", page)])
+app.add_routes([web.post(path, receive) for path in ("/api/assets", "/api/v2/assets")])
+app.add_routes([web.get("/api/assets", page)])
 web.run_app(app, host="127.0.0.1", port=int(sys.argv[3]), print=None, access_log=None)
 """
 
@@ -158,16 +160,25 @@ class Watcher:
         self._connection.close()
 
 
-def upload(server: Server, content: memoryview, number: int) -> float:
+def form_head(number: int, *, is_v2: bool) -> bytes:
+    """The beginning of a form, up to the first byte of its file."""
+    name = f"large{number}.bin"
+    fields = {"content_type": "application/octet-stream", "file_path": name} if is_v2 else {}
+    parts = [f'name="{field}"\r\n\r\n{value}\r\n' for field, value in fields.items()]
+    parts.append(f'name="file"; filename="{name}"\r\n\r\n')
+    return "".join(f"--{BOUNDARY}\r\nContent-Disposition: form-data; {part}" for part in parts).encode()
+
+
+def upload(server: Server, content: memoryview, number: int, *, is_v2: bool) -> float:
     """Bytes a second of one upload, from the first byte sent to the answer."""
-    head = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="large{number}.bin"\r\n\r\n'
-    ).encode() + os.urandom(32)
+    head = form_head(number, is_v2=is_v2) + os.urandom(32)
     tail = f"\r\n--{BOUNDARY}--\r\n".encode()
     length = len(head) + len(content) + len(tail)
     connection = server.connection()
     started = time.perf_counter()
-    connection.putrequest("POST", "/api/assets")
+    connection.putrequest("POST", "/api/v2/assets" if is_v2 else "/api/assets")
+    if is_v2:
+        connection.putheader("Idempotency-Key", os.urandom(16).hex())
     connection.putheader("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
     connection.putheader("Content-Length", str(length))
     connection.endheaders(head)
@@ -197,11 +208,11 @@ def remove_uploads(*folders: Path) -> None:
                 path.unlink()
 
 
-def measure(project: Server, bare: Server, size: int, rounds: int) -> None:
+def measure(project: Server, bare: Server, size: int, rounds: int, *, is_v2: bool) -> None:
     """Let the servers take turns, and print what came of it."""
     content = memoryview(os.urandom(size))
     for server in (project, bare):
-        upload(server, content[: 1 << 20], 0)  # a warm-up
+        upload(server, content[: 1 << 20], 0, is_v2=is_v2)  # a warm-up
     ratios, speeds, grown, waits = list[float](), list[float](), list[int](), list[float]()
     for number in range(1, rounds + 1):
         speed: dict[Server, float] = {}
@@ -209,7 +220,7 @@ def measure(project: Server, bare: Server, size: int, rounds: int) -> None:
             server.forget_peak()
             before = server.memory("VmRSS")
             with Watcher(server) as watcher:
-                speed[server] = upload(server, content, number)
+                speed[server] = upload(server, content, number, is_v2=is_v2)
             if server is project:
                 grown.append(server.memory("VmHWM") - before)
                 waits += watcher.waits
@@ -239,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=256, metavar="MiB")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--v2", action="store_true", help="upload by Comfy API v2")
     parser.add_argument("--folder", type=Path, help="where to write (default: the system's folder for such files)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as scratch, ExitStack() as stack:
@@ -247,7 +259,8 @@ def main() -> None:
         bare.mkdir()
         project = stack.enter_context(Server(_PROJECT, base, options.size + 1))
         project.wait_until("/api/assets/seed/status", is_idle)
-        measure(project, stack.enter_context(Server(_BARE, bare, 0)), options.size << 20, options.rounds)
+        beside = stack.enter_context(Server(_BARE, bare, 0))
+        measure(project, beside, options.size << 20, options.rounds, is_v2=options.v2)
 
 
 if __name__ == "__main__":
