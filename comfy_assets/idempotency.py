@@ -41,8 +41,8 @@ class IdempotencyKeys:
     async def claimed(self, operation: str, key: str | None, owner: str) -> AsyncIterator[Claim]:
         """Claim a user's key for an operation while the block executes the request; None claims nothing.
 
-        The key is released if the block fails and certainly made nothing: before ``Claim.begin``, and by a refusal
-        afterwards. Otherwise it stays claimed for a day. Raises IdempotencyKeyReuseError.
+        The key is released if the block fails and certainly made nothing: before ``Claim.begin``, and by an ApiError
+        that is not of the store afterwards. Otherwise it stays claimed for a day. Raises IdempotencyKeyReuseError.
         """
         claim = Claim()
         if key is None:
@@ -52,7 +52,7 @@ class IdempotencyKeys:
         try:
             yield claim
         except BaseException as error:
-            if not claim.may_have_made or _is_refusal(error):
+            if not claim.may_have_made or _is_certain(error):
                 # Also of a client that has gone, whose request is cancelled.
                 await asyncio.shield(self._release(operation, key, owner))
             raise
@@ -73,5 +73,6 @@ class IdempotencyKeys:
             log.warning("An idempotency key stays claimed for a day: %s", error.message)
 
 
-def _is_refusal(error: BaseException) -> bool:
-    return isinstance(error, ApiError) and error.status < 500
+def _is_certain(error: BaseException) -> bool:
+    """Return whether an error says that nothing was made. One of the store may come after a commit."""
+    return isinstance(error, ApiError) and not isinstance(error, StoreUnavailableError)

@@ -217,12 +217,12 @@ async def receive_into(draft: PartialFile, read: Callable[[int], Awaitable[bytes
             await asyncio.wait([writing])
 
 
-async def field_text(part: BodyPartReader, name: str) -> str:
+async def field_text(part: BodyPartReader, name: str, most: int = MAX_FORM_FIELD_SIZE) -> str:
     """Return the text of a field. Raise InvalidBodyError if it is too long or not UTF-8."""
     gathered = bytearray()
     while chunk := await part.read_chunk(_CHUNK_SIZE):
         gathered += chunk
-        if len(gathered) > MAX_FORM_FIELD_SIZE:
+        if len(gathered) > most:
             raise InvalidBodyError("The field is too long.", details={"field": name})
     try:
         return gathered.decode()

@@ -120,6 +120,8 @@ def parse_placement(path: str, field: str) -> Placement:
     A path that begins with no root is one of an input. Names become such that every system can store them. Raises
     InvalidNameError for a path that leads to another folder or has no name.
     """
+    if len(path) > _MAX_PATH_LENGTH:  # first: the work below grows with it
+        raise InvalidNameError(f"A path has at most {_MAX_PATH_LENGTH} characters.", details={"field": field})
     try:
         check_leads_nowhere(path)
         parts = unicodedata.normalize("NFC", path).split("/")
@@ -129,8 +131,6 @@ def parse_placement(path: str, field: str) -> Placement:
         folders = tuple(safe_file_name(part, fallback=_FALLBACK_FOLDER) for part in parts[depth:-1])
     except UnsafeName as error:
         raise InvalidNameError(f"The path is refused: {error}.", details={"field": field}) from error
-    if len(path) > _MAX_PATH_LENGTH:
-        raise InvalidNameError(f"A path has at most {_MAX_PATH_LENGTH} characters.", details={"field": field})
     return Placement(tuple(parts[:depth]), folders, parts[-1])
 
 

@@ -19,12 +19,13 @@ from ...comfy_assets.assets.uploads import UploadService
 from ...comfy_assets.errors import InvalidBodyError, UnsupportedContentError
 from ...comfy_assets.fs.atomic import PartialFile
 from ..params import parse_hash
-from ..request_body import MAX_FORM_PARTS
+from ..request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS
 from ..uploads import BROKEN_BODY, FORM_SLACK, field_text, receive_into, too_large
 
 SHORTEST_S, LONGEST_S = 60, 7 * 24 * 3600
 # SDKs write file names into the header as they are, so a quote in one breaks the parser of headers.
 _FIELD_NAME = re.compile(r'form-data;\s*name="([^"]{1,100})"', re.IGNORECASE)
+_MAX_FIELD_SIZE = 8 << 10  # bytes; a path may have 1,024 characters
 _REQUIRED = ("content_type", "file_path")
 
 
@@ -103,7 +104,7 @@ class _Form:
             self._file = await self._stack.enter_async_context(self._uploads.receive(self._declared.fields().tags))
             await receive_into(self._file, part.read_chunk, self._limit)
             return
-        text = await field_text(part, name)
+        text = await field_text(part, name, _MAX_FIELD_SIZE if name in (*_FIELDS, "tags") else MAX_FORM_FIELD_SIZE)
         if (parse := _FIELDS.get(name)) is not None:
             self._declared = replace(self._declared, **{name: parse(text)})
         elif name == "tags" and text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import aiohttp
 import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.errors import StoreBusyError
+from comfy_assets_node.comfy_assets.fs import atomic
 from support.v2 import V2Answer, V2Api
 
 CONTENT = b"some content" * 9
@@ -163,6 +166,9 @@ class TestUploads:
         ((("content_type", "a/b"), ("file_path", "/a")), "file_path", 422),
         ((("content_type", "a/b"), ("file_path", "c:\\a")), "file_path", 422),
         ((("content_type", "a/b"), ("file_path", "a/")), "file_path", 422),
+        ((("content_type", "a/b"), ("file_path", "a/" * 600 + "a")), "file_path", 422),
+        ((("content_type", "a/b"), ("file_path", "a" * 9000)), "file_path", 422),
+        ((("content_type", "a/b"), ("file_path", "a"), ("tags", "b" * 9000)), "tags", 422),
         ((("content_type", "a/b"), ("file_path", "models/a.safetensors")), "file_path", 422),
         ((("content_type", "a/b"), ("file_path", "models/nothing/a")), "tags", 422),
         ((("content_type", "a/b"), ("file_path", "models/loras/a.exe")), "file", 415),
@@ -256,6 +262,30 @@ class TestHandles:
                 for each in left:
                     assert (await shelf.content(each)).body == content
                 assert await shelf.has(digest) == bool(left)
+
+    @pytest.mark.parametrize("is_emptied_between", [False, True])
+    async def test_the_file_goes_with_the_last_one(self, shelf: Shelf, is_emptied_between: bool) -> None:
+        """The file of a deleted upload stays for others, but no longer than these."""
+        ids = [(await shelf.post("a.bin")).json["id"], (await shelf.post("b.bin", status=200)).json["id"]]
+        purge = shelf.library.services.trash_purge
+        for asset_id in ids:
+            await shelf.delete(asset_id)
+            assert files(shelf.base) == {"input/a.bin"}
+            if is_emptied_between:
+                await purge.empty()
+        await purge.empty()
+        assert files(shelf.base) == set()
+        assert await shelf.rows("SELECT 1 FROM assets") == []
+
+    async def test_a_file_that_was_not_uploaded_stays(self, shelf: Shelf) -> None:
+        shelf.library.write("output/a.bin", CONTENT)
+        await shelf.library.scan()
+        made = (await shelf.library.asset("a.bin"))["id"]
+        minted = (await shelf.mint(file_path="b.bin")).json["id"]
+        for asset_id in (made, minted):
+            await shelf.delete(asset_id)
+        await shelf.library.services.trash_purge.empty()
+        assert files(shelf.base) == {"output/a.bin"}
 
     async def test_an_equal_reference_is_returned(self, shelf: Shelf) -> None:
         upload = (await shelf.post("a.bin")).json
@@ -458,6 +488,29 @@ class TestKeys:
         await shelf.post("../a", headers=self.KEY, status=422)
         await shelf.post("a.bin", ("expected_hash", "0" * 64), headers=self.KEY, status=409)
         await shelf.post("a.bin", headers=self.KEY)
+
+    async def test_a_full_disk_releases_it(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(atomic, "move_to_free_name", fail)
+            error = (await shelf.post("a.bin", headers=self.KEY, status=500)).error
+            assert error["code"] == "storage_failed"
+        assert files(shelf.base) == set()
+        await shelf.post("a.bin", headers=self.KEY)
+
+    async def test_a_store_that_may_have_kept_it_does_not(self, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+        uploads = shelf.library.services.uploads
+        complete = uploads.complete_handle
+
+        async def kept_and_lost(*arguments: Any) -> None:
+            await complete(*arguments)
+            raise StoreBusyError("The change may not have been kept.")
+
+        monkeypatch.setattr(uploads, "complete_handle", kept_and_lost)
+        await shelf.post("a.bin", headers=self.KEY, status=503)
+        assert (await shelf.post("a.bin", headers=self.KEY, status=422)).error["code"] == "idempotency_key_reuse"
 
     async def test_a_client_that_goes_releases_it(self, shelf: Shelf) -> None:
         data = form(("content_type", "a/b"), ("file_path", "a.bin"))
