@@ -104,3 +104,19 @@ def test_it_shows_finds_and_sends(page: Any, tmp_path: Path) -> None:
     page.locator("#schemas details").evaluate_all("found => found.forEach(each => { each.open = true })")
     page.screenshot(path=str(tmp_path / "page.png"), full_page=False)
     assert page.problems == [] and page.elsewhere == []
+
+
+def test_it_leads_to_the_other_api_and_back(page: Any, address: str) -> None:
+    page.wait_for_selector("#other:not([hidden])")
+    page.click("#other-link")
+    page.wait_for_selector("#operation-postAssets")
+    assert page.text_content("#title") == "Comfy API v2"
+    assert page.get_attribute("#source", "href") == "/api/v2/openapi.json"
+    page.click("#operation-getAsset summary")
+    page.fill("#operation-getAsset [name=id]", "nothing")
+    page.click("#operation-getAsset button[type=submit]")
+    page.wait_for_selector("#operation-getAsset pre:has-text('not_found')")
+    page.wait_for_selector("#other:not([hidden])")
+    page.click("#other-link")
+    page.wait_for_selector("#operation-listAssets")
+    page.problems[:] = [text for text in page.problems if "404" not in text]  # of the request above
