@@ -100,6 +100,17 @@ async function during(button, work) {
   }
 }
 
+// ComfyUI's page asks which of its users one is, unless it knows. The login has decided that already.
+async function rememberUser(user) {
+  try {
+    const { users } = await (await fetch(root + "api/users", { cache: "no-store" })).json();
+    const own = Object.entries(users ?? {}).find(([, name]) => name === user);
+    if (own) [localStorage["Comfy.userId"], localStorage["Comfy.userName"]] = own;
+  } catch {
+    // The page asks, and offers this user alone.
+  }
+}
+
 function leave() {
   // The page stands at the address that was asked for, except at its own.
   if (body.dataset.own) location.replace(root);
@@ -110,7 +121,11 @@ document.getElementById("sign-in")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const { name, password } = event.target.elements;
   during(event.submitter ?? event.target.querySelector("button"), async () => {
-    if (await send("POST", "api/login", { name: name.value, password: password.value })) return leave();
+    const signedIn = await send("POST", "api/login", { name: name.value, password: password.value });
+    if (signedIn) {
+      await rememberUser(signedIn.user);
+      return leave();
+    }
     password.value = "";
     password.focus();
   });

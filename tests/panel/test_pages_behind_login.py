@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,6 +227,7 @@ def test_a_session_lasts_over_a_restart(
         LoginPlace(first, browser, accounts).sign_in(page, "Ada")
         page.locator(".ca-cell img.ca-loaded").first.wait_for()
     accounts.set_enabled(False)  # for the fixture, which looks at the server without a token
+    shutil.rmtree(base / "custom_nodes" / "comfy-assets", ignore_errors=True)  # and puts the pack there, on ComfyUI
     with serve(base) as second:
         accounts.set_enabled(True)
         time.sleep(NOTICED_S)
@@ -266,3 +268,16 @@ def test_a_second_user_sees_nothing_of_the_first(apart: LoginPlace) -> None:
         bob.root.get_by_text("No matching assets").wait_for()
         bob.root.get_by_role("tab", name="Jobs").click()
         bob.root.get_by_text("No jobs yet").wait_for()
+
+
+def test_the_page_does_not_ask_who_one_is(apart: LoginPlace) -> None:
+    """With several users, ComfyUI's page asks for one of them, unless it knows."""
+    context = apart.browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+    shown = SignedIn(apart, context, context.new_page())
+    shown.page.goto(apart.server.url)
+    shown.page.locator("[name=name]").fill("bob")
+    shown.page.locator("[name=password]").fill(PASSWORD)
+    shown.page.keyboard.press("Enter")
+    shown.graph_is_loaded()
+    assert shown.page.evaluate("localStorage['Comfy.userName']") == "Bob"
+    context.close()

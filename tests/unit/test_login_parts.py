@@ -33,6 +33,7 @@ FILES = (
     "host/test_login_messages.py",
     "host/test_login_on_servers.py",
     "host/test_reverse_proxies.py",
+    "panel/test_pages_behind_login.py",
 )
 
 
