@@ -53,9 +53,12 @@ from .idempotency import IdempotencyKeys
 from .ignored_files import ExcludePatterns
 from .jobs import recovery
 from .jobs.journal import Journal
+from .jobs.live_events import LiveEvents
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService, UserHistory, fill_history
 from .jobs.user_queue import PromptIds, QueueControl, UserQueue
+from .jobs.values import JobValues
+from .jobs.views import JobViews
 from .login.service import LoginService
 from .models import JobRecord
 from .quotas import Quotas
@@ -126,6 +129,8 @@ class Services:
     exports = StoreService[AssetExports]()
     jobs = StoreService[JobService]()
     user_history = StoreService[UserHistory]()
+    job_values = StoreService[JobValues]()
+    job_views = StoreService[JobViews]()
     outputs = StoreService[OutputRecorder]()
     workflow_sync = StoreService[WorkflowSync]()
     workflows = StoreService[WorkflowService]()
@@ -160,6 +165,7 @@ class Services:
         self._available: dict[str, Any] = {}
         self._journal: Journal | None = None
         self._journal_problem: str | None = None
+        self.live_events = LiveEvents()
         self._set_recorder(JobRecorder(None))
 
     def _set_recorder(self, recorder: JobRecorder) -> None:
@@ -177,6 +183,9 @@ class Services:
             self._journal_problem = str(error)
         self._set_recorder(JobRecorder(self._journal))
         self.host.execution.watch(self._recorder)
+        # After the recorder: whoever is woken reads what that has been told.
+        self.host.execution.watch(self.live_events)
+        self.host.execution.watch_progress(self.live_events)
 
     @property
     def problem(self) -> str | None:
@@ -360,6 +369,8 @@ class Services:
             delete_assets=self.trash.delete_all,
         )
         self.user_history = UserHistory(db, self._recorder)
+        self.job_values = JobValues(db, host)
+        self.job_views = JobViews(db, self.jobs, self._recorder, self.live_events, self.outputs, self.job_values)
         self.workflow_sync = WorkflowSync(db, host, config.max_workflow_size)
         self.workflows = WorkflowService(db, self.workflow_sync)
         self.bundles = BundleService(db, host, self.tasks, self.workflows, self.exports, config.max_workflow_size)
@@ -427,7 +438,7 @@ class Services:
 
     async def _put_back(self, waiting: Sequence[JobRecord]) -> None:
         self._recorder.restored(waiting)
-        await recovery.put_back(waiting, self.host.execution, self._recorder.finished)
+        await recovery.put_back(waiting, self.host.execution, self._recorder.finished, self.live_events.restored)
 
     async def _take_over(self, seats: set[int]) -> None:
         """Adopt the jobs and tasks of other servers that have ended."""
@@ -474,6 +485,7 @@ class Services:
         if self._opening_again is not None:
             self._opening_again.cancel()
             await asyncio.wait([self._opening_again])
+        self.live_events.close()
         await self._ends.aclose()
         await self.control.close()
         await self._recorder.close()

@@ -38,6 +38,8 @@ class Config:
     they belong to the owners of the jobs in multi-user mode.
 
     ``api_v2`` serves Comfy API v2: True always, False never, None unless the server or another pack has it already.
+    ``max_queued_jobs`` is the number of waiting jobs from which on clients of Comfy API v2 cannot submit more.
+
     ``feature_flags`` tells ComfyUI's page that its own panels can show this library.
     ``check_origin`` refuses requests from pages of other origins. ``allowed_hosts`` are additional names of the server;
     ``frame_ancestors`` are origins that may show its pages in a frame.
@@ -69,6 +71,7 @@ class Config:
     shared_outputs: bool = False
     query_timeout: int = 10
     api_v2: bool | None = None
+    max_queued_jobs: int = 2000
     feature_flags: bool = True
     check_origin: bool = True
     allowed_hosts: tuple[str, ...] = ()
@@ -102,6 +105,7 @@ class Config:
             max_workflow_size=workflow_size or cls.max_workflow_size,
             max_image_size=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MB"),
             query_timeout=_number(environment, "COMFY_ASSETS_QUERY_SECONDS", "seconds") or cls.query_timeout,
+            max_queued_jobs=_number(environment, "COMFY_ASSETS_MAX_QUEUED_JOBS", "jobs") or cls.max_queued_jobs,
             max_image_edge=_number(environment, "COMFY_ASSETS_MAX_IMAGE_EDGE", "pixels"),
             max_image_pixels=_mebibytes(environment, "COMFY_ASSETS_MAX_IMAGE_MEGAPIXELS", unit="megapixels"),
             api_v2=_optional_flag(environment, "COMFY_ASSETS_SDK_API"),

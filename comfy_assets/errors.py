@@ -415,6 +415,69 @@ class PromptIdTakenError(ApiError):
     code = "PROMPT_ID_IN_USE"
 
 
+class SubmissionFailedError(ApiError):
+    """The server failed while a job was submitted."""
+
+    status = 500
+    code = "INTERNAL_ERROR"
+
+
+class InvalidWorkflowError(ApiError):
+    """The server does not accept the graph; ``details.node_errors`` has its reasons by node."""
+
+    status = 422
+    code = "INVALID_WORKFLOW"
+
+
+class WorkflowFormatError(ApiError):
+    """The workflow is in the format that the page saves, and not in the one that servers execute."""
+
+    status = 422
+    code = "WORKFLOW_FORMAT_UI"
+
+
+class MissingAssetError(ApiError):
+    """The graph names assets that cannot be used; ``details.assets`` lists them."""
+
+    status = 422
+    code = "MISSING_ASSET"
+
+
+class MetadataInvalidError(ApiError):
+    """The metadata of a job is no map of a few short texts; ``details.field`` names the member at fault."""
+
+    status = 422
+    code = "METADATA_INVALID"
+
+
+class InvalidMetadataFilterError(InvalidQueryError):
+    """A parameter ``metadata[name]`` is malformed; ``details.field`` names it."""
+
+    status = 422
+    code = "INVALID_METADATA_FILTER"
+
+
+class QueueFullError(ApiError):
+    """As many jobs wait as the server accepts, ``details.max_jobs``; ``details.retry_after`` is in seconds."""
+
+    status = 429
+    code = "QUEUE_FULL"
+
+
+class TooManyStreamsError(ApiError):
+    """The user reads as many streams of events as one may, ``details.max_streams``."""
+
+    status = 429
+    code = "TOO_MANY_STREAMS"
+
+
+class DeploymentNotReadyError(ApiError):
+    """The server accepts no jobs now, as at its start; ``details.retry_after`` is in seconds."""
+
+    status = 503
+    code = "DEPLOYMENT_NOT_READY"
+
+
 class TaskNotFoundError(ApiError):
     """The task ``details.id`` does not exist or belongs to another user."""
 

@@ -494,7 +494,7 @@ class JobFilter(msgspec.Struct, frozen=True):
 
     ``asset_id`` selects jobs whose graph uses the asset's content, ``words`` jobs whose graph contains all of them, and
     ``excluded`` jobs whose graph lacks a word of each group. ``outputs`` are further media, each of which a job must
-    have, or must not have with True.
+    have, or must not have with True. ``labels`` are names and values that the job must have.
     """
 
     owner: str | None
@@ -505,6 +505,7 @@ class JobFilter(msgspec.Struct, frozen=True):
     words: SearchGroup = ()
     excluded: tuple[SearchGroup, ...] = ()
     outputs: tuple[tuple[int, bool], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 class JobPage(msgspec.Struct, frozen=True):

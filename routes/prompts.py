@@ -37,7 +37,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.host.base import Host
 from ..comfy_assets.host.prompt_problems import MAX_DEPTH
-from ..comfy_assets.jobs.submission import JobSubmission, submitting
+from ..comfy_assets.jobs.submission import current_submission, submitting
 from ..comfy_assets.names import split_annotation
 from . import request_body
 from .context import NoQuery, RequestContext, error_of, guarded, json_response, known_user
@@ -191,7 +191,12 @@ async def submit(call: HostRequest) -> web.StreamResponse:
         return outcome
     body, decoded = outcome
     await call.services.started()  # prompts of the queue before a restart are submitted first
-    submission = JobSubmission(_owner(call), body.workflow_id, body.workflow_version_id)
+    submission = msgspec.structs.replace(
+        current_submission(),
+        owner=_owner(call),
+        workflow_id=body.workflow_id,
+        workflow_version_id=body.workflow_version_id,
+    )
     try:
         async with admitted_job(submission.owner, call.services):
             with submitting(submission), json_limits.sharing(decoded):

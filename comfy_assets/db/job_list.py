@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..models import FINAL, CursorKey, Job, JobFilter, JobPage, Page
-from . import fulltext, jobs
+from . import fulltext, job_labels, jobs
 from .connection import Database
 from .sql import Row, after_key, json_array, order_by
 
@@ -162,7 +162,10 @@ def _select(wanted: JobFilter) -> _Selection:
         conditions.append(f"j.media & {wanted.media:d}")
     for media, is_excluded in wanted.outputs:
         conditions.append(f"j.media & {media:d} {'=' if is_excluded else '<>'} 0")
-    is_counted = wanted.workflow_id is None and wanted.asset_id is None and not wanted.outputs
+    labelled, texts = job_labels.condition(wanted.labels)
+    conditions += labelled
+    parameters += texts
+    is_counted = not (wanted.workflow_id is not None or wanted.asset_id is not None or wanted.outputs or labelled)
     if wanted.workflow_id is not None:
         conditions.append("j.workflow_id = ?")
         parameters.append(wanted.workflow_id)

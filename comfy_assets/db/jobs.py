@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
-from . import contents
+from . import contents, job_labels
 from .connection import Database, Transaction
 from .contents import Document
 from .sql import Columns, Row, json_array
@@ -82,6 +82,7 @@ class NewJob(msgspec.Struct, frozen=True, gc=False):
     problem: str | None = None
     started_at: int | None = None  # when it began, if it did so before it was added
     prompt: str | None = None
+    labels: dict[str, str] | None = None
 
 
 class EndedJob(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +133,7 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
             for j in jobs
         ],
     )
+    await job_labels.add(tx, {j.id: j.labels for j in jobs if j.labels})
 
 
 async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:

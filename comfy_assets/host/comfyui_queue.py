@@ -18,10 +18,12 @@ from typing import Any
 from . import client_ids
 from .comfyui_items import QueueItems, as_mapping, id_of, item_of, progress_of, prompt_of, prompts_in
 from .comfyui_messages import WORKER, MessagesOfPrompts
+from .comfyui_progress import ProgressMessages
 from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
     NodeProgress,
+    ProgressListener,
     PromptListener,
     QueueListener,
     QueueListeners,
@@ -68,6 +70,7 @@ class ComfyUIQueue:
         self._history_room = history_room
         self._check = check
         self._listeners = QueueListeners()
+        self._messages = ProgressMessages(server)
         self._states = PromptStates()
         self._is_wrapped = False
         self._replaced: set[str] = set()  # methods that another pack had wrapped or replaced before us
@@ -75,6 +78,10 @@ class ComfyUIQueue:
 
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
+        self.wrap()
+
+    def watch_progress(self, listener: ProgressListener) -> None:
+        self._messages.listeners.add(listener)
         self.wrap()
 
     def wrap(self) -> None:
@@ -374,6 +381,8 @@ class ComfyUIQueue:
                 self._report_output(data)
             elif event in _ENDS and isinstance(data, Mapping):
                 self._note_failure(event, data)
+            else:
+                self._messages.read(event, data)
             return answer
 
         return send_sync_and_report

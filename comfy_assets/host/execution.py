@@ -66,6 +66,17 @@ class NodeProgress(msgspec.Struct, frozen=True):
     display_node_id: str
 
 
+class NodePreview(msgspec.Struct, frozen=True, eq=False):
+    """A picture of unfinished work of a node. ``picture`` is an image of Pillow, scaled to ``max_size`` pixels if set.
+
+    ``node_id`` is the node of the submitted graph that shows it.
+    """
+
+    node_id: str
+    picture: Any
+    max_size: int | None = None
+
+
 def number_after(numbers: Iterable[float]) -> int:
     """Return the next integer after these queue numbers, at least 0. Numbers beyond any counter are ignored."""
     return max((math.floor(number) + 1 for number in numbers if abs(number) < _LAST_NUMBER), default=0)
@@ -102,6 +113,25 @@ class QueueListener(Protocol):
         """Called after waiting prompts were removed from the queue."""
 
 
+class ProgressListener(Protocol):
+    """Receives the progress of the running prompt, on the thread that executes it: it must return at once.
+
+    Servers report cached nodes only for prompts with a client. Exceptions are logged.
+    """
+
+    def cached(self, prompt_id: str, node_ids: Sequence[str]) -> None:
+        """Called before the first node runs, with the nodes whose results are reused."""
+
+    def progressed(self, prompt_id: str, nodes: Mapping[str, Any]) -> None:
+        """Called for each step of a node, with the entries of all begun nodes by id, as pages receive them.
+
+        The mapping may grow while it is read, on another thread.
+        """
+
+    def previewed(self, prompt_id: str, preview: NodePreview) -> None:
+        """Called for each picture of unfinished work."""
+
+
 class QueueListing(msgspec.Struct, frozen=True):
     """The running prompts, and the waiting ones, next first."""
 
@@ -118,6 +148,9 @@ class ExecutionQueue(Protocol):
 
     def watch(self, listener: QueueListener) -> None:
         """Report all events from now on to the listener."""
+
+    def watch_progress(self, listener: ProgressListener) -> None:
+        """Report the progress of every prompt from now on to the listener."""
 
     def listing(self) -> QueueListing:
         """Return the prompts in the queue."""
@@ -252,6 +285,28 @@ class QueueListeners:
     def dropped(self, prompt_ids: Sequence[str]) -> None:
         for listener in self._listeners if prompt_ids else ():
             _call(listener.dropped, prompt_ids)
+
+
+class ProgressListeners:
+    """Forward progress to all listeners. Implements ``ProgressListener`` and never raises."""
+
+    def __init__(self) -> None:
+        self._listeners: list[ProgressListener] = []
+
+    def add(self, listener: ProgressListener) -> None:
+        self._listeners.append(listener)
+
+    def cached(self, prompt_id: str, node_ids: Sequence[str]) -> None:
+        for listener in self._listeners:
+            _call(listener.cached, prompt_id, node_ids)
+
+    def progressed(self, prompt_id: str, nodes: Mapping[str, Any]) -> None:
+        for listener in self._listeners:
+            _call(listener.progressed, prompt_id, nodes)
+
+    def previewed(self, prompt_id: str, preview: NodePreview) -> None:
+        for listener in self._listeners:
+            _call(listener.previewed, prompt_id, preview)
 
 
 def _call(listener: Callable[..., object], *arguments: object) -> None:

@@ -23,6 +23,8 @@ from .base import (
 from .execution import (
     FinishedPrompt,
     NodeProgress,
+    ProgressListener,
+    ProgressListeners,
     PromptHooks,
     PromptListener,
     QueueListener,
@@ -145,6 +147,7 @@ class MemoryQueue:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # reentrant: a listener may ask the queue that notifies it
         self._listeners = QueueListeners()
+        self.progress_listeners = ProgressListeners()
         self.waiting: list[SubmittedPrompt] = []
         self.running: SubmittedPrompt | None = None
         self.history: dict[str, Mapping[str, Any]] = {}
@@ -190,6 +193,9 @@ class MemoryQueue:
 
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
+
+    def watch_progress(self, listener: ProgressListener) -> None:
+        self.progress_listeners.add(listener)
 
     def listing(self) -> QueueListing:
         with self._lock:

@@ -30,7 +30,7 @@ class JobSubmitted(_Event, frozen=True, tag="Submitted"):
 
     ``graph`` and ``workflow`` (the page's form of it, if one was sent) are JSON texts exactly as ComfyUI embeds them in
     images, so that both share one stored document. ``extra_data`` is the rest of the extra data, ``outputs`` the array
-    of nodes to execute.
+    of nodes to execute, ``labels`` the object of the labels that the client gave it.
     """
 
     at: int
@@ -44,6 +44,7 @@ class JobSubmitted(_Event, frozen=True, tag="Submitted"):
     workflow_version_id: str | None = None
     run: int = 0
     problem: str | None = None
+    labels: str | None = None
 
 
 class JobStarted(_Event, frozen=True, tag="Started"):

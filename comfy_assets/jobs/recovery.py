@@ -70,16 +70,21 @@ async def _others(tx: Transaction, journal: Journal | None, seats: set[int] | No
 
 
 async def put_back(
-    waiting: Sequence[JobRecord], queue: ExecutionQueue, report_failed: Callable[[FinishedPrompt], None]
+    waiting: Sequence[JobRecord],
+    queue: ExecutionQueue,
+    report_failed: Callable[[FinishedPrompt], None],
+    report_returning: Callable[[Iterable[SubmittedPrompt]], None] = lambda _: None,
 ) -> None:
     """Put jobs back into the queue, in their order. The queue's listeners must be registered before.
 
-    Jobs that the server can no longer execute fail; ``report_failed`` is called for jobs that cannot even be decoded.
+    Jobs that the server can no longer execute fail; ``report_failed`` is called for jobs that cannot even be decoded,
+    and ``report_returning`` for all others before they enter the queue.
     """
     refused = 0
     for start in range(0, len(waiting), _RESTORE_BATCH):
         records = waiting[start : start + _RESTORE_BATCH]
         prompts = await asyncio.to_thread(_decoded, records, report_failed)
+        report_returning(prompts)
         refused += len(records) - len(prompts) + len(await in_daemon_thread(queue.restore, prompts))
     if waiting:
         log.info("%d jobs of the last run are back in the queue.", len(waiting) - refused)

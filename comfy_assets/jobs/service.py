@@ -85,9 +85,12 @@ class JobService:
         found = await job_list.list_page(self._db, wanted, page)
         return replace(found, items=await prompt_text.completed(self._db, found.items))
 
-    async def get(self, job_id: str, owner: str) -> Job:
-        """Return the job. Raises JobNotFoundError, or JobForbiddenError for a job of another user."""
-        await self._recorder.flush()
+    async def get(self, job_id: str, owner: str, *, wait_for_files: bool = True) -> Job:
+        """Return the job. Raises JobNotFoundError, or JobForbiddenError for a job of another user.
+
+        A job that ends now may not have ended for a moment more without ``wait_for_files``.
+        """
+        await (self._recorder.flush() if wait_for_files else self._recorder.write())
         job = (await self._find([job_id])).get(job_id)
         if job is None:
             raise JobNotFoundError("There is no such job.", details={"id": job_id})

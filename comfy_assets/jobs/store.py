@@ -125,6 +125,7 @@ def _new_job(event: JobSubmitted, seat: int, graph: dict[str, Any]) -> NewJob:
         run=event.run,
         problem=event.problem,
         prompt=first_words(graph) if len(event.graph) <= _LARGE_GRAPH else "",
+        labels=msgspec.json.decode(event.labels, type=dict[str, str]) if event.labels is not None else None,
     )
 
 
@@ -242,7 +243,7 @@ def without_content(event: JobEvent, problem: str) -> JobEvent | None:
     if isinstance(event, JobSubmitted):
         return replace(
             event, graph="{}", workflow=None, extra_data="{}", outputs="[]", workflow_id=None, workflow_version_id=None,
-            problem=f"What was submitted could not be recorded. {problem}",
+            labels=None, problem=f"What was submitted could not be recorded. {problem}",
         )  # fmt: skip
     if isinstance(event, JobEnded):
         return replace(event, result=EMPTY_RESULT, problem=f"The outputs could not be recorded. {problem}")

@@ -27,6 +27,7 @@ class JobSubmission(msgspec.Struct, frozen=True):
     owner: str = ""
     workflow_id: str | None = None
     workflow_version_id: str | None = None
+    labels: Mapping[str, str] = {}
 
 
 _WITHOUT_REQUEST = JobSubmission()  # of prompts that node packs put into the queue themselves
@@ -95,6 +96,7 @@ def submitted_event(
         workflow_id=submission.workflow_id or (json_text.clean(own_id) if isinstance(own_id, str) else None),
         workflow_version_id=submission.workflow_version_id,
         run=job.run,
+        labels=json_text.encode(dict(submission.labels)) if submission.labels else None,
     )
 
 

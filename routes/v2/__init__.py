@@ -6,9 +6,9 @@ from aiohttp.typedefs import Middleware
 
 from ...comfy_assets.app import Services
 from ..operations import Route
-from . import assets, errors, mount, openapi_document
+from . import assets, errors, events, jobs, mount, openapi_document
 
-ROUTES: list[Route] = [*assets.ROUTES]
+ROUTES: list[Route] = [*assets.ROUTES, *jobs.ROUTES, *events.ROUTES]
 ROUTES += openapi_document.description_routes(ROUTES)
 refuse_unknown = mount.refusing(ROUTES)
 

@@ -33,7 +33,7 @@ from ...comfy_assets.errors import (
 )
 from ...comfy_assets.models import Asset
 from ..context import NoQuery, RequestContext, endpoint, error_of, json_response
-from ..file_response import ContentResponse, content_response, first_byte
+from ..file_response import content_response, first_byte
 from ..operations import (
     BINARY,
     BYTES,
@@ -51,6 +51,7 @@ from ..operations import (
 from ..params import HASH, HASH_OR_DIGITS_PATTERN, OptionalTags, Text, doc, parse_body, parse_hash
 from ..request_body import STREAMED
 from .asset_body import AssetV2Body, asset_body
+from .job_values import find_value, value_body, value_content
 from .mount import is_served
 from .request_headers import IDEMPOTENCY, idempotency_key
 from .upload_form import LONGEST_S, SHORTEST_S, receive_form
@@ -128,7 +129,10 @@ async def head_asset_by_hash(call: RequestContext[NoQuery]) -> web.Response:
 @endpoint()
 async def get_asset(call: RequestContext[NoQuery]) -> AssetV2Body:
     """Return an asset (getAsset)."""
-    return await _body(call, await call.services.assets.get(call.path["id"], call.user))
+    try:
+        return await _body(call, await call.services.assets.get(call.path["id"], call.user))
+    except AssetNotFoundError as error:
+        return value_body(await find_value(call, error), call.request)
 
 
 @endpoint()
@@ -139,9 +143,12 @@ async def delete_asset(call: RequestContext[NoQuery]) -> web.Response:
 
 
 @endpoint()
-async def get_content(call: RequestContext[NoQuery]) -> ContentResponse | web.Response:
+async def get_content(call: RequestContext[NoQuery]) -> web.StreamResponse:
     """Return the asset's content, whole or a range of it (getAssetContent)."""
-    asset, path = await call.services.assets.content(call.path["id"], call.user)
+    try:
+        asset, path = await call.services.assets.content(call.path["id"], call.user)
+    except AssetNotFoundError as error:
+        return value_content(await find_value(call, error), call.request)
     first = first_byte(call.request)
     if first is not None and (size := await asyncio.to_thread(_size_of, path)) is not None and first >= size:
         refusal = error_of(RangeNotSatisfiableError(f"The content has {size} bytes.", details={"size": size}))

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -332,3 +333,17 @@ def prompts_of() -> Callable[[Any], Prompts]:
 def prompts(library: Any) -> Prompts:
     """Prompts in the queue of the ``library``."""
     return Prompts(library)
+
+
+@pytest.fixture
+def make_studio(tmp_path: Path, aiohttp_client: Any) -> Callable[..., Any]:
+    """Serve Comfy API v2 on standalone hosts over ``tmp_path``. See ``v2_studio``."""
+    import v2_studio  # needs this folder on the path, which the line at the top of this module adds
+
+    return partial(v2_studio.serve, tmp_path, aiohttp_client)
+
+
+@pytest.fixture
+async def studio(make_studio: Callable[..., Any]) -> Any:
+    """Serve Comfy API v2 on a standalone host."""
+    return await make_studio()

@@ -91,6 +91,7 @@ def test_every_operation_has_a_largest_body() -> None:
     assert large == {
         "/api/assets/from-workflow",
         "/api/prompt",
+        "/api/v2/jobs",
         "/prompt",
         "/api/workflows",
         "/api/workflows/{workflow_id}/versions",

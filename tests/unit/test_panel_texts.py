@@ -108,40 +108,51 @@ def test_every_text_is_asked_for() -> None:
     assert [key for key in ENGLISH if f'"{key}"' not in CODE and key.rpartition(".")[0] not in families] == []
 
 
-# Codes of requests that the panel does not send: imports by link, their keys, pictures, previews, nodes.
+# Codes of requests that the panel does not send: imports by link, their keys, pictures, previews, nodes, Comfy API v2.
 OF_OTHER_REQUESTS = {
     "ACCESS_FORBIDDEN",
     "ADDRESS_NOT_ALLOWED",
+    "BLOB_NOT_FOUND",
     "BUSY",
     "CONNECTION_REFUSED",
+    "DEPLOYMENT_NOT_READY",
     "DOWNLOADS_DISABLED",
     "DUPLICATE_NAME",
     "DUPLICATE_PROVIDER",
     "HASH_MISMATCH",
     "HTTP_ERROR",
+    "IDEMPOTENCY_KEY_REUSE",
     "IMAGE_TOO_LARGE",
     "IMAGE_UNREADABLE",
     "INVALID_HOST",
+    "INVALID_METADATA_FILTER",
     "INVALID_PREVIEW_ID",
     "INVALID_PROMPT_ID",
     "INVALID_PROVIDER",
     "INVALID_URL_FORMAT",
+    "INVALID_WORKFLOW",
     "METADATA_FETCH_FAILED",
+    "METADATA_INVALID",
+    "MISSING_ASSET",
     "NETWORK_ERROR",
     "NETWORK_TIMEOUT",
     "NO_THUMBNAIL",
     "PROMPT_ID_IN_USE",
+    "QUEUE_FULL",
+    "RANGE_NOT_SATISFIABLE",
     "RATE_LIMITED",
     "RESOURCE_NOT_FOUND",
     "SOURCE_SERVER_ERROR",
     "SUBGRAPH_NOT_FOUND",
     "TOO_MANY_DOWNLOADS",
+    "TOO_MANY_STREAMS",
     "UNAUTHORIZED_SOURCE",
     "UNSAFE_PICKLE_SCAN",
     "UNSAFE_VIRUS_SCAN",
     "USER_TOKEN_ACCESS_DENIED",
     "USER_TOKEN_INVALID",
     "VIDEO_UNREADABLE",
+    "WORKFLOW_FORMAT_UI",
 }
 
 

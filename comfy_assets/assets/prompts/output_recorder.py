@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...background.cancel import Cancelled, CancelToken
 from ...db import asset_aliases, files, job_links, tags
@@ -90,6 +90,7 @@ class OutputRecorder:
         self._is_awake = False
         self._token = CancelToken()
         self._flush_now = asyncio.Event()
+        self._recording = asyncio.Lock()
         self._last = float("-inf")  # begin of the last batch, by the loop's clock
         self._is_closed = False
         self._running: asyncio.Task[None] | None = None
@@ -125,6 +126,15 @@ class OutputRecorder:
             log.warning("Prompts finish faster than their files can be recorded; the next scan will find the rest.")
         if wake:
             self._call(self._start)
+
+    async def record_now(self, prompt_id: str, outputs: Mapping[str, Any]) -> None:
+        """Record the files that nodes of a running prompt have shown, by node id, without waiting for others.
+
+        The prompt's files are recorded once more at its end, which changes nothing unless they were written again.
+        """
+        found = shown_files(outputs)[:_MAX_WAITING]
+        for start in range(0, 0 if self._token.is_cancelled else len(found), _BATCH):
+            await self._record_batch([(prompt_id, shown) for shown in found[start : start + _BATCH]])
 
     def _call(self, function: Callable[..., None], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop has been closed
@@ -225,6 +235,10 @@ class OutputRecorder:
             return [self._waiting.popleft() for _ in range(count)]
 
     async def _record_batch(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
+        async with self._recording:  # else two batches with the same file would read it twice
+            await self._record_located(batch)
+
+    async def _record_located(self, batch: Sequence[tuple[str, ShownFile]]) -> None:
         makers = await self._makers_of_paths(batch)
         folders, outputs, links, path_links, aliases = await asyncio.to_thread(self._locate, batch, makers)
         if not links and not path_links:

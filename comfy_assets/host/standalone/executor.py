@@ -7,11 +7,11 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..execution import FinishedPrompt, PromptListener
+from ..execution import FinishedPrompt, NodePreview, PromptListener
 from .graph import GraphStep, execution_order, read_steps, signatures
 from .nodes import ExecutionInterrupted, NodeRegistry, Result, Run
 from .queue import PromptOutcome, PromptQueue, RunningPrompt
@@ -38,9 +38,13 @@ class ExecutionFailure:
 class Executor:
     """Executes one prompt at a time; keeps the results of the last one, by signature, for the next."""
 
-    def __init__(self, registry: NodeRegistry, send: SendMessage) -> None:
+    def __init__(
+        self, registry: NodeRegistry, send: SendMessage, show: Callable[[str, NodePreview], None] = lambda *_: None
+    ) -> None:
+        """``show`` receives previews with the ids of their prompts."""
         self.registry = registry
         self.send = send
+        self.show = show
         self.results: dict[str, Result] = {}
         self._current: tuple[str | None, str] | None = None
 
@@ -138,6 +142,7 @@ class Execution:
             self._prompt.extra_data,
             self._running.interrupted,
             lambda value, total: self._report(node_id, value, total),
+            lambda picture: self._executor.show(self._prompt.prompt_id, NodePreview(node_id, picture)),
         )
         run.check()  # an interrupt between two nodes
         result = node.execute(run, **inputs)

@@ -67,7 +67,7 @@ class StandaloneHost:
         self._queue = self.execution = PromptQueue(self._queue_changed, prompt_check(self.nodes))
         self.lists_jobs = True
         self.features: dict[str, Any] = default_features()
-        self._executor = Executor(self.nodes, self._send)
+        self._executor = Executor(self.nodes, self._send, self._queue.progress_listeners.previewed)
         self._hooks = PromptHooks()
         self._emit_listeners: list[EmitListener] = []
         self._worker = Worker(self._queue, self._executor, self._hub.send, self._hooks.notify)
@@ -275,6 +275,10 @@ class StandaloneHost:
         self._hub.send(event, data, sid)
         if event == "executed" and isinstance(data["output"], Mapping):
             self._queue.notify_output(data["prompt_id"], data["node"], data["output"])
+        elif event == "execution_cached":
+            self._queue.progress_listeners.cached(data["prompt_id"], data["nodes"])
+        elif event == "progress_state":
+            self._queue.progress_listeners.progressed(data["prompt_id"], data["nodes"])
 
     def _queue_changed(self) -> None:
         self._hub.send("status", {"status": self._queue.state()})

@@ -25,13 +25,14 @@ class ExecutionInterrupted(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """The prompt that a node is executed in, and the reporting of its progress."""
+    """The prompt that a node is executed in, and the reporting of its progress. ``show`` receives previews."""
 
     node_id: str
     graph: Mapping[str, Any]
     extra_data: Mapping[str, Any]
     interrupted: threading.Event
     report: Callable[[float, float], None]
+    show: Callable[[Any], None]
 
     def check(self) -> None:
         """Raise ExecutionInterrupted if the prompt has been interrupted. Call it inside loops."""
@@ -42,6 +43,10 @@ class Run:
         """Report the node's progress to pages; also calls ``check``."""
         self.check()
         self.report(value, total)
+
+    def preview(self, picture: Any) -> None:
+        """Report an image of Pillow that shows unfinished work."""
+        self.show(picture)
 
 
 @dataclass(frozen=True)

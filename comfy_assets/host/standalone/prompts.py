@@ -235,12 +235,16 @@ def _summary(problems: Iterable[Iterable[ValidationProblem]]) -> ValidationProbl
 
 
 def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
-    """Replace ``{"__value__": x}`` by x: the form in which clients send a list that is not a link."""
+    """Replace ``{"__value__": x}`` by x: the form in which clients send a list that is not a link.
+
+    Such a list becomes a tuple, by which it is told apart from a link.
+    """
     for entry in graph.values():
         inputs = entry["inputs"]
         for name, value in inputs.items():
             if isinstance(value, dict) and "__value__" in value:
-                inputs[name] = value["__value__"]
+                unwrapped = value["__value__"]
+                inputs[name] = tuple(unwrapped) if isinstance(unwrapped, list) else unwrapped
 
 
 def _add_cycles(steps: Mapping[str, GraphStep], problems: Mapping[str, list[ValidationProblem]]) -> None:

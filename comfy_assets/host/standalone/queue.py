@@ -16,6 +16,8 @@ from ...credentials import REDACTED, rebuilt, redactor
 from ..execution import (
     FinishedPrompt,
     NodeProgress,
+    ProgressListener,
+    ProgressListeners,
     QueueListener,
     QueueListeners,
     QueueListing,
@@ -106,6 +108,7 @@ class PromptQueue:
         self._on_change = on_change
         self._check = check
         self._listeners = QueueListeners()
+        self.progress_listeners = ProgressListeners()
         self._ready = threading.Condition()  # its lock is reentrant: cancel_many calls interrupt
         self._waiting: list[tuple[float, int, QueuedPrompt]] = []
         self._running: RunningPrompt | None = None
@@ -125,6 +128,9 @@ class PromptQueue:
 
     def watch(self, listener: QueueListener) -> None:
         self._listeners.add(listener)
+
+    def watch_progress(self, listener: ProgressListener) -> None:
+        self.progress_listeners.add(listener)
 
     def put(self, prompt: QueuedPrompt) -> QueuedPrompt:
         """Add a prompt and return it; it gets a new id if a prompt in the queue already has its id."""

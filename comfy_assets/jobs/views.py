@@ -1,0 +1,207 @@
+"""Jobs as Comfy API v2 shows them: the record in the store together with the live state of this server's queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from .. import json_text
+from ..assets.prompts.output_recorder import OutputRecorder
+from ..assets.prompts.outputs import OutputSlot
+from ..db import job_labels, job_links, jobs
+from ..db.connection import Database
+from ..errors import JobForbiddenError, JobNotFoundError
+from ..models import CANCELLED, COMPLETED, FAILED, FINAL, PENDING, Job, JobFilter, JobPage, JobRecord, Page
+from .live_events import LiveEvents, LiveState
+from .progress import ProgressMeter, ProgressSnapshot
+from .recorder import JobRecorder
+from .service import JobService
+from .values import JobValues, outputs_in
+
+log = logging.getLogger("comfy_assets.jobs")
+
+JobState = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled"]
+_ENDS: dict[int, JobState] = {COMPLETED: "succeeded", FAILED: "failed", CANCELLED: "canceled"}
+
+
+class ShownOutput(msgspec.Struct, frozen=True):
+    """An output of a job: an asset of the library, or a value (see ``values``). ``hash`` is None until it is known."""
+
+    id: str
+    node_id: str
+    key: str
+    index: int
+    name: str
+    mime_type: str
+    size: int
+    hash: bytes | None = None
+
+    @property
+    def slot(self) -> OutputSlot:
+        """The place among the job's outputs."""
+        return OutputSlot(self.node_id, self.key, self.index)
+
+
+class JobView(msgspec.Struct, frozen=True):
+    """A job as clients see it. ``position`` in the queue counts from 1, and is None unless it waits in this server.
+
+    ``outputs`` are those so far, of a job that has not ended; none in lists.
+    """
+
+    job: Job
+    state: JobState
+    labels: Mapping[str, str]
+    position: int | None = None
+    progress: ProgressSnapshot | None = None
+    outputs: Sequence[ShownOutput] = ()
+
+
+class JobViews:
+    """Views of jobs. A job of another user does not exist."""
+
+    def __init__(
+        self,
+        db: Database,
+        service: JobService,
+        recorder: JobRecorder,
+        live: LiveEvents,
+        outputs: OutputRecorder,
+        values: JobValues,
+    ) -> None:
+        self._db = db
+        self._service = service
+        self._recorder = recorder
+        self.live = live
+        self._outputs = outputs
+        self._values = values
+
+    async def job(self, job_id: str, owner: str) -> Job:
+        """Return the job as stored, with everything reported until now. Raises JobNotFoundError."""
+        state = self.live.find(job_id)
+        try:
+            if state is not None:
+                # The files of other jobs that have ended do not matter for one that has not.
+                job = await self._service.get(job_id, owner, wait_for_files=False)
+                if state.phase != "ended":
+                    return job
+            return await self._service.get(job_id, owner)
+        except JobForbiddenError:  # whether it exists is not told
+            raise JobNotFoundError("There is no such job.", details={"id": job_id}) from None
+
+    async def record(self, job_id: str, owner: str) -> JobRecord:
+        """Return the job with its graph. Raises JobNotFoundError."""
+        job = await self.job(job_id, owner)
+        for record in await jobs.records_of(self._db, [job.row_id]):
+            return record
+        raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
+
+    async def get(self, job_id: str, owner: str, wait_s: float = 0.0) -> JobView:
+        """Return the job; with ``wait_s``, when it has ended, or after that time. Raises JobNotFoundError."""
+        if wait_s > 0:
+            await self._wait(job_id, owner, wait_s)
+        return await self.view(await self.job(job_id, owner), owner)
+
+    async def _wait(self, job_id: str, owner: str, wait_s: float) -> None:
+        """Wait until the job is not in this server's queue any more, at most ``wait_s``."""
+        state, known = self.live.find(job_id), self._recorder.live.find(job_id)
+        if state is None or known is None or not known.is_accessible(owner):
+            return
+        end = asyncio.get_running_loop().time() + wait_s
+        with self.live.watching(state) as watcher:
+            while state.phase != "ended" and not self.live.is_closed:
+                left = end - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return
+                await watcher.wait(left)
+
+    async def view(self, job: Job, owner: str) -> JobView:
+        """Return the view of a job with its outputs, which become assets now if they are not yet."""
+        labels = (await job_labels.of_jobs(self._db, [job.row_id])).get(job.row_id, {})
+        state = self.live.find(job.id)
+        if job.status not in FINAL and state is None:  # it may have ended since it was read
+            job = await self.job(job.id, owner)
+        if job.status in FINAL:
+            return await self._ended(job, owner, labels)
+        outputs: Sequence[ShownOutput] = ()
+        if job.status != PENDING and (state is None or state.shown):
+            outputs = await self.outputs(job, owner, state)
+        progress = state.progress() if state is not None else None
+        return JobView(job, self.state_of(job, state), labels, self._position(state), progress, outputs)
+
+    async def _ended(self, job: Job, owner: str, labels: Mapping[str, str]) -> JobView:
+        await self._outputs.drain()  # files of an ended job that are being recorded at this moment
+        record = await self._record_of(job)
+        progress = self.live.last_progress(job.id)
+        if record is not None and job.status == COMPLETED:
+            progress = await asyncio.to_thread(_completed, record)
+        outputs = await self._all_outputs(job, owner, record)
+        return JobView(job, self.state_of(job), labels, None, progress, outputs)
+
+    async def outputs(self, job: Job, owner: str, state: LiveState | None) -> Sequence[ShownOutput]:
+        """Return the outputs so far of a job that has not ended; record those whose files are no assets yet."""
+        if state is not None:
+            await self._record_shown(state)
+        return await self._all_outputs(job, owner, await self._record_of(job))
+
+    async def _record_shown(self, state: LiveState) -> None:
+        async with state.recording:
+            shown = state.shown[state.recorded :]
+            if shown:
+                await self._outputs.record_now(state.prompt_id, dict(shown))
+                state.recorded += len(shown)
+
+    async def _record_of(self, job: Job) -> JobRecord | None:
+        return next(iter(await jobs.records_of(self._db, [job.row_id])), None)
+
+    async def _all_outputs(self, job: Job, owner: str, record: JobRecord | None) -> Sequence[ShownOutput]:
+        """Return the assets among the outputs and the other ones, in the order in which the nodes showed them."""
+        linked = await job_links.outputs_of(self._db, job.row_id, owner)
+        files = {
+            OutputSlot(each.node_id, each.output_key, each.output_index): ShownOutput(
+                each.asset.id, each.node_id, each.output_key, each.output_index, each.asset.name,
+                each.asset.mime_type, each.asset.size, each.asset.hash,
+            )
+            for each in linked
+        }  # fmt: skip
+        if record is None:
+            return list(files.values())
+        shown = await asyncio.to_thread(outputs_in, record)
+        for value in await self._values.of_job(record, shown, files.keys()):
+            output = ShownOutput(
+                value.id, value.node_id, value.key, value.index, value.name, value.mime_type, value.size
+            )
+            files[output.slot] = output
+        ranks = {node_id: rank for rank, node_id in enumerate(shown)}
+        return sorted(files.values(), key=lambda each: (ranks.get(each.node_id, len(ranks)), each.key, each.index))
+
+    async def page(self, owner: str, labels: Mapping[str, str], page: JobPage) -> Page[JobView]:
+        """Return a page of the user's jobs with these labels, the newest first, without outputs."""
+        found = await self._service.list(JobFilter(owner, labels=tuple(labels.items())), page)
+        labelled = await job_labels.of_jobs(self._db, [job.row_id for job in found.items])
+        views = [
+            JobView(job, self.state_of(job), labelled.get(job.row_id, {}), self._position(self.live.find(job.id)))
+            for job in found.items
+        ]
+        return Page(views, found.total, found.has_more, found.next_key)
+
+    def state_of(self, job: Job, state: LiveState | None = None) -> JobState:
+        """Return the state of a job; ``state`` is its live state, if it had one when it was read."""
+        if job.status in _ENDS:
+            return _ENDS[job.status]
+        if (state is not None and state.is_canceling) or self._recorder.is_interrupted(job.id):
+            return "canceling"
+        return "queued" if job.status == PENDING else "running"
+
+    def _position(self, state: LiveState | None) -> int | None:
+        return self.live.position(state) if state is not None else None
+
+
+def _completed(record: JobRecord) -> ProgressSnapshot:
+    """Return the progress of a job that has succeeded. Blocks while it reads the graph."""
+    graph = json_text.decode(record.graph)
+    targets = msgspec.json.decode(record.targets, type=list[str])
+    return ProgressMeter(graph if isinstance(graph, dict) else {}, targets).completed()
