@@ -115,6 +115,7 @@ _OWN_PUBLIC = frozenset(
         "getHealth",
         "getNodeReplacements",
         "getOpenApiDocument",
+        "getOpenApiV2Document",
         "getPublishedAssetContent",
         "getPublishedWorkflow",
         "getUser",

@@ -50,10 +50,11 @@ class TrustedProxies(msgspec.Struct, frozen=True):
         """
         address = remote
         hops = [hop.strip() for value in forwarded for hop in value.split(",")]
-        while hops and self._is_near(address):
+        while hops and self.is_near(address):
             address = hops.pop() or address
         return address
 
-    def _is_near(self, remote: str) -> bool:
+    def is_near(self, remote: str) -> bool:
+        """Return whether a connection is from this machine or from a proxy of the settings."""
         address = parse_address(remote)
         return address is not None and (address.is_loopback or self.is_trusted(remote))

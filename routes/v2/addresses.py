@@ -9,11 +9,12 @@ from urllib.parse import quote
 from aiohttp import web
 
 from ...comfy_assets.host.access import parse_authority
+from ...comfy_assets.host.proxies import TrustedProxies
 from ...comfy_assets.ids import now_ms
 from ..context import utc_time
-from .mount import PREFIX
+from .mount import PREFIX, request_key
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1"})
+_ROOT_KEY = request_key("comfy_assets_root", str)
 _PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
 # Content stays at its address. A client fetches the asset again after this time for a fresh one, which is the same.
 _PROMISED_MS = 24 * 3600 * 1000
@@ -26,7 +27,7 @@ def asset_url(request: web.Request, asset_id: str) -> str:
 
 def api_url(request: web.Request, path: str) -> str:
     """Return the absolute address of a path below /api/v2/."""
-    return f"{_root_url(request)}{PREFIX}{path}"
+    return f"{request[_ROOT_KEY]}{PREFIX}{path}"
 
 
 def url_expires_at() -> datetime:
@@ -34,20 +35,21 @@ def url_expires_at() -> datetime:
     return utc_time(now_ms() + _PROMISED_MS)
 
 
-def _root_url(request: web.Request) -> str:
-    """Return the address of the server's root as the client knows it, without a slash at the end.
+def note_root(request: web.Request, proxies: TrustedProxies) -> None:
+    """Keep the address of the server's root, as the client knows it, with a request, for the functions above.
 
-    A reverse proxy on the same machine says where it is reached: X-Forwarded-Host, -Proto and -Prefix.
+    A reverse proxy says where it is reached, by X-Forwarded-Host, -Proto and -Prefix. It is believed if it is on the
+    same machine, or named in the settings.
     """
     authority, prefix, scheme = request.host, "", request.scheme
-    if request.remote in _LOOPBACK:
+    if proxies.is_near(request.remote or ""):
         forwarded = _forwarded(request, "Host")
         if parse_authority(forwarded) is not None:
             authority = forwarded
         wanted = _forwarded(request, "Prefix").rstrip("/")
         prefix = wanted if _PATH_PREFIX.fullmatch(wanted) else ""
         scheme = "https" if _forwarded(request, "Proto").lower() == "https" else scheme
-    return f"{scheme}://{authority}{prefix}"
+    request[_ROOT_KEY] = f"{scheme}://{authority}{prefix}"
 
 
 def _forwarded(request: web.Request, name: str) -> str:

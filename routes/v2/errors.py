@@ -20,16 +20,14 @@ from ...comfy_assets.app import Services
 from ...comfy_assets.errors import ApiError
 from ..context import json_response
 from ..operations import Record, mapping, nullable, object_with, string
-from .mount import is_below
+from .addresses import note_root
+from .mount import is_below, request_key
 
 log = logging.getLogger("comfy_assets.http")
 
 REQUEST_ID = "X-Comfy-Request-Id"
 _RETRY_AFTER_S = 1
-# Newer versions of aiohttp warn of keys that are texts, older ones have no others.
-_REQUEST_ID_KEY: Any = (
-    web.RequestKey("comfy_assets_request_id", str) if hasattr(web, "RequestKey") else "comfy_assets_request_id"
-)
+_REQUEST_ID_KEY = request_key("comfy_assets_request_id", str)
 _INVALID = "invalid_request"
 _NOT_FOUND = "not_found"
 
@@ -122,6 +120,7 @@ def middleware(services: Services) -> Middleware:
         if not is_below(request, services):
             return await handler(request)
         request[_REQUEST_ID_KEY] = uuid.uuid4().hex
+        note_root(request, services.proxies)
         response = await _response_of(request, handler)
         if response.prepared:
             return response

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import hdrs, web
@@ -20,6 +21,11 @@ PREFIX = "/api/v2/"
 _OURS = frozenset({"assets", "jobs", "openapi.json"})
 # Routes are complete when a server begins to accept requests, so the first request reads them.
 _host_segments: WeakKeyDictionary[web.Application, frozenset[str]] = WeakKeyDictionary()
+
+
+def request_key(name: str, kind: type) -> Any:
+    """Return a key of requests. Newer versions of aiohttp warn of keys that are texts, older ones have no others."""
+    return web.RequestKey(name, kind) if hasattr(web, "RequestKey") else name
 
 
 def is_served(request: web.Request, services: Services) -> bool:

@@ -26,7 +26,8 @@ access checks, 404 and 405 for a path or method that does not exist.
 `Authorization: Bearer`.
 
 **Times** are RFC 3339 in UTC. **Addresses** are absolute, made from the host that the request names; a reverse proxy on
-the same machine may say otherwise with `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-Prefix`.
+the same machine, or one in the settings, may say otherwise with `X-Forwarded-Host`, `X-Forwarded-Proto` and
+`X-Forwarded-Prefix`.
 """
 _TAGS = {
     "Assets": "Records of content: uploads, outputs, models.",
