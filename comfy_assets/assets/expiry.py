@@ -1,8 +1,9 @@
 """Deletion of assets at the time that a client has chosen for them (``expires_in``).
 
 Only what the client uploaded or minted has such a time. An asset that something refers to stays until nothing does:
-workflows, shares, jobs that have not ended, collections, and assets that show it as their preview. Content that another
-asset needs stays in its file. What is deleted is deleted for good, as the client wanted no more of it.
+workflows, shares, jobs that have not ended, collections, and assets that show it as their preview. One that a user
+has rated, marked or described stays as well. Content that another asset needs stays in its file. What is deleted is
+deleted for good, as the client wanted no more of it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ from .connection import Database, Transaction
 
 
 class DueAsset(NamedTuple):
-    """An asset whose time is over. ``is_kept``: a collection has it, or another asset has it as its preview."""
+    """An asset whose time is over. ``is_kept``: a collection has it, another asset has it as its preview, or a user has
+    rated, marked or described it.
+    """
 
     row_id: int
     id: str
@@ -39,7 +41,7 @@ async def due(db: Database, now: int, limit: int) -> list[DueAsset]:
     rows = await db.fetch_all(
         "SELECT a.id, a.uuid, s.owner, EXISTS (SELECT 1 FROM collection_members m WHERE m.asset_id = a.id) OR EXISTS"
         " (SELECT 1 FROM assets o JOIN tag_sets t ON t.id = o.tag_set_id WHERE o.preview_id = a.id AND o.id <> a.id"
-        f" AND NOT t.hidden & {tags.DELETED})"
+        f" AND NOT t.hidden & {tags.DELETED}) OR coalesce(a.user_metadata, '{{}}') <> '{{}}'"
         " FROM asset_expirations e JOIN assets a ON a.id = e.asset_id JOIN tag_sets s ON s.id = a.tag_set_id"
         " WHERE e.due <= ? ORDER BY e.due, a.id LIMIT ?",
         (now, limit),

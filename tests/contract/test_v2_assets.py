@@ -613,6 +613,14 @@ class TestExpiry:
         assert await shelf.library.services.expiry.sweep() == 0  # it is looked at again later
         assert await self.pass_time(shelf) == 1
 
+    async def test_what_a_user_has_rated_stays(self, shelf: Shelf) -> None:
+        asset_id = (await shelf.post("a.bin", ("expires_in", "60"))).json["id"]
+        for metadata, deleted in (({"rating": 5}, 0), ({}, 1)):
+            body = {"user_metadata": metadata}
+            async with shelf.api.client.put(f"/api/assets/{asset_id}", json=body) as response:
+                assert response.status == 200, await response.text()
+            assert await self.pass_time(shelf) == deleted
+
     async def test_a_deleted_one_can_be_restored_and_stays(self, shelf: Shelf) -> None:
         asset_id = (await shelf.post("a.bin", ("expires_in", "60"))).json["id"]
         await shelf.delete(asset_id)
