@@ -61,9 +61,7 @@ class SignedIn:
 
     def is_watched(self) -> None:
         """Wait until the page can ask to sign in again."""
-        self.page.wait_for_function(
-            "performance.getEntriesByType('resource').some(each => each.name.includes('login/login.css'))"
-        )
+        self.page.wait_for_function("document.querySelector('link[href*=\"login/login.css\"]')?.sheet")
 
     def titles(self) -> list[str]:
         """Return the titles of the nodes on the canvas."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from login_pages import LoginPlace, SignedIn, login_place
+from panel_graphs import page_graph
 from playwright.sync_api import expect
 from support.logins import NOTICED_S, PASSWORD
 
@@ -274,6 +275,39 @@ def test_signing_out_everywhere(place: LoginPlace) -> None:
         here.page.locator("#sign-in").wait_for()
         assert here.page.url == f"{place.server.url}/assets", "signing in leads back here"
         elsewhere.question.wait_for()
+
+
+def test_a_share_is_opened_to_those_who_know_its_id(place: LoginPlace, root: SignedIn) -> None:
+    root.page.evaluate(
+        """workflow_json => fetch('/api/workflows', {
+            method: 'POST', headers: { 'Content-Type': 'application/json' },
+            body: JSON.stringify({ name: 'To be shared', workflow_json }),
+        })""",
+        page_graph("shared"),
+    )
+    root.root.get_by_role("tab", name="Workflows").click()
+    root.root.locator(".ca-cell", has_text="To be shared").click()
+    choice = root.root.get_by_label("Programs that know the link may read it without signing in")
+    for is_open, button, status in ((True, "Publish", 200), (False, "Publish again", 401)):
+        choice.set_checked(is_open)
+        with root.page.expect_response(re.compile("/publish$")):
+            root.root.get_by_role("button", name=button, exact=True).click()
+        share = root.root.locator(".ca-share-link code").inner_text().rpartition("=")[2]
+        assert place.status(f"/api/workflows/published/{share}") == status
+        expect(choice).to_be_checked(checked=is_open)
+    root.root.get_by_role("tab", name="Library").click()
+
+
+def test_who_is_signed_in_by_a_proxy_signs_out_there(root: SignedIn) -> None:
+    login = {"user": "Root", "role": "member", "scopes": ["read"], "kind": "proxy", "has_password": False}
+    root.page.route("**/api/login", lambda route: route.fulfill(json=login))
+    try:
+        own = root.open_account()
+        own.get_by_text("A proxy signs you in. Sign out there.").wait_for()
+        assert own.get_by_role("button", name="Sign out").count() == 0
+        root.page.keyboard.press("Escape")
+    finally:
+        root.page.unroute("**/api/login")
 
 
 def test_while_the_login_is_off_the_command_is_named(place: LoginPlace, root: SignedIn) -> None:

@@ -39,7 +39,7 @@ new Promise((resolve, reject) => {
 })
 """
 READY = "globalThis.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === 'comfy-assets')"
-WATCHED = "performance.getEntriesByType('resource').some(each => each.name.includes('login/login.css'))"
+WATCHED = "Boolean(document.querySelector('link[href*=\"login/login.css\"]')?.sheet)"
 TITLES = "(app.graph.nodes ?? app.graph._nodes).map(node => node.title)"
 
 

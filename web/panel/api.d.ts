@@ -457,6 +457,8 @@ export interface BundleResult {
 export interface Publication {
   /** Empty if the workflow is not published. */
   share_id: string;
+  /** Whether it is read without signing in. */
+  open?: boolean;
 }
 
 /** The place of the server in its network. */
@@ -478,6 +480,8 @@ export interface Login {
   user: string;
   role: Role;
   scopes: Scope[];
+  /** How the request was identified; "proxy": for each request anew. */
+  kind: "session" | "token" | "proxy";
   has_password: boolean;
 }
 

@@ -26,18 +26,24 @@ export function ownAccount(context, login) {
       { class: "ca-account-block" },
       h("p", { class: "ca-account-name" }, t("account.signedIn", { name: login.user })),
       h("p", { class: "ca-muted" }, t(`account.role.${login.role}`)),
-      h(
-        "div",
-        { class: "ca-account-buttons" },
-        button("signOut", t("account.signOut"), () => signOut(context, "/login")),
-        confirmButton("signOut", t("account.signOutAll"), {
-          ask: () => t("account.signOutAllConfirm"),
-          action: () => signOut(context, "/login/sessions"),
-        }),
-      ),
+      login.kind === "proxy" ? h("p", {}, t("account.byProxy")) : signOutButtons(context),
     ),
     otherDevice(context),
     ownPassword(context, login),
+  );
+}
+
+/** @param {PanelContext} context */
+function signOutButtons(context) {
+  const { t } = context;
+  return h(
+    "div",
+    { class: "ca-account-buttons" },
+    button("signOut", t("account.signOut"), () => signOut(context, "/login")),
+    confirmButton("signOut", t("account.signOutAll"), {
+      ask: () => t("account.signOutAllConfirm"),
+      action: () => signOut(context, "/login/sessions"),
+    }),
   );
 }
 

@@ -19,6 +19,8 @@ export class PublishSection {
   #path;
   /** @type {Set<string>} ids of the assets to publish */
   #chosen = new Set();
+  /** Whether whoever knows the id may read it without signing in; null while the login is off. */
+  #isOpen = /** @type {boolean | null} */ (null);
 
   /**
    * @param {PanelContext} context
@@ -39,12 +41,25 @@ export class PublishSection {
    * @param {string[]} assetIds
    */
   async show(assetIds) {
-    const [publication] = await Promise.all([this.#fetchPublication(), this.#context.network.ready]);
+    const [publication, isLoginOn] = await Promise.all([
+      this.#fetchPublication(),
+      this.#fetchLogin(),
+      this.#context.network.ready,
+    ]);
     if (publication === undefined) return;
+    if (isLoginOn) this.#isOpen = publication?.open ?? false;
     const assets = await this.#fetchAssets(assetIds);
     for (const asset of assets) if (!isMissing(asset)) this.#chosen.add(asset.id);
     this.#showContent(publication, assets);
     this.element.hidden = false;
+  }
+
+  async #fetchLogin() {
+    try {
+      return (await this.#context.client.get("/features"))?.login_enabled ?? false;
+    } catch {
+      return false; // the share then stays as open as it is
+    }
   }
 
   /** Return the publication: null for a workflow without a file, undefined if the server does not publish. */
@@ -89,10 +104,18 @@ export class PublishSection {
       h("h4", {}, t("publish.title")),
       intro,
       h("ul", { class: "ca-dependencies" }, assets.map((asset) => h("li", {}, this.#row(asset)))),
+      publication !== null && this.#isOpen !== null && this.#openChoice(this.#isOpen),
       publication === null
         ? h("p", { class: "ca-muted" }, t("publish.needsFile"))
         : button("share", t(publication.share_id ? "publish.again" : "publish.publish"), () => this.#publish(assets)),
     );
+  }
+
+  /** @param {boolean} isOpen */
+  #openChoice(isOpen) {
+    const checkbox = h("input", { type: "checkbox", checked: isOpen });
+    checkbox.addEventListener("change", () => (this.#isOpen = checkbox.checked));
+    return h("label", { class: "ca-publish-open" }, checkbox, this.#context.t("publish.open"));
   }
 
   /** @param {Asset} asset */
@@ -145,7 +168,8 @@ export class PublishSection {
     const { client, notifications, t } = this.#context;
     if (this.#path === null) return;
     try {
-      const publication = await client.post(this.#path, { asset_ids: [...this.#chosen] });
+      const open = this.#isOpen === null ? {} : { open: this.#isOpen };
+      const publication = await client.post(this.#path, { asset_ids: [...this.#chosen], ...open });
       this.#showContent(publication, assets);
       notifications.show(t("publish.published"));
     } catch (error) {
