@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "reverse-proxies.md"
 WAIT_S = 30.0
 HOST, SITE = "comfy.example.com", "www.example.com"
+NAMES = {"COMFY_ASSETS_ALLOWED_HOSTS": f"{HOST} {SITE}"}  # for clients without a browser, such as this one
 WEBSOCKET = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
@@ -118,6 +119,8 @@ class Proxy:
             received = b""
             while b'"status"' not in received and (more := connection.sock.recv(65536)):
                 received += more
+                if b"\r\n" in received and b" 101 " not in received.partition(b"\r\n")[0]:
+                    break
             return received
         finally:
             connection.close()
@@ -139,7 +142,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     base = tmp_path_factory.mktemp("behind")
     accounts = login_on(make_base(base))
     token = accounts.create_token("Root", "t", ["admin"])[1]
-    settings = {"COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.1"}
+    settings = {"COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.1", **NAMES}
     with standalone(base, **settings) as started:
         started.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
         yield started
@@ -154,6 +157,7 @@ def authelia_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpSe
         "COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.0/8, ::1",
         "COMFY_ASSETS_PROXY_USER_HEADER": "Remote-User",
         "COMFY_ASSETS_PROXY_NEW_USERS": "guest",
+        **NAMES,
     }
     with standalone(base, **settings) as started:
         started.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
