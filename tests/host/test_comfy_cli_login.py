@@ -1,4 +1,4 @@
-"""``comfy-cli`` in hosted mode against a server with the login on: a real key, none, a revoked one, and its own sign-in.
+"""``comfy-cli`` in hosted mode against a server with the login on: a real key, a revoked one, and its own sign-in.
 
 ``COMFY_CLI`` names the program if it is not among the installed ones.
 """

@@ -25,7 +25,7 @@ from comfy_assets_node.comfy_assets.login.audit import AuditLog
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher
 from comfy_assets_node.comfy_assets.login.records import Scope
 from comfy_assets_node.comfy_assets.login.store import LoginStore
-from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES
+from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, v2
 from support.logins import NOTICED_S, PASSWORD, login_on
 from support.servers import START_TIMEOUT_S, HttpServer, comfyui, make_base
 
@@ -143,7 +143,8 @@ def walked(tmp_path_factory: pytest.TempPathFactory, start: Any) -> Iterator[Wal
     token = accounts.create_token("Root", "t", ["admin"])[1]
     with start(base) as server:
         server.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
-        own = {(route.method, route.path) for route in ROUTES} | {(each.method, each.path) for each in HOST_OPERATIONS}
+        ours = [*ROUTES, *v2.ROUTES]
+        own = {(route.method, route.path) for route in ours} | {(each.method, each.path) for each in HOST_OPERATIONS}
         if start is comfyui:
             found = {
                 (method, path) for method, path in server.get(f"/{FIRST_PACK}/routes", **{"X-API-Key": token}).json
@@ -158,6 +159,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory, start: Any) -> Iterator[Wal
 
 
 OPEN = {("GET", "/health"), ("HEAD", "/health"), ("GET", "/login"), ("HEAD", "/login"), ("POST", "/api/login")}
+OPEN |= {("POST", "/oauth/token"), ("GET", "/.well-known/oauth-authorization-server")}
 
 
 def filled(path: str) -> str:
@@ -253,7 +255,7 @@ def test_a_read_token_changes_nothing(walked: Walked) -> None:
     reached = {"GET": 0, "other": 0}
     for method, route in walked.routes:
         for asked in ("POST", "DELETE", "PUT", "PATCH") if method == "*" else (method,):
-            if route.startswith(("/api/login", "/login")):
+            if route.startswith(("/api/login", "/login", "/oauth/")):
                 continue
             status, body = walked.send(
                 asked, filled(route), token, b"{}" if asked in ("POST", "PUT", "PATCH") else None
