@@ -44,7 +44,7 @@ NODE_CLASS_MAPPINGS = {"Tell": Tell}
 class Page:
     """An open websocket, and what it has received."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: Any) -> None:
         self.socket = socket
         self.texts: list[str] = []
         self.pictures = 0

@@ -141,10 +141,10 @@ def provider() -> Iterator[int]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     base = tmp_path_factory.mktemp("behind")
     accounts = login_on(make_base(base))
-    token = accounts.create_token("Root", "t", ["admin"])[1]
+    key: Any = {"X-API-Key": accounts.create_token("Root", "t", ["admin"])[1]}
     settings = {"COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.1", **NAMES}
     with standalone(base, **settings) as started:
-        started.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
+        started.wait_for("/system_stats", lambda _: True, **key)
         yield started
 
 
@@ -152,7 +152,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
 def authelia_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
     base = tmp_path_factory.mktemp("authelia")
     accounts = login_on(make_base(base))
-    token = accounts.create_token("Root", "t", ["admin"])[1]
+    key: Any = {"X-API-Key": accounts.create_token("Root", "t", ["admin"])[1]}
     settings = {
         "COMFY_ASSETS_TRUSTED_PROXIES": "127.0.0.0/8, ::1",
         "COMFY_ASSETS_PROXY_USER_HEADER": "Remote-User",
@@ -160,7 +160,7 @@ def authelia_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpSe
         **NAMES,
     }
     with standalone(base, **settings) as started:
-        started.wait_for("/system_stats", lambda _: True, **{"X-API-Key": token})
+        started.wait_for("/system_stats", lambda _: True, **key)
         yield started
 
 
