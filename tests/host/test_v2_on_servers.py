@@ -72,7 +72,12 @@ def painted(color: int) -> dict[str, Any]:
     }
 
 
-STEPS: dict[str, Any] = {"s": {"class_type": "Steps", "inputs": {"image": ["1", 0]}}}
+# Two nodes away from any output, so that every version of the server saves the image first.
+STEPS: dict[str, Any] = {
+    "3": painted(9)["1"],
+    "4": {"class_type": "ImageInvert", "inputs": {"image": ["3", 0]}},
+    "s": {"class_type": "Steps", "inputs": {"image": ["4", 0]}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +141,7 @@ def test_progress_previews_and_outputs_of_a_job(server: HttpServer) -> None:
     reading.join(60)
     assert not reading.is_alive()
     progress = running["progress"]
-    assert (running["status"], progress["nodes_done"], progress["nodes_total"]) == ("running", 2, 3)
+    assert (running["status"], progress["nodes_done"], progress["nodes_total"]) == ("running", 4, 5)
     assert (progress["current_node_class"], progress["steps"]) == ("Steps", 100)
     assert [output["name"][:4] for output in running["outputs"]] == ["made"]  # before its slow sibling ends
     values = [data["value"] for name, data in found if name == "progress"]
