@@ -166,9 +166,9 @@ class EventStream:
         end = asyncio.get_running_loop().time() + _PATIENCE_S
         while asyncio.get_running_loop().time() < end and not self._views.live.is_closed:
             try:
-                job = await self._views.job(self._job.id, self._owner)
-                if job.status in FINAL:
-                    return await self._views.view(job, self._owner)
+                view = await self._views.ending(self._job.id, self._owner)
+                if view.job.status in FINAL:
+                    return view
             except sqlite3.Error as error:
                 log.warning("The end of the job %s cannot be read yet: %s", self._job.id, error)
             await asyncio.sleep(_RETRY_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -78,6 +79,7 @@ class JobViews:
         self.live = live
         self._outputs = outputs
         self._values = values
+        self._endings: dict[tuple[str, str], asyncio.Task[JobView]] = {}  # by job and user
 
     async def job(self, job_id: str, owner: str) -> Job:
         """Return the job as stored, with everything reported until now. Raises JobNotFoundError."""
@@ -140,6 +142,20 @@ class JobViews:
             progress = await asyncio.to_thread(_completed, record)
         outputs = await self._all_outputs(job, owner, record)
         return JobView(job, self.state_of(job), labels, None, progress, outputs)
+
+    async def ending(self, job_id: str, owner: str) -> JobView:
+        """Return a job that ends now, as ``get`` does. Readers that ask at the same time share the work."""
+        key = (job_id, owner)
+        reading = self._endings.get(key)
+        if reading is None:
+            reading = self._endings[key] = asyncio.create_task(self.get(job_id, owner), name="comfy-assets ended job")
+            reading.add_done_callback(partial(self._forget_ending, key))
+        return await asyncio.shield(reading)  # one reader that goes away must not stop the others
+
+    def _forget_ending(self, key: tuple[str, str], reading: asyncio.Task[JobView]) -> None:
+        del self._endings[key]
+        if not reading.cancelled():
+            reading.exception()  # the readers get it, unless all of them have gone
 
     async def outputs(self, job: Job, owner: str, state: LiveState | None) -> Sequence[ShownOutput]:
         """Return the outputs so far of a job that has not ended; record those whose files are no assets yet."""
