@@ -53,7 +53,9 @@ class ContentResponse(SharedFileResponse):
         return condition == await asyncio.to_thread(_etag, self._file)
 
 
-def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> ContentResponse:
+def content_response(
+    path: Path, name: str, mime: str, *, is_inline: bool, kind: type[ContentResponse] = ContentResponse
+) -> ContentResponse:
     """Make the response of a file. Browsers display it only if nothing in it can run."""
     inline = is_inline and is_safe_inline(mime)
     headers = {
@@ -62,7 +64,7 @@ def content_response(path: Path, name: str, mime: str, *, is_inline: bool) -> Co
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-cache",
     }
-    return ContentResponse(path, headers)
+    return kind(path, headers)
 
 
 async def send_inert(call: HostRequest) -> web.StreamResponse:

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -70,9 +70,13 @@ class SharedFileResponse(web.FileResponse):
         except FileInUseError as error:
             return await self._refuse(request, error)
 
+    def refusal_body(self, error: ApiError) -> Mapping[str, Any]:
+        """Return the body of the response in the place of the file."""
+        return {"code": error.code, "message": error.message}
+
     async def _refuse(self, request: web.BaseRequest, error: ApiError) -> AbstractStreamWriter | None:
         """Send the error in the place of the file."""
-        body = json.dumps({"code": error.code, "message": error.message}).encode()
+        body = json.dumps(self.refusal_body(error)).encode()
         for name in _OF_THE_FILE:
             self.headers.popall(name, None)
         self.set_status(error.status)

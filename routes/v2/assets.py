@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import hdrs, web
@@ -13,11 +14,13 @@ from msgspec import UNSET, UnsetType
 from ...comfy_assets.assets.fields import Placement, UploadFields, normalize_tags, parse_placement
 from ...comfy_assets.assets.references import CreatedAsset
 from ...comfy_assets.errors import (
+    ApiError,
     AssetContentMissingError,
     AssetInUseError,
     AssetNotFoundError,
     BlobNotFoundError,
     BodyTooLargeError,
+    FileInUseError,
     FileTooLargeError,
     HashMismatchError,
     IdempotencyKeyReuseError,
@@ -33,7 +36,7 @@ from ...comfy_assets.errors import (
 )
 from ...comfy_assets.models import Asset
 from ..context import NoQuery, RequestContext, endpoint, error_of, json_response
-from ..file_response import content_response, first_byte
+from ..file_response import ContentResponse, content_response, first_byte
 from ..operations import (
     BINARY,
     BYTES,
@@ -51,6 +54,7 @@ from ..operations import (
 from ..params import HASH, HASH_OR_DIGITS_PATTERN, OptionalTags, Text, doc, parse_body, parse_hash
 from ..request_body import STREAMED
 from .asset_body import AssetV2Body, asset_body
+from .errors import error_members, translated
 from .job_values import find_value, value_body, value_content
 from .mount import is_served
 from .request_headers import IDEMPOTENCY, idempotency_key
@@ -154,7 +158,14 @@ async def get_content(call: RequestContext[NoQuery]) -> web.StreamResponse:
         refusal = error_of(RangeNotSatisfiableError(f"The content has {size} bytes.", details={"size": size}))
         refusal.headers[hdrs.CONTENT_RANGE] = f"bytes */{size}"
         return refusal
-    return content_response(path, asset.name, asset.mime_type, is_inline=True)
+    return content_response(path, asset.name, asset.mime_type, is_inline=True, kind=_V2ContentResponse)
+
+
+class _V2ContentResponse(ContentResponse):
+    """The content of a file; the refusal of one that another program holds has the form of this API."""
+
+    def refusal_body(self, error: ApiError) -> Mapping[str, Any]:
+        return error_members(translated(type(error))[1], error.message)
 
 
 def _size_of(path: Path) -> int | None:
@@ -291,7 +302,7 @@ ROUTES = [
             },
             parameters=_ID,
             headers={"Range": string("One range of bytes: `bytes=0-1023`, `bytes=1024-`, `bytes=-1024`.")},
-            errors=(AssetNotFoundError, AssetContentMissingError, RangeNotSatisfiableError),
+            errors=(AssetNotFoundError, AssetContentMissingError, RangeNotSatisfiableError, FileInUseError),
         ),
         when=is_served,
     ),

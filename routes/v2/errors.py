@@ -95,6 +95,11 @@ class _FlatError(msgspec.Struct, frozen=True):
     details: dict[str, Any] | None = None
 
 
+def error_members(code: str, message: str, details: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the envelope of an error."""
+    return {"error": {"code": code, "message": message, "details": details}}
+
+
 def translated(error: type[ApiError]) -> tuple[int, str]:
     """Return the status and the code that an error has in Comfy API v2."""
     return _translated(error.status, error.code)
@@ -188,7 +193,7 @@ def _phrase(status: int) -> str:
 
 
 def _envelope(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
-    made = json_response({"error": {"code": code, "message": message, "details": details}}, status)
+    made = json_response(error_members(code, message, details), status)
     if status in (429, 503):
         wait = (details or {}).get("retry_after")
         # Whole seconds: the clients read nothing else.

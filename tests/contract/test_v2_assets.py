@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import StoreBusyError
 from comfy_assets_node.comfy_assets.fs import atomic
+from comfy_assets_node.comfy_assets.host import shared_file_response
+from support.sharing import SharingViolation
 from support.v2 import V2Answer, V2Api
 
 CONTENT = b"some content" * 9
@@ -202,6 +205,25 @@ class TestUploads:
         for body, kind, status in self.FORMS:
             await shelf.api.send("POST", "/api/v2/assets", status, data=body, headers={"Content-Type": kind})
         assert files(shelf.base) == set()
+
+    async def test_damaged_forms_leave_nothing(self, shelf: Shelf) -> None:
+        """Cut off anywhere, or with any byte changed: refused, or an upload like any other."""
+        whole = form(("content_type", "a/b"), ("file_path", "a.bin"), ("expected_hash", HASH), ("tags", "t"))
+        chance = random.Random(1)
+        damaged = [whole[:end] for end in range(0, len(whole) - 2, 7)]
+        for _ in range(60):
+            changed = bytearray(whole)
+            changed[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+            damaged.append(bytes(changed))
+        for body in damaged:
+            async with shelf.api.client.post("/api/v2/assets", data=body, headers=FORM) as response:
+                answer = V2Answer(response.status, response.headers, await response.read())
+            assert answer.status in (200, 201, 409, 415, 422), (body, answer.body)
+            shelf.api.check("POST", "/api/v2/assets", answer)
+            if answer.status < 300:
+                await shelf.delete(answer.json["id"])
+                await shelf.library.services.trash_purge.empty()
+            assert files(shelf.base) == set()
 
     async def test_another_hash_leaves_nothing(self, shelf: Shelf) -> None:
         error = (await shelf.post("sub/a.bin", ("expected_hash", f"blake3:{'0' * 64}"), status=409)).error
@@ -433,6 +455,15 @@ class TestContent:
         etag = (await shelf.content(asset_id)).headers["ETag"]
         assert (await shelf.content(asset_id, 304, **{"If-None-Match": etag})).body == b""
 
+    async def test_a_file_that_another_program_holds(
+        self, shelf: Shelf, asset_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def held(*_: Any) -> None:
+            raise SharingViolation
+
+        monkeypatch.setattr(shared_file_response, "open_patiently", held)
+        assert (await shelf.content(asset_id, 409)).error["code"] == "file_in_use"
+
     async def test_nothing_in_it_runs_in_a_browser(self, shelf: Shelf) -> None:
         body = (await shelf.post("page.html", mime="text/html", content=b"<script>1</script>")).json
         answer = await shelf.content(body["id"])
@@ -574,6 +605,22 @@ class TestExpiry:
         assert files(shelf.base) == set()
         assert await shelf.rows("SELECT 1 FROM trash") == []
         assert not await shelf.has()
+
+    async def test_it_happens_by_itself(self, shelf: Shelf) -> None:
+        asset_id = (await shelf.post("a.bin", ("expires_in", "60"))).json["id"]
+        await shelf.post("b.bin", ("expires_in", "60"), content=b"later")
+        async with shelf.library.services.db.transaction() as tx:
+            await tx.execute(
+                "UPDATE asset_expirations SET expires_at = 1, due = 1"
+                " WHERE asset_id = (SELECT id FROM assets WHERE uuid = ?)",
+                (asset_id,),
+            )
+        for _ in range(500):
+            if await shelf.rows("SELECT count(*) FROM assets") == [(1,)]:
+                break
+            await asyncio.sleep(0.02)
+        await shelf.get(asset_id, 404)
+        assert files(shelf.base) == {"input/b.bin"}
 
     async def test_content_that_others_have_stays(self, shelf: Shelf) -> None:
         expiring = (await shelf.post("a.bin", ("expires_in", "60"))).json["id"]
