@@ -95,6 +95,22 @@ class TestErrors:
         refused = (await reading.send("POST", "/api/v2/nothing", 403)).error
         assert (refused["code"], refused["details"]["reason"]) == ("forbidden", "NOT_PERMITTED")
 
+    async def test_what_a_token_permits(self, serve: Serve) -> None:
+        api = await serve(login=True)
+        accounts = services_of(api).login.accounts()
+        tokens = {scope: accounts.create_token("Ada", scope, [scope])[1] for scope in ("read", "write", "run")}
+        reading, writing, running = (
+            api.with_headers(Authorization=f"Bearer {tokens[scope]}") for scope in ("read", "write", "run")
+        )
+        for method, path in (("POST", "/api/v2/assets"), ("POST", "/api/v2/assets/from-hash"), ("DELETE", UNKNOWN)):
+            for refused in (reading, running):
+                assert (await refused.send(method, path, 403)).error["details"]["scopes"] == ["write"]
+        await writing.send("DELETE", UNKNOWN, 404)
+        await writing.send("POST", "/api/v2/assets/from-hash", 422, json={})
+        await reading.send("HEAD", "/api/v2/assets/by-hash/x", 404)
+        for path in ("/api/v2/jobs", "/api/v2/jobs/x/cancel"):
+            assert (await writing.send("POST", path, 403)).error["details"]["scopes"] == ["run"]
+
     async def test_of_the_access_checks(self, serve: Serve) -> None:
         api = await serve()
         for headers in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
