@@ -102,23 +102,30 @@ class JobViews:
         raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
 
     async def get(self, job_id: str, owner: str, wait_s: float = 0.0) -> JobView:
-        """Return the job; with ``wait_s``, when it has ended, or after that time. Raises JobNotFoundError."""
+        """Return the job; with ``wait_s``, when it has ended, or after that time. Raises JobNotFoundError.
+
+        A job that waits behind others is returned at once: clients ask for many of these one after another.
+        """
         if wait_s > 0:
             await self._wait(job_id, owner, wait_s)
         return await self.view(await self.job(job_id, owner), owner)
 
     async def _wait(self, job_id: str, owner: str, wait_s: float) -> None:
-        """Wait until the job is not in this server's queue any more, at most ``wait_s``."""
+        """Wait for the end of a job that runs in this server, or is the next to run; at most ``wait_s``."""
         state, known = self.live.find(job_id), self._recorder.live.find(job_id)
         if state is None or known is None or not known.is_accessible(owner):
             return
         end = asyncio.get_running_loop().time() + wait_s
         with self.live.watching(state) as watcher:
-            while state.phase != "ended" and not self.live.is_closed:
+            while self._is_at_work(state) and not self.live.is_closed:
                 left = end - asyncio.get_running_loop().time()
                 if left <= 0:
                     return
                 await watcher.wait(left)
+
+    def _is_at_work(self, state: LiveState) -> bool:
+        """Return whether the job runs, or is the next to run."""
+        return state.phase in ("running", "canceling") or self.live.position(state) == 1
 
     async def view(self, job: Job, owner: str) -> JobView:
         """Return the view of a job with its outputs, which become assets now if they are not yet."""
