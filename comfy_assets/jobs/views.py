@@ -110,6 +110,15 @@ class JobViews:
             await self._wait(job_id, owner, wait_s)
         return await self.view(await self.job(job_id, owner), owner)
 
+    async def submitted(self, job_id: str, owner: str) -> JobView:
+        """Return a job that was submitted a moment ago, without waiting for outputs that it may have by now."""
+        job = await self._service.get(job_id, owner, wait_for_files=False)
+        if job.status in FINAL:
+            return await self.view(job, owner)
+        labels = (await job_labels.of_jobs(self._db, [job.row_id])).get(job.row_id, {})
+        state = self.live.find(job.id)
+        return JobView(job, self.state_of(job, state), labels, self._position(state))
+
     async def _wait(self, job_id: str, owner: str, wait_s: float) -> None:
         """Wait for the end of a job that runs in this server, or is the next to run; at most ``wait_s``."""
         state, known = self.live.find(job_id), self._recorder.live.find(job_id)
@@ -142,13 +151,19 @@ class JobViews:
         return JobView(job, self.state_of(job, state), labels, self._position(state), progress, outputs)
 
     async def _ended(self, job: Job, owner: str, labels: Mapping[str, str]) -> JobView:
-        await self._outputs.drain()  # files of an ended job that are being recorded at this moment
-        record = await self._record_of(job)
         progress = self.live.last_progress(job.id)
-        if record is not None and job.status == COMPLETED:
-            progress = await asyncio.to_thread(_completed, record)
-        outputs = await self._all_outputs(job, owner, record)
+        if job.status == COMPLETED:
+            progress = await self._completed(job, progress)
+        outputs = await self._all_outputs(job, owner)
         return JobView(job, self.state_of(job), labels, None, progress, outputs)
+
+    async def _completed(self, job: Job, last: ProgressSnapshot | None) -> ProgressSnapshot | None:
+        """Return the progress of a job that has succeeded; ``last`` is what was read of it while it ran."""
+        if last is not None:
+            return ProgressSnapshot(1.0, last.nodes_total, last.nodes_total)
+        for record in await jobs.records_of(self._db, [job.row_id]):
+            return await asyncio.to_thread(_completed, record)
+        return None
 
     async def ending(self, job_id: str, owner: str) -> JobView:
         """Return a job that ends now, as ``get`` does. Readers that ask at the same time share the work."""
@@ -168,7 +183,7 @@ class JobViews:
         """Return the outputs so far of a job that has not ended; record those whose files are no assets yet."""
         if state is not None:
             await self._record_shown(state)
-        return await self._all_outputs(job, owner, await self._record_of(job))
+        return await self._all_outputs(job, owner)
 
     async def _record_shown(self, state: LiveState) -> None:
         async with state.recording:
@@ -177,11 +192,9 @@ class JobViews:
                 await self._outputs.record_now(state.prompt_id, dict(shown))
                 state.recorded += len(shown)
 
-    async def _record_of(self, job: Job) -> JobRecord | None:
-        return next(iter(await jobs.records_of(self._db, [job.row_id])), None)
-
-    async def _all_outputs(self, job: Job, owner: str, record: JobRecord | None) -> Sequence[ShownOutput]:
+    async def _all_outputs(self, job: Job, owner: str) -> Sequence[ShownOutput]:
         """Return the assets among the outputs and the other ones, in the order in which the nodes showed them."""
+        record = next(iter(await jobs.records_of(self._db, [job.row_id], with_graphs=False)), None)
         linked = await job_links.outputs_of(self._db, job.row_id, owner)
         files = {
             OutputSlot(each.node_id, each.output_key, each.output_index): ShownOutput(
