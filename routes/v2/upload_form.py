@@ -5,6 +5,7 @@ Clients send the fields before the file. Another order works as well: the file t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
@@ -96,6 +97,7 @@ class _Form:
                 raise InvalidBodyError("The field is given twice.", details={"field": name})
             self._seen.add(name)
             await self._read_part(part, name)
+            await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
         raise InvalidBodyError(f"A form has at most {MAX_FORM_PARTS} fields.")
 
     async def _read_part(self, part: BodyPartReader, name: str) -> None:
