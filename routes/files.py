@@ -28,6 +28,8 @@ from ..comfy_assets.errors import (
     StoreUnavailableError,
     VideoUnreadableError,
 )
+from ..comfy_assets.host.base import Host
+from ..comfy_assets.host.login_gate import IDENTITY
 from ..comfy_assets.models import Plane
 from ..comfy_assets.names import FileType, split_annotation
 from .context import NoQuery, RequestContext, endpoint, error_response, known_user
@@ -38,6 +40,7 @@ from .interceptors import (
     Interceptor,
     PictureCheck,
     StoreFileCheck,
+    check_first,
     named_files,
     request_folders,
 )
@@ -104,6 +107,7 @@ async def view_file(call: RequestContext[ThumbnailQuery]) -> web.Response:
     check_encoding(call.request.rel_url.raw_query_string)
     if not query.filename:
         raise InvalidQueryError("filename is missing.", details={"field": "filename"})
+    await _keep_to_their_owner(call)
     wanted = ThumbnailRequest(query.type, query.subfolder, query.filename, query.res, _PLANES[query.channel])
     return await thumbnail_response(call, wanted, call.user)
 
@@ -216,7 +220,11 @@ async def _view_unknown_hash(call: HostRequest) -> web.StreamResponse:
 
 async def _viewed_files(call: HostRequest) -> list[Path]:
     """Return the files that a request to ``/view`` may mean."""
-    query, host = call.request.query, call.services.host
+    return _named_in(call.request, call.services.host)
+
+
+def _named_in(request: web.Request, host: Host) -> list[Path]:
+    query = request.query
     return named_files(host, query.get("filename", ""), query.get("subfolder", ""), query.get("type", "output"))
 
 
@@ -226,6 +234,18 @@ async def _decoded_views(call: HostRequest) -> list[Path]:
     if "preview" not in query and query.get("channel") not in ("rgb", "a"):
         return []
     return await _viewed_files(call)
+
+
+async def _keep_to_their_owner(call: RequestContext[Any]) -> None:
+    """Raise FileMissingError for another user's file, if the login says who asks: images come without a header."""
+    services = call.services
+    if IDENTITY not in call.request or not services.host.is_multi_user():
+        return
+    await services.ready()
+    user = known_user(call.request, services) or ""
+    for path in _named_in(call.request, services.host):
+        if await services.host_uploads.is_anothers(user, path):
+            raise FileMissingError("There is no such file.")
 
 
 async def _check_view(call: RequestContext[NoQuery]) -> None:
@@ -414,6 +434,7 @@ INTERCEPTORS = [
     # The hash comes first: the checks need the file's name.
     Interceptor("GET", "/api/view", view_by_hash),
     Interceptor("GET", "/api/view", StoreFileCheck(_viewed_files)),
+    Interceptor("GET", "/api/view", check_first(_keep_to_their_owner)),
     Interceptor("GET", "/api/view", PictureCheck(_decoded_views)),
     Interceptor("GET", "/api/view", ErrorMapping(_check_view, statuses={403: 400})),
     Interceptor("GET", "/api/view", _send_to_player),

@@ -15,11 +15,12 @@ from ..db import asset_aliases, files, tags
 from ..db.asset_aliases import AliasedFile
 from ..db.connection import Database, Transaction
 from ..errors import OtherUsersFileError
+from ..fs.paths import real_path
 from ..host.base import Host
 from ..ids import canonical_id
 from .index.insert import NewFile, add_new, folder_row
 from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
-from .roots import Roots
+from .roots import Roots, absolute
 
 _KINDS: tuple[OutputKind, ...] = ("output", "input")
 
@@ -75,6 +76,14 @@ class HostUploads:
                 await tags.give_public(tx, [known.id], user)
             if alias is not None:
                 await asset_aliases.add(tx, [AliasedFile(alias, *position)])
+
+    async def is_anothers(self, user: str, path: Path) -> bool:
+        """Return whether a file belongs to another user, by its own place or by that to which links lead."""
+        places = (absolute(path), await asyncio.to_thread(real_path, path))
+        for each in dict.fromkeys(places):
+            if await files.owner_at(self._db, str(each.parent), each.name) not in (None, "", user):
+                return True
+        return False
 
     async def names_of_others(self, user: str, kind: OutputKind) -> set[str]:
         """Return the names of other users' files at the top of the input or output folder."""

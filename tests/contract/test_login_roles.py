@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from comfy_assets_node.comfy_assets.login.audit import FILE_NAME
 from gated import Gated, Make
@@ -133,6 +134,36 @@ async def test_a_guest_of_a_server_for_several_users_sees_what_is_public(several
         assert [each["name"] for each in listed["assets"]] == ["public.safetensors"]
         for method, path in (("POST", "/prompt"), ("POST", "/api/workflows"), ("DELETE", "/api/assets/x")):
             assert (await several.send(method, path, headers=headers)).status == 403
+
+
+async def test_files_by_their_name_are_their_owners(several: Gated) -> None:
+    """With the login, the cookie says who asks for an image, which a page sends without any other name."""
+    ada, bob = several.token("write"), several.token("write", user="Root")
+    content = picture(1, size=(80, 40))
+    form = aiohttp.FormData()
+    form.add_field("file", content, filename="adas.png", content_type="image/png")
+    form.add_field("tags", json.dumps(["input"]))
+    response = await several.send("POST", "/api/assets", data=form, headers=ada)
+    assert response.status == 201, await response.text()
+    name = (await response.json())["file_path"].rpartition("/")[2]
+    several.library.write("input/public.png", picture(2, size=(80, 40)))
+    await several.library.scan()
+    guest = await several.cookie("Guest")
+    for path in ("/view", "/api/view"):
+        for query in ("", "&res=64", "&preview=webp", "&subfolder=."):
+            if path == "/view" and query == "&res=64":
+                continue
+            for headers, status in ((ada, 200), (bob, 404), (guest, 404)):
+                response = await several.send("GET", f"{path}?type=input&filename={name}{query}", headers=headers)
+                assert response.status == status, (path, query, await response.text())
+                response = await several.send("GET", f"{path}?type=input&filename=public.png{query}", headers=headers)
+                assert response.status == 200, (path, query)
+    response = await several.send("GET", f"/view?filename={name}%20[input]", headers=bob)
+    assert response.status == 404
+    response = await several.send(
+        "GET", f"/view?type=input&filename={name}&user=Ada", headers=await several.cookie("Root")
+    )
+    assert response.status == 200, "an administrator in Ada's place"
 
 
 # Shares for outsiders
