@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from comfy_assets_node.comfy_assets.jobs.event_stream import EventStream, Previe
 from comfy_assets_node.comfy_assets.jobs.live_events import LiveEvents
 from comfy_assets_node.comfy_assets.jobs.progress import ProgressSnapshot
 from comfy_assets_node.comfy_assets.jobs.views import ShownOutput
+from comfy_assets_node.comfy_assets.models import COMPLETED, IN_PROGRESS, PENDING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -371,3 +373,87 @@ class TestViews:
     async def test_of_unknown_jobs(self, seat: Any) -> None:
         with pytest.raises(JobNotFoundError):
             await seat.services.job_views.get(JOB, "default")
+
+
+class _Views:
+    """Views of jobs without a store, for streams of one job."""
+
+    def __init__(self) -> None:
+        self.live = LiveEvents()
+        self.status = PENDING
+        self.made: list[ShownOutput] = []
+
+    async def job(self, job_id: str, owner: str) -> Any:
+        await asyncio.sleep(0)
+        return SimpleNamespace(id=job_id, status=self.status)
+
+    async def outputs(self, job: Any, owner: str, state: Any) -> list[ShownOutput]:
+        await asyncio.sleep(0)
+        return list(self.made)
+
+    async def ending(self, job_id: str, owner: str) -> Any:
+        job = await self.job(job_id, owner)
+        return SimpleNamespace(job=job, progress=ProgressSnapshot(1.0, 2, 2), outputs=self.made, state="succeeded")
+
+
+async def _one_run(steps: str, paces: list[int]) -> list[list[Any]]:
+    """Report the steps of a job, and read them at several paces; return what each reader gets."""
+    views: Any = _Views()
+    live = views.live
+    live.submitted(prompt("before", 0))
+    live.submitted(prompt(JOB, 1))
+
+    async def read(pace: int) -> list[Any]:
+        for _ in range(pace):  # some come late
+            await asyncio.sleep(0)
+        events = []
+        stream = EventStream(views, await views.job(JOB, "default"), "default")
+        async for event in stream.events():
+            events.append(event)
+            for _ in range(pace):
+                await asyncio.sleep(0)
+        return events
+
+    readers = [asyncio.create_task(read(pace)) for pace in paces]
+    for number, step in enumerate(f"s{steps}e"):
+        if step == "s":
+            live.started("before")
+            await asyncio.sleep(0)
+            live.started(JOB)
+            views.status = IN_PROGRESS
+        elif step == "c":
+            live.cached(JOB, ["1"])
+        elif step == "p":
+            live.progressed(JOB, running(number % 7, 7))
+        elif step == "i":
+            live.interrupting(JOB)
+        elif step == "v":
+            live.previewed(JOB, NodePreview("1", Image.new("RGB", (1, 1))))
+        elif step == "o":
+            views.made.append(ShownOutput(str(number), str(number), "images", 0, f"{number}.png", "image/png", 1))
+            live.shown(JOB, str(number), {})
+        elif step == "e":
+            views.status = COMPLETED
+            live.finished(FinishedPrompt(JOB, {}))
+        await asyncio.sleep(0)
+    return list(await asyncio.wait_for(asyncio.gather(*readers), 20))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text("cpivo", max_size=25), st.lists(st.integers(0, 12), min_size=1, max_size=4))
+def test_readers_of_any_pace_get_every_output_once_and_the_end_last(steps: str, paces: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_PROGRESS_S", "_MOVE_S"):
+            patch.setattr(event_stream, name, 0.0005)
+        patch.setattr(event_stream, "_jpeg", lambda preview: b"a picture")
+        for events in asyncio.run(_one_run(steps, paces)):
+            assert outputs(events) == [f"{i}.png" for i, step in enumerate(f"s{steps}e") if step == "o"]
+            found = statuses(events)
+            assert found[-1] == "succeeded" and events[-1] == StatusChange("succeeded")
+            order = ["queued", "running", "canceling", "succeeded"]
+            assert found == sorted(found, key=order.index)
+            values = [event.value for event in events if isinstance(event, ProgressSnapshot)]
+            assert values == sorted(values)
+            places = [event.queue_position for event in events if isinstance(event, StatusChange)]
+            waiting = [place for place in places if place is not None]
+            assert waiting == sorted(waiting, reverse=True)
