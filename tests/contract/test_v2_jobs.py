@@ -461,6 +461,21 @@ async def test_jobs_and_labels_are_kept_over_a_restart(make_studio: Make) -> Non
     assert [each["id"] for each in found["outputs"]] == [each["id"] for each in job["outputs"]]
 
 
+async def test_the_quota_of_a_user(make_studio: Make) -> None:
+    studio = await make_studio(multi_user=True, user_max_jobs=1)
+    async with studio.api.client.post("/users", json={"username": "ann"}) as response:
+        ann = studio.as_user(await response.json())
+    running = await ann.post(WAITING)
+    await ann.until(running["id"], "running")
+    waiting = await ann.post()
+    key = {"Idempotency-Key": "k"}
+    error = await ann.post(status=429, headers=key)
+    assert (error["code"], error["details"]["limit"]) == ("queue_full", 1)
+    ann.release()
+    await ann.end(waiting["id"])
+    await ann.post(headers=key)
+
+
 async def test_users_are_kept_apart(make_studio: Make) -> None:
     studio = await make_studio(multi_user=True)
     names = []
