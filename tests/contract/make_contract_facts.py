@@ -28,28 +28,41 @@ _PARAMETER = ("name", "in", "required", "style", "explode")
 
 def contract_facts(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the operations of an OpenAPI 3 document by id, and its schemas by name, as JSON Schema."""
+    components = document.get("components", {})
     operations = {
-        operation["operationId"]: _operation(method, path, item, operation)
+        operation["operationId"]: _operation(method, path, item, operation, components)
         for path, item in document["paths"].items()
         for method, operation in item.items()
         if method in METHODS
     }
-    schemas = document.get("components", {}).get("schemas", {})
+    schemas = components.get("schemas", {})
     return {"operations": operations, "schemas": {name: _schema(schema) for name, schema in schemas.items()}}
 
 
-def _operation(method: str, path: str, item: Mapping[str, Any], operation: Mapping[str, Any]) -> dict[str, Any]:
+def _operation(
+    method: str, path: str, item: Mapping[str, Any], operation: Mapping[str, Any], components: Mapping[str, Any]
+) -> dict[str, Any]:
     parameters = [*item.get("parameters", ()), *operation.get("parameters", ())]
+    responses = operation["responses"].items()
     facts: dict[str, Any] = {
         "method": method.upper(),
         "path": path,
-        "parameters": [_parameter(parameter) for parameter in parameters],
-        "responses": {str(status): _content(answer) for status, answer in operation["responses"].items()},
+        "parameters": [_parameter(_resolved(parameter, components)) for parameter in parameters],
+        "responses": {str(status): _content(_resolved(answer, components)) for status, answer in responses},
     }
     if "requestBody" in operation:
         body = operation["requestBody"]
         facts["request"] = {"required": body.get("required", False), "content": _content(body)}
     return facts
+
+
+def _resolved(node: Mapping[str, Any], components: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a parameter or response, or what it refers to."""
+    if "$ref" not in node:
+        return node
+    _, kind, name = node["$ref"].rsplit("/", 2)
+    found: Mapping[str, Any] = components[kind][name]
+    return found
 
 
 def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:

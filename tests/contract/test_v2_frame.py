@@ -13,7 +13,8 @@ from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.errors import StoreUnavailableError
 from comfy_assets_node.comfy_assets.host.guard import protect
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from support.v2 import DOCUMENT, V2Api
+from support.contract import Contract
+from support.v2 import CONTRACT, DOCUMENT, V2Api
 
 UNKNOWN = "/api/v2/assets/00000000-0000-4000-8000-000000000000"
 Serve = Callable[..., Awaitable[V2Api]]
@@ -233,3 +234,27 @@ class TestDocument:
         assert {"404", "401", "503", "500"} <= responses.keys()
         assert "`not_found`" in responses["404"]["description"]
         assert all("X-Comfy-Request-Id" in response["headers"] for response in responses.values())
+
+    # What a service that is paid for answers, redirects to its storage, and limits that it has for each account.
+    NOT_HERE = frozenset(
+        {("getAssetContent", "302"), ("postJobs", "402"), ("getJobEvents", "501"), ("postJobs", "403")}
+        | {(name, "429") for name in ("getJob", "getJobWorkflow", "cancelJob")}
+    )
+
+    def test_it_says_what_the_contract_says(self) -> None:
+        """Of every operation of the contract: its parameters, and its statuses but 403, which any request can get."""
+        ours = Contract(DOCUMENT).operations
+        for name, (method, path, operation) in CONTRACT.operations.items():
+            assert ours[name][:2] == (method, path)
+            told = {(name, status) for status in ours[name][2]["responses"]}
+            wanted = {(name, status) for status in operation["responses"]} - self.NOT_HERE
+            assert wanted - told == {(name, "403")} & wanted, name
+            parameters = {(each["in"], each["name"]) for each in operation["parameters"]}
+            assert parameters <= {(each["in"], each["name"]) for each in ours[name][2].get("parameters", ())}, name
+
+    def test_its_bodies_have_every_member_of_the_contract(self) -> None:
+        schemas = DOCUMENT["components"]["schemas"]
+        for name in ("Asset", "ErrorEnvelope", "Job", "Output", "Progress", "JobError", "JobUrls"):
+            wanted, own = CONTRACT.components["schemas"][name], schemas[name]
+            assert set(wanted["properties"]) <= set(own["properties"]), name
+            assert set(wanted["required"]) <= set(own["required"]), name

@@ -13,7 +13,7 @@ from comfy_assets_node.routes import v2
 from comfy_assets_node.routes.v2 import openapi_document
 from yarl import URL
 
-from .contract import Contract
+from .contract import FACTS, Contract, openapi_of
 
 
 def _closed(node: Any) -> Any:
@@ -27,6 +27,9 @@ def _closed(node: Any) -> Any:
 
 
 DOCUMENT: Any = openapi_document.document(v2.ROUTES)
+_FACTS = FACTS.with_name("contract_v2_facts.json")
+CONTRACT = Contract(openapi_of(json.loads(_FACTS.read_text(encoding="utf-8"))))
+"""The published contract of Comfy API v2, by its facts."""
 _CLOSED = Contract(_closed(DOCUMENT))
 _ENVELOPE = {"$ref": "#/components/schemas/ErrorEnvelope", "components": _closed(DOCUMENT["components"])}
 
@@ -86,4 +89,6 @@ class V2Api:
         elif operation is not None:
             assert str(answer.status) in operation["responses"], (method, path, answer.status)
             if (schema := _CLOSED.schema_of(operation, answer.status)) is not None:
+                jsonschema.Draft202012Validator(schema).validate(answer.json)
+            if (schema := CONTRACT.schema(method, path, answer.status)) is not None:
                 jsonschema.Draft202012Validator(schema).validate(answer.json)
