@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from playwright.sync_api import expect
 from support.logins import NOTICED_S, login_on
 
 TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)  # a password takes its time to be verified on a busy machine
 VIEWPORT = {"width": 1280, "height": 900}
 
 

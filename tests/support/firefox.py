@@ -31,7 +31,7 @@ _PREFERENCES = {
 class FirefoxPage:
     """A tab. Scripts are expressions of JavaScript, which may be promises; their values come back as JSON."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, context: str = "") -> None:
+    def __init__(self, socket: Any, context: str = "") -> None:
         self._socket = socket
         self._context = context
         self._number = 0
