@@ -94,7 +94,7 @@ class EventStream:
             if status != self._status:
                 self._status = status
                 yield status
-            if (progress := self._new_progress(state)) is not None:
+            if (progress := await self._new_progress(state)) is not None:
                 yield progress
             if (preview := await self._new_preview(state)) is not None:
                 yield preview
@@ -103,11 +103,11 @@ class EventStream:
             if state.phase == phase and self._shown == len(state.shown):
                 await watcher.wait(_MOVE_S if phase == "queued" else _PROGRESS_S)
 
-    def _new_progress(self, state: LiveState) -> ProgressSnapshot | None:
+    async def _new_progress(self, state: LiveState) -> ProgressSnapshot | None:
         now = asyncio.get_running_loop().time()
         if now < self._progress_due:
             return None
-        progress = state.progress()
+        progress = await state.progress_now()
         if progress is None or progress == self._progress:
             return None
         self._progress, self._progress_due = progress, now + _PROGRESS_S

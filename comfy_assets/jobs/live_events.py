@@ -26,6 +26,7 @@ from .live_jobs import spellings
 from .progress import ProgressMeter, ProgressSnapshot
 
 Phase = Literal["queued", "running", "canceling", "ended"]
+_LARGE_GRAPH = 1000  # nodes; the progress of more takes milliseconds
 _ENDED_KEPT = 256  # ended jobs whose last progress is remembered
 
 
@@ -74,18 +75,24 @@ class LiveState:
     encoding: asyncio.Lock = field(default_factory=asyncio.Lock)
     encoded: tuple[int, bytes] | None = None  # ``previews`` as it was, and that preview as a JPEG
     _meter: ProgressMeter | None = None
+    _reading: threading.Lock = field(default_factory=threading.Lock)
     _latest: tuple[int, ProgressSnapshot] | None = None  # with ``steps`` as it was
 
     def progress(self) -> ProgressSnapshot | None:
-        """Return the progress; None while the job waits. Walks the graph at the first call."""
+        """Return the progress; None while the job waits. Walks the graph at the first call. Thread-safe."""
         if self.phase == "queued":
             return None
-        steps = self.steps  # first: a report that comes meanwhile is read the next time
-        if self._latest is None or self._latest[0] != steps:
-            if self._meter is None:
-                self._meter = ProgressMeter(self.graph, self.targets)
-            self._latest = steps, self._meter.read(self.nodes, self.cached)
-        return self._latest[1]
+        with self._reading:
+            steps = self.steps  # first: a report that comes meanwhile is read the next time
+            if self._latest is None or self._latest[0] != steps:
+                if self._meter is None:
+                    self._meter = ProgressMeter(self.graph, self.targets)
+                self._latest = steps, self._meter.read(self.nodes, self.cached)
+            return self._latest[1]
+
+    async def progress_now(self) -> ProgressSnapshot | None:
+        """Return the same, in a thread if the graph is large."""
+        return await asyncio.to_thread(self.progress) if len(self.graph) > _LARGE_GRAPH else self.progress()
 
 
 class LiveEvents:
@@ -210,8 +217,8 @@ class LiveEvents:
                 return
             self._leave_queue(state)
             state.phase, state.preview = "ended", None
-            if state._meter is not None and (progress := state.progress()) is not None:
-                self._remember(prompt_id, progress)
+            if state._latest is not None:  # as it was read last: the worker must not wait for a reader
+                self._remember(prompt_id, state._latest[1])
             self._wake(state)
 
     def _remember(self, prompt_id: str, progress: ProgressSnapshot) -> None:

@@ -147,7 +147,7 @@ class JobViews:
         outputs: Sequence[ShownOutput] = ()
         if job.status != PENDING and (state is None or state.shown):
             outputs = await self.outputs(job, owner, state)
-        progress = state.progress() if state is not None else None
+        progress = await state.progress_now() if state is not None else None
         return JobView(job, self.state_of(job, state), labels, self._position(state), progress, outputs)
 
     async def _ended(self, job: Job, owner: str, labels: Mapping[str, str]) -> JobView:
