@@ -34,7 +34,7 @@ from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from comfy_sdk import Comfy, ComfyError
+from comfy_sdk import Comfy, ComfyError, JobFailed, StatusChange
 from jobs_overhead import Server
 
 RUN_GOAL, UPLOAD_GOAL, STREAMS_GOAL = 0.6, 0.8, 0.9
@@ -115,6 +115,8 @@ class Side:
         self.name = name
         self.port = port
         self.processes = processes
+        self.failed = 0
+        """Jobs that the SDK was told to have ended otherwise than well, although none does."""
         with patch.dict(os.environ, {"COMFY_BASE_URL": f"http://127.0.0.1:{port}"}):
             self.client = Comfy(api_key=None)
 
@@ -122,19 +124,26 @@ class Side:
         return self.client.submit(self.client.workflows.from_json(graph()))
 
     def time_run(self) -> float:
-        """Seconds from the submission until the SDK has the ended job."""
-        workflow = self.client.workflows.from_json(graph())
-        started = time.perf_counter()
-        self.client.run(workflow)
-        return time.perf_counter() - started
+        """Seconds from the submission until the SDK has the ended job. A job that ends wrongly is run again."""
+        while True:
+            workflow = self.client.workflows.from_json(graph())
+            started = time.perf_counter()
+            try:
+                self.client.run(workflow)
+            except JobFailed:
+                self.failed += 1
+                continue
+            return time.perf_counter() - started
 
     def time_events(self) -> float:
-        """Seconds from the submission until the end is told."""
-        workflow = self.client.workflows.from_json(graph())
-        started = time.perf_counter()
-        for _ in self.client.submit(workflow).events():
-            pass
-        return time.perf_counter() - started
+        """Seconds from the submission until the end is told. A job whose end is told wrongly is run again."""
+        while True:
+            workflow = self.client.workflows.from_json(graph())
+            started = time.perf_counter()
+            *_, last = self.client.submit(workflow).events()
+            if last == StatusChange("succeeded"):
+                return time.perf_counter() - started
+            self.failed += 1
 
 
 def graph() -> dict[str, Any]:
@@ -170,7 +179,8 @@ class Figures:
         """Show medians, and the ratio of the first to the second."""
         medians = {side: statistics.median(values) for side, values in found.items()}
         for side, value in medians.items():
-            self.show(f"{name}, {side}", f"{value * unit:8.1f} ms")
+            spread = f"({min(found[side]) * unit:.1f} to {max(found[side]) * unit:.1f})"
+            self.show(f"{name}, {side}", f"{value * unit:8.1f} ms  {spread}")
         if len(found) == 2:
             first, second = found.values()
             ratio = statistics.median(one / other for one, other in zip(first, second, strict=True))
@@ -367,10 +377,10 @@ def main() -> int:
     parser.add_argument("--proxy", help="the program comfy-api-proxy, with options if need be")
     parser.add_argument("--rounds", type=int, default=20, help="trivial jobs")
     parser.add_argument("--uploads", type=int, default=5)
-    parser.add_argument("--size", type=int, default=256, metavar="MiB", help="of an upload")
+    parser.add_argument("--size", type=int, default=90, metavar="MiB", help="of an upload; ComfyUI takes 100 MB")
     parser.add_argument("--polled", type=int, default=120, help="jobs that are polled")
-    parser.add_argument("--jobs", type=int, default=60, help="jobs of a round with streams")
-    parser.add_argument("--stream-rounds", type=int, default=8)
+    parser.add_argument("--jobs", type=int, default=300, help="jobs of a round with streams")
+    parser.add_argument("--stream-rounds", type=int, default=6)
     options = parser.parse_args()
     os.environ["COMFY_ASSETS_MAX_UPLOAD_MB"] = str(options.size + 1)
     figures = Figures()
@@ -383,6 +393,9 @@ def main() -> int:
             figures.compare("run of a trivial job", in_turns(sides, options.rounds, Side.time_run), goal=RUN_GOAL)
             figures.compare("the same by its events", in_turns(sides, options.rounds, Side.time_events))
             for side in sides:
+                figures.show(f"ends told wrongly, {side.name}", f"{side.failed:8}")
+                if side.failed and side is sides[0]:
+                    figures.missed.append(f"{side.failed} ends told wrongly")
                 wrong, seconds = wrong_ends(side, options.polled)
                 figures.show(f"wrong ends, {side.name}", f"{wrong:8} of {options.polled}, in {seconds:.1f} s")
                 if wrong and side is sides[0]:
@@ -393,7 +406,7 @@ def main() -> int:
             for side in sides:
                 each = ", ".join(f"{memory(process) / MIB:.0f}" for process in side.processes)
                 figures.show(f"memory at the end, {side.name}", f"{each} MiB")
-                ids[side.name] = [side.client.run(side.client.workflows.from_json(graph())).id for _ in range(10)]
+                ids[side.name] = [side.submit().wait().id for _ in range(10)]
         with sides_on(scratch, options) as sides:
             for side in sides:
                 state = known(side, ids[side.name])
