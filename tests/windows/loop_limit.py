@@ -24,7 +24,7 @@ def _counted(self: base_events.BaseEventLoop) -> None:
     _real(self)
 
 
-base_events.BaseEventLoop.__init__ = _counted  # type: ignore[method-assign]
+base_events.BaseEventLoop.__init__ = _counted  # type: ignore[assignment]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
