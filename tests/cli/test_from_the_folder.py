@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from support.servers import ROOT, copy_pack
+from support.windows import allowed_s
 
 
 def run(*arguments: str, cwd: Path, options: tuple[str, ...] = ("-s",)) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *options, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", timeout=allowed_s(60))
 
 
 @pytest.fixture
