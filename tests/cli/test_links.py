@@ -325,6 +325,8 @@ def test_what_changes_meanwhile_is_left_alone(
         if not after:
             change(base.path / name)
             after.update(contents(base))
+            if change is removed:
+                after.pop(name, None)  # Wine lists it until it is closed, and so did Windows before version 10
         return answer if moment == "compared" else real(*arguments)
 
     monkeypatch.setattr(module, function, wrapped)

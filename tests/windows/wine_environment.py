@@ -149,7 +149,7 @@ class Prefix:
             "PYTHONPYCACHEPREFIX": f"Z:{folder.parent / 'bytecode'}",
             "PYTHONPATH": f"Z:{HERE}",  # for the plugin loop_limit
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "COLUMNS": "1000",  # so that pytest shortens no reason
+            "COLUMNS": "400",  # so that pytest shortens no reason
         }
 
     def create(self, deadline: Deadline) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import aiohttp
@@ -226,6 +227,15 @@ def test_ctrl_c_ends_the_process_at_once(tmp_path: Path) -> None:
     assert errors.strip().endswith("KeyboardInterrupt")
 
 
+def is_healthy(url: str) -> bool:
+    """Wait some seconds for the store; return whether it is open now."""
+    try:
+        with urlopen(f"{url}/health", timeout=30) as response:
+            return bool(response.read() == b"OK")
+    except HTTPError:
+        return False
+
+
 def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
     """SIGTERM, as systemd and Docker send it; on Windows Ctrl-Break. The store's log is folded and the seat free."""
     process = subprocess.Popen(
@@ -239,8 +249,8 @@ def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().partition(" on ")[2].partition(" ")[0]
-            with urlopen(f"{url}/health", timeout=30) as response:  # waits until the store is open
-                assert response.read() == b"OK"
+            while not is_healthy(url):
+                assert process.poll() is None
             process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
             _, errors = process.communicate(timeout=30)
         finally:
