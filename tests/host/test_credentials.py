@@ -9,6 +9,7 @@ from typing import Any
 
 from comfy_assets_node.routes import ROUTES
 from support.stored_texts import stored_texts
+from support.windows import ctrl_break
 
 KEY, TOKEN, SESSION = "comfyui-5ecre7-k3y", "eyJhbGciOi.5ecre7.t0ken", "5ecre7-s3ssion"
 SECRETS = (KEY, TOKEN, SESSION)
@@ -32,6 +33,7 @@ def ended(server: Any, prompt_id: str) -> None:
     server.wait_for(path, lambda job: job["status"] in ("completed", "failed", "cancelled"))
 
 
+@ctrl_break
 def test_credentials_mean_nothing_and_are_kept_nowhere(tmp_path: Path, start: Callable[..., Any]) -> None:
     with start(tmp_path) as server:
         server.wait_until_up()

@@ -33,6 +33,9 @@ def wine_lacks(what: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(IS_WINE, reason=f"Wine lacks {what}")
 
 
+ctrl_break = wine_lacks("Ctrl-Break for the group of a process: there is no console")
+
+
 def allowed_s(seconds: float) -> float:
     """Return a limit of time for a test: that of other systems, or a multiple of it under Wine."""
     return seconds * SLOWNESS

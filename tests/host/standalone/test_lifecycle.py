@@ -24,7 +24,7 @@ from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.plugin import attach
 from support.queue_ids import QueueIds, queue_ids
 from support.servers import standalone_command
-from support.windows import symbolic_links
+from support.windows import ctrl_break, symbolic_links
 
 ROOT = Path(__file__).parents[3]
 SOON_S = 5.0  # for what takes a fraction of a second: the machine may be busy, and what waits would wait for minutes
@@ -236,6 +236,7 @@ def is_healthy(url: str) -> bool:
         return False
 
 
+@ctrl_break
 def test_a_request_to_end_is_heeded_in_order(tmp_path: Path) -> None:
     """SIGTERM, as systemd and Docker send it; on Windows Ctrl-Break. The store's log is folded and the seat free."""
     process = subprocess.Popen(
