@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..names import WINDOWS
-from .paths import extended, extended_path
+from .paths import extended, extended_path, plain
 
 T = TypeVar("T")
 
@@ -41,9 +41,17 @@ if sys.platform == "win32":
     _FOLDERS_AND_LINKS = 0x02000000 | 0x00200000  # FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT
     _SHARE_ALL = 1 | 2 | 4  # FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_SHARE_DELETE
 
+    def _create_file(path: str, access: int, flags: int) -> int:
+        """Return a handle of an existing file. Raises OSError with the path, as ``open`` does."""
+        try:
+            return _winapi.CreateFile(path, access, _SHARE_ALL, 0, _winapi.OPEN_EXISTING, flags, 0)
+        except OSError as error:
+            error.filename = plain(path)
+            raise
+
     def _open_for_sharing(path: str, flags: int) -> int:
         """Open a file for reading so that other programs can rename and remove it meanwhile. Raises OSError."""
-        handle = _winapi.CreateFile(path, _winapi.GENERIC_READ, _SHARE_ALL, 0, _winapi.OPEN_EXISTING, 0, 0)
+        handle = _create_file(path, _winapi.GENERIC_READ, 0)
         try:
             return msvcrt.open_osfhandle(handle, flags | os.O_RDONLY)
         except BaseException:
@@ -61,7 +69,7 @@ if sys.platform == "win32":
         ]
 
     def _change_time(path: str) -> int:
-        handle = _winapi.CreateFile(path, _READ_ATTRIBUTES, _SHARE_ALL, 0, _winapi.OPEN_EXISTING, _FOLDERS_AND_LINKS, 0)
+        handle = _create_file(path, _READ_ATTRIBUTES, _FOLDERS_AND_LINKS)
         try:
             info = _BasicInfo()
             if not _KERNEL.GetFileInformationByHandleEx(

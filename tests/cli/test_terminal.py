@@ -51,7 +51,8 @@ class Fixture:
             pass
         node = {"id": 1, "type": "LoadImage", "widgets_values": [f"{NAME}.png", "image"]}
         self.saved = await self.save({"nodes": [node]}, "plain")
-        (self.kept, *_) = [each["id"] for each in await self.library.assets() if not each["name"].startswith("lost")]
+        # The other one is in use.
+        (self.kept,) = [each["id"] for each in await self.library.assets() if each["file_path"].startswith("output")]
         (asset, *_) = [each for each in await self.library.assets() if each["name"].startswith("lost")]
         async with self.library.client.delete(f"/api/assets/{asset['id']}") as response:
             assert response.status == 204

@@ -117,6 +117,13 @@ def test_what_is_missing_is_told_at_once(tmp_path: Path) -> None:
     shared_files.remove(tmp_path / "none", missing_ok=True)
 
 
+def test_errors_name_the_file(tmp_path: Path) -> None:
+    for work in (shared_files.open_shared, shared_files.read_shared, shared_files.change_time):
+        with pytest.raises(FileNotFoundError) as caught:
+            work(tmp_path / "none")
+        assert caught.value.filename == str(tmp_path / "none")
+
+
 def test_readers_let_others_change_the_file(files: tuple[Path, Path]) -> None:
     """On Windows this fails for files that Python's ``open`` opened."""
     new, old = files

@@ -57,6 +57,7 @@ __declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE data, SIZE_T size) {
 }
 BOOL WINAPI DllMain(HINSTANCE instance, DWORD reason, LPVOID reserved) { return TRUE; }
 """
+_DRAINED_AFTER_S = 5.0  # without a line
 _LEAVES_AFTER = "60"  # seconds after which Wine's server ends by itself, should this program have been killed
 # Variables of the machine's own Python, which the Windows Python must not take.
 _FOREIGN = ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV")
@@ -129,8 +130,10 @@ class _Stream:
             self.read_at = time.monotonic()
 
     def text(self) -> str:
-        """Return what was read; the program has ended."""
-        self._reader.join(1)
+        """Return what was read; the program has ended, but others that it has started may keep the pipe open."""
+        ended = time.monotonic()
+        while self._reader.is_alive() and time.monotonic() - max(self.read_at, ended) < _DRAINED_AFTER_S:
+            self._reader.join(0.1)
         return b"".join(self._lines).decode(errors="replace").replace("\r\n", "\n")
 
 
