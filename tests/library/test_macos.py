@@ -25,7 +25,7 @@ from support.folding_volume import FoldingVolume
 
 pytestmark = pytest.mark.skipif(
     os.name == "nt" or sys.version_info < (3, 11),
-    reason="pathlib of Python 3.10 has its own copies of what is emulated",
+    reason="emulates volumes of macOS by functions of POSIX that pathlib of Python 3.10 has copies of",
 )
 
 CAFE, DECOMPOSED = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
