@@ -364,6 +364,7 @@ class Services:
             host,
             self._recorder,
             self.control,
+            self.live_events,
             take_over=self._take_over,
             outputs_recorded=self._outputs_recorded,
             delete_assets=self.trash.delete_all,

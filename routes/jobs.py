@@ -23,8 +23,8 @@ from ..comfy_assets.errors import (
     SearchUnavailableError,
     StorageError,
 )
-from ..comfy_assets.host.execution import NodeProgress
 from ..comfy_assets.ids import canonical_id
+from ..comfy_assets.jobs.progress import NodeProgress
 from ..comfy_assets.jobs.store import extra_data
 from ..comfy_assets.json_text import encode, read, strict
 from ..comfy_assets.models import (

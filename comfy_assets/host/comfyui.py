@@ -99,11 +99,9 @@ class ComfyUIHost:
         self.lists_jobs = any(getattr(route, "path", None) == "/api/jobs" for route in self._server.routes)
         nodes, execution = importlib.import_module("nodes"), importlib.import_module("execution")
         room = 0 if self.lists_jobs else execution.MAXIMUM_HISTORY_SIZE
-        progress = importlib.import_module("comfy_execution.progress")
         self.execution = ComfyUIQueue(
             self._server,
             lambda: nodes.interrupt_processing(),  # looked up at each call: packs may replace it
-            lambda: progress.global_progress_registry,
             self._hooks.notify,
             room,
             PromptValidator(

@@ -1,8 +1,7 @@
 """Items of ComfyUI's queue: their shapes, and access to them under the queue's lock.
 
-The arguments of ``task_done`` and the progress registry are read here too. A new version of ComfyUI that changes one of
-these shapes is followed here, and nowhere else. Anything may be malformed, as other packs put items into the queue as
-well.
+The arguments of ``task_done`` are read here too. A new version of ComfyUI that changes one of these shapes is followed
+here, and nowhere else. Anything may be malformed, as other packs put items into the queue as well.
 """
 
 from __future__ import annotations
@@ -13,11 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..credentials import CREDENTIALS, REDACTED, texts_in
-from .execution import FinishedPrompt, NodeProgress, SubmittedPrompt
+from .execution import FinishedPrompt, SubmittedPrompt
 
 log = logging.getLogger("comfy_assets")
-
-_PENDING = "pending"  # the state of nodes that have not begun
 
 
 def id_of(item: Any) -> str:
@@ -81,18 +78,6 @@ def finished_prompt(queue: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     except (AttributeError, LookupError, TypeError):
         log.exception("The arguments of task_done are malformed")
         return None
-
-
-def progress_of(registry: Any) -> dict[str, NodeProgress]:
-    """Return the progress of the nodes that have begun."""
-    begun = {}
-    # A copy of the items: the thread that executes the prompt goes on adding nodes.
-    for node_id, node in list(registry.nodes.items()):
-        state = node["state"].value
-        if state != _PENDING:
-            shown_as = registry.dynprompt.get_display_node_id(node_id)
-            begun[str(node_id)] = NodeProgress(node["value"], node["max"], state, str(shown_as))
-    return begun
 
 
 def as_mapping(value: object) -> Mapping[str, Any]:

@@ -16,13 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from . import client_ids
-from .comfyui_items import QueueItems, as_mapping, id_of, item_of, progress_of, prompt_of, prompts_in
+from .comfyui_items import QueueItems, as_mapping, id_of, item_of, prompt_of, prompts_in
 from .comfyui_messages import WORKER, MessagesOfPrompts
 from .comfyui_progress import ProgressMessages
 from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
-    NodeProgress,
     ProgressListener,
     PromptListener,
     QueueListener,
@@ -47,16 +46,15 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 30.0  # between attempts at a queue whos
 class ComfyUIQueue:
     """Implements ``ExecutionQueue`` over a ``PromptServer`` and its ``PromptQueue``.
 
-    ``interrupt`` interrupts the running prompt. ``registry`` returns the ``ProgressRegistry`` of the latest prompt, or
-    None. ``history_room`` is the number of prompts that the server's page reads from its history. ``finished`` is
-    called for prompts once they are in that history. ``check`` finds prompts that the server cannot execute.
+    ``interrupt`` interrupts the running prompt. ``history_room`` is the number of prompts that the server's page reads
+    from its history. ``finished`` is called for prompts once they are in that history. ``check`` finds prompts that the
+    server cannot execute.
     """
 
     def __init__(
         self,
         server: Any,
         interrupt: Callable[[], object],
-        registry: Callable[[], Any],
         finished: PromptListener,
         history_room: int,
         check: CheckPrompts,
@@ -65,7 +63,6 @@ class ComfyUIQueue:
         self._queue = server.prompt_queue
         self._items = QueueItems(self._queue)
         self._interrupt = interrupt
-        self._registry = registry
         self._after = finished
         self._history_room = history_room
         self._check = check
@@ -416,12 +413,6 @@ class ComfyUIQueue:
 
     def listing(self) -> QueueListing:
         return QueueListing(prompts_in(self._running_items()), prompts_in(self._items.waiting()))
-
-    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        registry = self._registry()  # read once: the next prompt replaces it
-        if registry is None or registry.prompt_id != prompt_id or prompt_id not in self._running_ids():
-            return {}
-        return progress_of(registry)
 
     # History, memory, pages.
 

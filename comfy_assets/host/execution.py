@@ -54,18 +54,6 @@ RewritePrompt = Callable[[dict[str, Any]], dict[str, Any]]
 PromptListener = Callable[[FinishedPrompt], None]
 
 
-class NodeProgress(msgspec.Struct, frozen=True):
-    """Progress of a node that has begun: ``value`` of ``max``; ``state`` is "running", "finished" or "error".
-
-    ``display_node_id`` is the node of the submitted graph that shows the progress, for nodes created by an expansion.
-    """
-
-    value: float
-    max: float
-    state: str
-    display_node_id: str
-
-
 class NodePreview(msgspec.Struct, frozen=True, eq=False):
     """A picture of unfinished work of a node. ``picture`` is an image of Pillow, scaled to ``max_size`` pixels if set.
 
@@ -154,9 +142,6 @@ class ExecutionQueue(Protocol):
 
     def listing(self) -> QueueListing:
         """Return the prompts in the queue."""
-
-    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        """Return the progress of the running prompt's nodes by id; empty for any other prompt."""
 
     def cancel(self, prompt_id: str) -> bool:
         """Remove a waiting prompt, or interrupt a running one; return whether it was in the queue."""

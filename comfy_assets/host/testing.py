@@ -22,7 +22,6 @@ from .base import (
 )
 from .execution import (
     FinishedPrompt,
-    NodeProgress,
     ProgressListener,
     ProgressListeners,
     PromptHooks,
@@ -156,7 +155,6 @@ class MemoryQueue:
         self.interrupted: list[str] = []
         self.freed: list[tuple[bool, bool]] = []
         self.announced = 0
-        self.nodes: dict[str, NodeProgress] = {}
 
     def submit(self, prompt: SubmittedPrompt) -> None:
         """Put a prompt into the queue."""
@@ -200,10 +198,6 @@ class MemoryQueue:
     def listing(self) -> QueueListing:
         with self._lock:
             return QueueListing([] if self.running is None else [self.running], list(self.waiting))
-
-    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        with self._lock:
-            return dict(self.nodes) if self.running is not None and self.running.prompt_id == prompt_id else {}
 
     def cancel(self, prompt_id: str) -> bool:
         return bool(self.cancel_many([prompt_id]))

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from ..host.execution import FinishedPrompt, NodePreview, SubmittedPrompt
 from .live_jobs import spellings
-from .progress import ProgressMeter, ProgressSnapshot
+from .progress import NodeProgress, ProgressMeter, ProgressSnapshot, begun_nodes
 
 Phase = Literal["queued", "running", "canceling", "ended"]
 _LARGE_GRAPH = 1000  # nodes; the progress of more takes milliseconds
@@ -125,6 +125,11 @@ class LiveEvents:
     def last_progress(self, job_id: str) -> ProgressSnapshot | None:
         """Return the last progress of a job that ended lately and was read before; None if it is not known."""
         return self._ended.get(job_id)
+
+    def begun_nodes(self, job_id: str) -> dict[str, NodeProgress]:
+        """Return the progress of the nodes that have begun, by id; empty unless the job runs."""
+        state = self.find(job_id)
+        return begun_nodes(state.nodes) if state is not None else {}
 
     def length(self) -> int:
         """Return the number of jobs that wait."""

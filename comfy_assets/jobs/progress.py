@@ -14,7 +14,20 @@ from typing import Any
 import msgspec
 
 _FINISHED, _RUNNING = "finished", "running"
+_BEGUN = (_RUNNING, _FINISHED, "error")
 _MAX_NAME = 200  # characters of a node's title in a message
+
+
+class NodeProgress(msgspec.Struct, frozen=True):
+    """Progress of a node that has begun: ``value`` of ``max``; ``state`` is "running", "finished" or "error".
+
+    ``display_node_id`` is the node of the submitted graph that shows the progress, for nodes created by an expansion.
+    """
+
+    value: float
+    max: float
+    state: str
+    display_node_id: str
 
 
 class ProgressSnapshot(msgspec.Struct, frozen=True):
@@ -81,6 +94,19 @@ class ProgressMeter:
         return ProgressSnapshot(value, done, total, shown_as, name, step, steps, message)
 
 
+def begun_nodes(nodes: Mapping[str, Any]) -> dict[str, NodeProgress]:
+    """Return the progress in a server's entries of nodes by id, without entries that are not as they should be."""
+    begun = {}
+    # A copy: the thread that executes the prompt may add nodes meanwhile.
+    for node_id, entry in list(nodes.items()):
+        if not isinstance(entry, Mapping) or entry.get("state") not in _BEGUN:
+            continue
+        if (numbers := _finite(entry)) is not None:
+            shown_as = str(entry.get("display_node_id") or node_id)
+            begun[node_id] = NodeProgress(*numbers, entry["state"], shown_as)
+    return begun
+
+
 def _upstream(graph: Mapping[str, Any], targets: Iterable[str], stop_at: Collection[str]) -> set[str]:
     """Return the targets and all nodes that they need, without what only nodes of ``stop_at`` need."""
     found = set(targets)
@@ -106,13 +132,22 @@ def _current(entries: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Map
     return next((entry for entry in reversed(entries) if entry[1].get("state") == _RUNNING), None)
 
 
-def _numbers(entry: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the value and the maximum of a node's progress; None if they are no sound numbers."""
+def _finite(entry: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the value and the maximum of a node's progress; None if they are not finite numbers."""
     value, most = entry.get("value"), entry.get("max")
-    for number in (value, most):
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-            return None
-    return (float(value), float(most)) if most > 0 and value >= 0 else None  # type: ignore[arg-type, operator]
+    if any(isinstance(number, bool) or not isinstance(number, (int, float)) for number in (value, most)):
+        return None
+    try:
+        found = float(value), float(most)  # type: ignore[arg-type]
+    except OverflowError:  # an integer beyond any float
+        return None
+    return found if all(map(math.isfinite, found)) else None
+
+
+def _numbers(entry: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the value and the maximum of a node's progress; None if no share can be told from them."""
+    found = _finite(entry)
+    return found if found is not None and found[1] > 0 and found[0] >= 0 else None
 
 
 def _share(entry: Mapping[str, Any]) -> float:

@@ -20,12 +20,14 @@ from ..db import job_links, job_list, jobs
 from ..db.connection import Database
 from ..errors import JobElsewhereError, JobForbiddenError, JobNotFoundError
 from ..host.base import Host
-from ..host.execution import ExecutionQueue, NodeProgress, in_daemon_thread
+from ..host.execution import ExecutionQueue, in_daemon_thread
 from ..ids import canonical_id
 from ..models import FINAL, Asset, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
 from . import prompt_text, store
+from .live_events import LiveEvents
 from .live_jobs import LiveJob, spellings
+from .progress import NodeProgress
 from .recorder import JobRecorder
 from .recovery import LostJobMonitor
 from .user_queue import QueueControl
@@ -50,6 +52,7 @@ class JobService:
         host: Host,
         recorder: JobRecorder,
         control: QueueControl,
+        live: LiveEvents,
         *,
         take_over: Callable[[set[int]], Awaitable[None]],
         outputs_recorded: Callable[[], Awaitable[None]],
@@ -65,6 +68,7 @@ class JobService:
         self._queue = host.execution
         self._recorder = recorder
         self._control = control
+        self._live = live
         self._take_over = take_over
         self._outputs_recorded = outputs_recorded
         self._delete_assets = delete_assets
@@ -121,7 +125,7 @@ class JobService:
     async def progress(self, job_id: str, owner: str) -> Mapping[str, NodeProgress]:
         """Return the progress of the nodes by id; empty unless the job is running. Raises as ``get`` does."""
         job = await self.get(job_id, owner)
-        return self._queue.progress(job.id)
+        return self._live.begun_nodes(job.id)
 
     async def history(self, owner: str, limit: int, offset: int) -> Sequence[JobRecord]:
         """Return ended jobs without their graphs, the latest first."""

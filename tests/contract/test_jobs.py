@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.host.execution import NodeProgress
 from comfy_assets_node.comfy_assets.models import CursorKey
 from comfy_assets_node.routes.params import encode_cursor
 
@@ -500,8 +499,9 @@ async def test_progress_while_a_job_is_executed(api: Any, prompts: Any) -> None:
     assert await api.get(f"/api/jobs/{job_id}/progress") == nothing
     prompts.start()
     assert await api.get(f"/api/jobs/{job_id}/progress") == nothing
-    prompts.queue.nodes["2.0.1"] = NodeProgress(3.0, 20.0, "running", "2")
     node = {"value": 3.0, "max": 20.0, "state": "running", "display_node_id": "2"}
+    waiting = {"value": 0, "max": 1, "state": "pending", "display_node_id": "3"}
+    prompts.queue.progress_listeners.progressed(job_id, {"2.0.1": {**node, "node_id": "2.0.1"}, "3": waiting})
     assert await api.get(f"/api/jobs/{job_id}/progress") == {"prompt_id": job_id, "nodes": {"2.0.1": node}}
     assert await api.get(f"/api/jobs/{behind}/progress") == {"prompt_id": behind, "nodes": {}}
     prompts.finish()

@@ -10,7 +10,6 @@ import itertools
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import pytest
 from comfy_assets_node.comfy_assets.credentials import REDACTED
 from comfy_assets_node.comfy_assets.host.comfyui import PromptValidator
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
-from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodeProgress, SubmittedPrompt
+from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
 from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
@@ -83,26 +82,6 @@ class Raising(Listener):
     submitted = started = shown = interrupting = finished = dropped = _fail  # type: ignore[assignment]
 
 
-class NodeState(Enum):
-    """ComfyUI's own."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    FINISHED = "finished"
-
-
-class Registry:
-    """ComfyUI's ``ProgressRegistry`` of a prompt, which stays until the next begins, and its ``DynamicPrompt``."""
-
-    def __init__(self, prompt_id: str) -> None:
-        self.prompt_id = prompt_id
-        self.nodes: dict[str, dict[str, Any]] = {}
-        self.dynprompt = self
-
-    def get_display_node_id(self, node_id: str) -> str:
-        return "1"
-
-
 class Driver:
     """A queue, and the other side of it: what a server does with prompts."""
 
@@ -118,10 +97,6 @@ class Driver:
 
     def show(self, node_id: str) -> None:
         """A node of the running prompt shows something."""
-        raise NotImplementedError
-
-    def report(self, node_id: str, value: float, state: str) -> None:
-        """A node of the running prompt is so far, of 8; it stands for the node 1 of the graph."""
         raise NotImplementedError
 
     def finish(self) -> None:
@@ -155,9 +130,6 @@ class MemoryDriver(Driver):
     def show(self, node_id: str) -> None:
         self.queue.show(node_id, SHOWN)
 
-    def report(self, node_id: str, value: float, state: str) -> None:
-        self.queue.nodes[node_id] = NodeProgress(value, 8, state, "1")
-
     def finish(self) -> None:
         prompt_id = self.queue.running.prompt_id
         self.queue.finish({"2": SHOWN}, SUCCESS)
@@ -188,11 +160,6 @@ class StandaloneDriver(Driver):
         assert self._running is not None
         self.queue.notify_output(self._running.prompt.prompt_id, node_id, SHOWN)
 
-    def report(self, node_id: str, value: float, state: str) -> None:
-        assert self._running is not None
-        node = {"value": value, "max": 8, "state": state, "display_node_id": "1"}
-        self._running.progress[node_id] = node
-
     def finish(self) -> None:
         assert self._running is not None
         self.queue.finish(self._running, PromptOutcome(True, {"2": SHOWN}, {}, ()))
@@ -207,14 +174,12 @@ class ComfyUIDriver(Driver):
         self.server = FakeServer(kind)
         self.interrupts: list[int] = []
         self.told_after: list[tuple[str, list[str]]] = []
-        self.registry: Registry | None = None
         self.check = PromptValidator(
             lambda: NODES, lambda _, graph, outputs: (True, None, outputs, {}), lambda graph: None
         )
         self.queue = ComfyUIQueue(
             self.server,
             lambda: self.interrupts.append(1),
-            lambda: self.registry,
             self._after,
             7,
             lambda prompts: self.check(prompts),
@@ -234,16 +199,11 @@ class ComfyUIDriver(Driver):
 
     def start(self) -> str:
         self._item = self.native.get(timeout=0.01)
-        self.registry = Registry(self._item[0][1])
         return str(self._item[0][1])
 
     def show(self, node_id: str) -> None:
         data = {"node": node_id, "display_node": node_id, "output": SHOWN, "prompt_id": self._item[0][1]}
         self.server.send_sync("executed", data, "page")
-
-    def report(self, node_id: str, value: float, state: str) -> None:
-        assert self.registry is not None
-        self.registry.nodes[node_id] = {"value": value, "max": 8, "state": NodeState(state)}
 
     def finish(self) -> None:
         more: dict[str, Any] = {}
@@ -359,42 +319,6 @@ def test_cancel(make: Callable[[], Driver], waiting: list[str]) -> None:
     driver.finish()
     assert listener.told[-1] == ("finished", "a")
     assert not driver.queue.cancel("a")
-
-
-@EVERY
-def test_progress_of_the_prompt_being_executed(make: Callable[[], Driver]) -> None:
-    driver = make()
-    for prompt_id in ("a", "b"):
-        driver.submit(prompt_id)
-        assert driver.queue.progress(prompt_id) == {}
-    assert driver.start() == "a"
-    assert driver.queue.progress("a") == {}
-    driver.report("1", 8, "finished")
-    driver.report("1.0.2", 3, "running")
-    begun = {"1": NodeProgress(8, 8, "finished", "1"), "1.0.2": NodeProgress(3, 8, "running", "1")}
-    assert (driver.queue.progress("a"), driver.queue.progress("b"), driver.queue.progress("")) == (begun, {}, {})
-    driver.report("1.0.2", 4, "running")
-    assert driver.queue.progress("a")["1.0.2"].value == 4
-    driver.finish()
-    assert driver.queue.progress("a") == {}
-
-
-@pytest.mark.parametrize("registry", [None, Registry("of another prompt")])
-def test_a_server_that_has_not_begun_with_the_nodes_yet(registry: Registry | None) -> None:
-    driver = new_comfyui()
-    driver.submit("a")
-    driver.start()
-    driver.registry = registry
-    assert driver.queue.progress("a") == {}
-
-
-@COMFYUI
-def test_nodes_that_wait_are_not_told(make: Callable[[], ComfyUIDriver]) -> None:
-    driver = make()
-    driver.submit("a")
-    driver.start()
-    driver.report("1", 0, "pending")
-    assert driver.queue.progress("a") == {}
 
 
 @EVERY

@@ -38,7 +38,7 @@ def server() -> Any:
     """A server whose messages are read, and the listener."""
     server: Any = FakeServer(NewQueue)
     server.last_prompt_id, server.last_node_id = "p", "7"
-    queue = ComfyUIQueue(server, lambda: None, lambda: None, lambda prompt: None, 0, unchecked)
+    queue = ComfyUIQueue(server, lambda: None, lambda prompt: None, 0, unchecked)
     server.listener = Listener()
     queue.watch_progress(server.listener)
     return server

@@ -90,7 +90,6 @@ class Bench:
         self.queue = ComfyUIQueue(
             self.server,
             lambda: self.interrupt(),
-            lambda: None,
             lambda prompt: self.after.append(prompt.prompt_id),
             0,
             lambda prompts: self.check(prompts),
@@ -160,7 +159,6 @@ class Bench:
         def use() -> None:
             self.queue.listing()
             queue_ids(self.queue)
-            self.queue.progress("any")
             with self.native.mutex:
                 self.server.queue_updated()
             done.set()

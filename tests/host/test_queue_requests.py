@@ -33,7 +33,7 @@ class ComfyUI:
         folders = HostFolders((LibraryFolder("output", base / "output"),), (base / "user",))
         self.host = MemoryHost(base / "user" / "__comfy_assets", folders, users)
         self.host.execution = ComfyUIQueue(  # type: ignore[assignment]
-            self.server, lambda: self.interrupt(), lambda: None, lambda prompt: None, 0, unchecked
+            self.server, lambda: self.interrupt(), lambda prompt: None, 0, unchecked
         )
         self.client: Any = None
 

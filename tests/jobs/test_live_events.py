@@ -15,7 +15,7 @@ from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodePr
 from comfy_assets_node.comfy_assets.jobs import event_stream
 from comfy_assets_node.comfy_assets.jobs.event_stream import EventStream, PreviewPicture, StatusChange
 from comfy_assets_node.comfy_assets.jobs.live_events import LiveEvents
-from comfy_assets_node.comfy_assets.jobs.progress import ProgressSnapshot
+from comfy_assets_node.comfy_assets.jobs.progress import NodeProgress, ProgressSnapshot
 from comfy_assets_node.comfy_assets.jobs.views import ShownOutput
 from comfy_assets_node.comfy_assets.models import COMPLETED, IN_PROGRESS, PENDING
 from hypothesis import given, settings
@@ -35,6 +35,17 @@ def prompt(prompt_id: str, number: float = 0) -> SubmittedPrompt:
 
 def running(value: float, most: float) -> dict[str, Any]:
     return {"1": {"state": "running", "value": value, "max": most, "display_node_id": "1"}}
+
+
+def test_the_nodes_of_a_job_are_told_while_it_runs() -> None:
+    live = LiveEvents()
+    live.submitted(prompt(JOB))
+    assert (live.begun_nodes(JOB), live.begun_nodes("unknown")) == ({}, {})
+    live.started(JOB)
+    live.progressed(JOB, running(3, 8))
+    assert live.begun_nodes(JOB.upper()) == {"1": NodeProgress(3, 8, "running", "1")}
+    live.finished(FinishedPrompt(JOB, {}, {}, None))
+    assert live.begun_nodes(JOB) == {}
 
 
 class TestThePlaceInTheQueue:

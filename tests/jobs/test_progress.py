@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.jobs.progress import ProgressMeter, ProgressSnapshot
+from comfy_assets_node.comfy_assets.jobs.progress import NodeProgress, ProgressMeter, ProgressSnapshot, begun_nodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,3 +121,21 @@ def test_it_never_falls_and_stays_between_nothing_and_all(seed: int) -> None:
     last = meter.completed()
     assert (last.value, last.nodes_done) == (1.0, last.nodes_total)
     assert meter.read({}, None).value == 1.0
+
+
+def test_nodes_that_have_begun() -> None:
+    entries = {
+        "1": node(),
+        "2.0.1": node("running", 3, 20, "2"),
+        "3": node("error", 0, 1),
+        "4": node("pending", 0, 1),
+        "5": node("running", math.nan, 1),
+        "6": node("running", 1, 10**400),
+        "7": {"state": ["running"], "value": 1, "max": 1},
+        "8": "running",
+    }
+    assert begun_nodes(entries) == {
+        "1": NodeProgress(1, 1, "finished", "1"),
+        "2.0.1": NodeProgress(3, 20, "running", "2"),
+        "3": NodeProgress(0, 1, "error", "3"),
+    }

@@ -15,7 +15,6 @@ from aiohttp import web
 from ...credentials import REDACTED, rebuilt, redactor
 from ..execution import (
     FinishedPrompt,
-    NodeProgress,
     ProgressListener,
     ProgressListeners,
     QueueListener,
@@ -287,16 +286,6 @@ class PromptQueue:
 
     def announce(self) -> None:
         self._on_change()
-
-    def progress(self, prompt_id: str) -> Mapping[str, NodeProgress]:
-        running = self._running
-        if running is None or running.prompt.prompt_id != prompt_id:
-            return {}
-        nodes = list(running.progress.items())  # a copy: the worker changes it meanwhile
-        return {
-            node_id: NodeProgress(node["value"], node["max"], node["state"], node["display_node_id"])
-            for node_id, node in nodes
-        }
 
     def busy(self) -> bool:
         """Return whether a prompt is running or pending. Without the lock: it is called very often."""
