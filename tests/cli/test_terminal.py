@@ -143,7 +143,7 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "trash empty": [(["--yes"], False)],
     "users add": [([CODES, "--no-password"], False), (["Ada"], False)],
     "users list": [([], False)],
-    "users role": [(["Ada", "guest"], False), ([CODES, "guest"], True)],
+    "users role": [(["Ada", "guest"], False), ([CODES, "guest"], False)],
     "users quota": [(["Ada", "--jobs", "3"], False), ([CODES], True)],
     "users passwd": [([CODES], True)],
     "users disable": [([CODES], False)],

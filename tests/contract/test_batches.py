@@ -217,9 +217,10 @@ async def test_a_collection_and_undoing_its_changes(shelf: Any, api: Any) -> Non
     """Added in the order of the request, removed, and back at their places."""
     known = await ids(api)
     mine = await collection(api, asset_ids=[known[2]])
+    before = len(shelf.host.events)
     added = await batch(api, action="add_to_collection", collection_id=mine.upper(), ids=[known[4], known[2], known[0]])
     assert (added["result"]["changed"], await members(api, mine)) == (2, "240")
-    assert shelf.host.events[-2].type == "collections.changed"
+    assert "collections.changed" in {event.type for event in shelf.host.events[before:]}
     removed = await batch(api, action="remove_from_collection", collection_id=mine, ids=[known[4], known[2], known[1]])
     assert (removed["result"]["changed"], await members(api, mine)) == (2, "0")
     await api.send("POST", f"/api/collections/{mine}/assets", json={"asset_ids": [known[3]], "before": known[0]})

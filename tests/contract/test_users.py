@@ -91,7 +91,7 @@ async def test_feedback_that_cannot_be_written(library: Any, api: Any) -> None:
     assert (await api.send("POST", FEEDBACK, 500, json={"type": "general"})).json["code"] == "STORAGE_FAILED"
 
 
-CLOSED = {"open_to_network": False, **page_flags(Config())}
+CLOSED = {"open_to_network": False, "login_enabled": False, **page_flags(Config())}
 BOTH = {"max_upload_size", "supports_preview_metadata"}
 
 

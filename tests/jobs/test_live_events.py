@@ -21,6 +21,7 @@ from comfy_assets_node.comfy_assets.models import COMPLETED, IN_PROGRESS, PENDIN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.examples import examples
 
 JOB = "11111111-1111-4111-8111-111111111111"
 GRAPH: Mapping[str, Any] = {
@@ -75,7 +76,7 @@ class TestThePlaceInTheQueue:
         found = {name: live.find(name) for name in ("a", "front", "same")}
         assert [live.position(state) for state in found.values() if state] == [2, 1, 3]
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(25, 100))
     @given(st.lists(st.tuples(st.sampled_from("sxfid"), st.integers(0, 9), st.floats(-5, 5)), max_size=40))
     def test_counts_those_before_it(self, steps: list[tuple[str, int, float]]) -> None:
         live = LiveEvents()
@@ -450,7 +451,7 @@ async def _one_run(steps: str, paces: list[int]) -> list[list[Any]]:
     return list(await asyncio.wait_for(asyncio.gather(*readers), 20))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60))
 @given(st.text("cpivo", max_size=25), st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_readers_of_any_pace_get_every_output_once_and_the_end_last(steps: str, paces: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -11,6 +11,7 @@ import pytest
 from comfy_assets_node.comfy_assets.jobs.progress import NodeProgress, ProgressMeter, ProgressSnapshot, begun_nodes
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.examples import examples
 
 # 1 -> 2 -> 4 (saves) and 3 -> 5 (saves); 6 is needed by nothing.
 GRAPH: Mapping[str, Any] = {
@@ -106,7 +107,7 @@ def run_of(chance: Random) -> tuple[dict[str, Any], list[str], list[tuple[dict[s
     return graph, some(names), reports
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(80, 300))
 @given(st.integers(0, 1 << 64))
 def test_it_never_falls_and_stays_between_nothing_and_all(seed: int) -> None:
     graph, targets, reports = run_of(Random(seed))

@@ -6,6 +6,8 @@ import pytest
 from comfy_sdk import JobFailed
 from support.sdk import WAIT_S, SdkServer, check_job, events_of, picture, statuses, wait_for, word, work
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_queued_job_is_canceled_at_once(server: SdkServer) -> None:
     with server.held():

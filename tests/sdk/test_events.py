@@ -31,6 +31,8 @@ from support.sdk import (
 )
 from support.tcp_cutter import TcpCutter
 
+pytestmark = pytest.mark.slow
+
 STREAMS = 20
 KEEP_ALIVE_S = 15
 

@@ -26,6 +26,8 @@ from support.sdk import (
 )
 from support.servers import HttpServer
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass
 class Guarded:

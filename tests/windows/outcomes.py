@@ -16,6 +16,7 @@ from pathlib import Path
 ENOUGH = "enough event loops for one process"  # said by the plugin loop_limit when it ends a run
 _TEST = re.compile(r"(tests/\S+?\.py)::(.*?) (PASSED|FAILED|ERROR|SKIPPED)(?: \((.*)\))?\s*(?:\[ *\d+%\])?")
 _BEGUN = re.compile(r"(tests/\S+?\.py)::")
+_SUMMARY = re.compile(r"=+ .* in \d+\.\d+s.* =+")  # pytest's last line
 _BROKEN = re.compile(r"ERROR (tests/[^:\s]+\.py)(?: - .*)?")
 
 
@@ -62,6 +63,11 @@ def last_begun(lines: Sequence[str]) -> str | None:
     """Return the module whose test was the last to begin, None if there is none."""
     begun = (_BEGUN.match(line) for line in reversed(lines))
     return next((match[1] for match in begun if match), None)
+
+
+def has_summary(lines: Iterable[str]) -> bool:
+    """Return whether pytest came to its end. Processes under Wine may end in the middle, with status 0."""
+    return any(_SUMMARY.fullmatch(line.strip()) for line in lines)
 
 
 def _count(outcome: Outcome, name: str, word: str, reason: str | None) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from modules_table import write_table
-from outcomes import ENOUGH, Outcome, Outcomes, last_begun, read
+from outcomes import ENOUGH, Outcome, Outcomes, has_summary, last_begun, read
 from wine_environment import HERE, Deadline, Environment, Prefix, Unavailable, lock
 
 PYTEST: tuple[str, ...] = ("-u", "-m", "pytest", "-n", "0", "-v", "--tb=short", "-rfE", "-p", "no:cacheprovider")
@@ -102,17 +102,24 @@ class Runner:
         unfinished: list[str] = []
         if ENOUGH in output:
             unfinished = [module for module in modules if _path(module) not in found]
-        elif status not in ENDED:
+        elif status not in ENDED or not has_summary(lines):
             begun = last_begun(lines)
             unfinished = [*modules[next((i for i, each in enumerate(modules) if _path(each) == begun), 0) :]]
             if self._deadline.left() > 0:  # by a fault of its own
                 broken = _path(unfinished.pop(0))
                 outcome = found.setdefault(broken, Outcome(broken))
-                outcome.broken_by = f"a test of {TEST_S:.0f} s" if status is None else f"an end with status {status}"
+                outcome.broken_by = _fault(status)
         for module in modules:
             if module not in unfinished:
                 report(found.get(_path(module), Outcome(_path(module))), output)
         return unfinished
+
+
+def _fault(status: int | None) -> str:
+    """Return how a process ended that did not come to its end; None: it was ended."""
+    if status is None:
+        return f"a test of {TEST_S:.0f} s"
+    return "an end in the middle" if status in ENDED else f"an end with status {status}"
 
 
 def _path(module: str) -> str:
