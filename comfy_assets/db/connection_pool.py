@@ -20,7 +20,7 @@ import aiosqlite
 
 from ..errors import QueryTimeoutError
 from .sql import Row
-from .store_files import LAST_COMMIT, CommitMark, StoreFiles, open_guard
+from .store_files import CommitMark, StoreFiles, last_commit, open_guard
 
 T = TypeVar("T")
 
@@ -98,7 +98,6 @@ class Readers:
 
     def __init__(self, connections: Sequence[aiosqlite.Connection]) -> None:
         self._idle = deque(connections)
-        self._unused = set(connections)
         self._busy: set[aiosqlite.Connection] = set()
         self._is_paused = False
         self._waiting: deque[_WaitingQuery] = deque()
@@ -110,9 +109,7 @@ class Readers:
         """Return all rows of a query. Raises QueryTimeoutError within ``reading``."""
         patience, is_heavy = _Patience(), _is_heavy.get()
         connection = await self._take(patience, is_heavy)
-        is_first = connection in self._unused
-        self._unused.discard(connection)
-        query = asyncio.ensure_future(_run(connection, sql, parameters, is_first=is_first))
+        query = asyncio.ensure_future(_run(connection, sql, parameters))
         query.add_done_callback(lambda ended: self._ended(ended, connection, is_heavy))
         try:
             return await patience.wait(query)
@@ -137,7 +134,6 @@ class Readers:
     def resume(self, connections: Sequence[aiosqlite.Connection]) -> None:
         """Continue with these connections after ``pause``."""
         self._idle = deque(connections)
-        self._unused = set(connections)
         self._is_paused = False
         self._give_turns()
 
@@ -176,8 +172,7 @@ class Readers:
     def _give_back(self, connection: aiosqlite.Connection, is_heavy: bool) -> None:
         self._heavy -= is_heavy
         self._busy.discard(connection)
-        # The next query gets the connection that was used last, whose cache is warm.
-        self._idle.appendleft(connection)
+        self._idle.append(connection)
         self._give_turns()
 
     def _ended(self, query: asyncio.Future[list[Row]], connection: aiosqlite.Connection, is_heavy: bool) -> None:
@@ -186,9 +181,7 @@ class Readers:
         self._give_back(connection, is_heavy)
 
 
-async def _run(connection: aiosqlite.Connection, sql: str, parameters: Iterable[Any], *, is_first: bool) -> list[Row]:
-    if is_first:  # not when it is opened: this reads the schema, for which a connection needs milliseconds
-        await connection.execute(f"PRAGMA {_READER_CACHE}")
+async def _run(connection: aiosqlite.Connection, sql: str, parameters: Iterable[Any]) -> list[Row]:
     return cast("list[Row]", await connection.execute_fetchall(sql, parameters))
 
 
@@ -217,9 +210,7 @@ _WRITER_PRAGMAS = (
     "temp_store = MEMORY",
     f"busy_timeout = {_WRITER_TIMEOUT_MS}",
 )
-# The last one opens the write-ahead log, so that a connection keeps reading it if somebody removes the file.
-_READER_PRAGMAS = ("query_only = ON", "temp_store = MEMORY", "user_version")
-_READER_CACHE = "cache_size = -16384"
+_READER_PRAGMAS = ("query_only = ON", "cache_size = -16384", "temp_store = MEMORY")
 
 
 @dataclass
@@ -253,13 +244,13 @@ async def open_connections(path: Path) -> StoreConnections:
     try:
         for pragmas in (_WRITER_PRAGMAS, *[_READER_PRAGMAS] * READERS):
             connections.append(await _connect(path, pragmas))
-        (mark,) = await connections[0].execute_fetchall(LAST_COMMIT)
+        mark = await asyncio.to_thread(last_commit, guard)
     except BaseException:
         for connection in connections:
             await connection.close()
         await asyncio.to_thread(guard.close)
         raise
-    return StoreConnections(guard, connections[0], tuple(connections[1:]), StoreFiles(path), CommitMark(*mark))
+    return StoreConnections(guard, connections[0], tuple(connections[1:]), StoreFiles(path), mark)
 
 
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:

@@ -93,9 +93,8 @@ def open_guard(path: Path) -> sqlite3.Connection:
     """Open a read-only connection. Until it is closed, no other connection of this process is the last one."""
     guard = connect_read_only(path)
     try:
-        # SQLite opens the write-ahead log with the first statement, not before. This one needs no schema, which takes
-        # each connection milliseconds to read.
-        guard.execute("PRAGMA user_version").fetchone()
+        # SQLite opens the write-ahead log with the first statement, not before.
+        guard.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except BaseException:
         guard.close()
         raise
@@ -121,9 +120,6 @@ def fold(connection: sqlite3.Connection) -> None:
     """Checkpoint the write-ahead log into the store's file and truncate it, unless another process is reading it."""
     connection.execute(f"PRAGMA busy_timeout = {_FOLD_TIMEOUT_MS}")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
-
-LAST_COMMIT = "SELECT writer, number FROM last_commit"
 
 
 class CommitMark(NamedTuple):
@@ -228,7 +224,7 @@ def _merge(path: Path, copy: Path, started: CommitMark, latest: CommitMark) -> R
 
 def last_commit(connection: sqlite3.Connection) -> CommitMark:
     """Return the last transaction in the store."""
-    return CommitMark(*connection.execute(LAST_COMMIT).fetchone())
+    return CommitMark(*connection.execute("SELECT writer, number FROM last_commit").fetchone())
 
 
 def _copy_into(copy: Path, path: Path) -> None:
