@@ -137,14 +137,14 @@ class RequestTimeout {
 
   /**
    * Return the error to throw for one that was caught. Browsers report a timeout, an abort and a lost connection with
-   * similar errors, so the state of the signals decides.
+   * similar errors, so the state of the signals decides: callers drop what they have aborted, and nothing else.
    *
    * @param {unknown} error
    */
   toRequestError(error) {
     if (error instanceof RequestError) return error;
     if (this.#isTimedOut) return new RequestError("slow", "The server did not respond in time.");
-    if (isAborted(error) || this.#outer?.aborted) return new DOMException("aborted", "AbortError");
+    if (this.#outer?.aborted) return new DOMException("aborted", "AbortError");
     return new RequestError("unreachable", "The server cannot be reached.");
   }
 }

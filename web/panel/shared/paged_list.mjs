@@ -5,7 +5,6 @@
  * only within `keep` pages of a view.
  */
 
-import { isAborted } from "./client.mjs";
 import { findIndex, ListReload, pagesInView } from "./list_reload.mjs";
 
 const MAX_ROUNDS = 4; // of requests to find where the items in view have moved to
@@ -108,7 +107,11 @@ export class PagedList {
    */
   show(first, last, view = "list") {
     this.#views.set(view, [first, Math.max(first, last)]);
-    for (const [number, request] of this.#requests) if (!this.#isNear(number, 1)) request.abort();
+    for (const [number, request] of this.#requests) {
+      if (this.#isNear(number, 1)) continue;
+      request.abort();
+      this.#requests.delete(number); // it may be needed again before the request has ended
+    }
     for (const number of this.#pages.keys()) if (!this.#isNear(number, this.#keep)) this.#pages.delete(number);
     if (this.error === null) this.#fetchMissing();
   }
@@ -148,7 +151,7 @@ export class PagedList {
       if (this.#reload !== reload) return;
       this.#replaceAll(reload, by);
     } catch (error) {
-      if (this.#reload !== reload || isAborted(error)) return;
+      if (this.#reload !== reload) return; // it was aborted
       this.error = error;
     }
     this.#reload = null;
@@ -284,10 +287,10 @@ export class PagedList {
       this.total = page.total;
       if (page.cursor) this.#cursors.set(number + 1, page.cursor);
     } catch (error) {
-      if (generation !== this.#generation || isAborted(error)) return;
+      if (generation !== this.#generation || signal.aborted) return;
       this.error = error;
     } finally {
-      // After a reset another request may have the number.
+      // Another request may have the number by now.
       if (this.#requests.get(number) === request) this.#requests.delete(number);
     }
     this.#notify();
