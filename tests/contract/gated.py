@@ -122,6 +122,7 @@ async def make_gated(make_library: Any, aiohttp_client: Any, tmp_path: Path) -> 
     (page / "assets").mkdir(parents=True)
     for name in ("index.html", "script.js", "manifest.json", "assets/manifest-P9przInP.json"):
         (page / name).write_bytes(b"{}")
+    hashers: list[PasswordHasher] = []
 
     async def make(
         *, start: bool = True, enabled: bool = True, users: frozenset[str] | None = None, **config: Any
@@ -135,6 +136,7 @@ async def make_gated(make_library: Any, aiohttp_client: Any, tmp_path: Path) -> 
         plugin.gate.keep_first(app)
         gated = Gated(library, app, library.host.data_directory(), reached)
         gated.login.hasher = PasswordHasher(lambda: None, ScryptCost(4, 8, 1))
+        hashers.append(gated.login.hasher)
         accounts = gated.login.accounts()
         encoded = gated.login.hasher.hash_now(PASSWORD)
         roles: dict[str, Role] = {"Root": "admin", "Ada": "member", "Guest": "guest"}
@@ -147,6 +149,8 @@ async def make_gated(make_library: Any, aiohttp_client: Any, tmp_path: Path) -> 
         return gated
 
     yield make
+    for hasher in hashers:
+        hasher.close()
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from comfy_assets_node.comfy_assets.host.proxies import TrustedProxies, parse_ne
 from comfy_assets_node.comfy_assets.login.audit import FILE_NAME
 from gated import Gated, Make
 
+pytestmark = pytest.mark.slow
+
 HERE = ("127.0.0.1",)
 ELSEWHERE = ("192.0.2.0/24", "2001:db8::1")
 HEADER = "X-Forwarded-User"

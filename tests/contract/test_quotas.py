@@ -16,6 +16,8 @@ from comfy_assets_node.comfy_assets.login.records import UNLIMITED
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 
 

@@ -25,6 +25,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = ("/one", "/two")
 PLACE = {"/one": ("models", "loras", "model_type:loras"), "/two": ("output",)}
 LOGICAL = {"/one": "models/loras", "/two": "output/two"}

@@ -29,6 +29,8 @@ from hypothesis import strategies as st
 from support.examples import examples
 from support.files import picture
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["red dragon.png", "Größe_01.png", "dragonfly.png", "日本 01.png"]
 TAGS = ["red", "book 01", "größe"]
 TEXTS = ["a red dragon", "größe 01", "", "knight, 城"]

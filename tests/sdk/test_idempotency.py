@@ -13,6 +13,8 @@ from comfy_sdk import ComfyError, IdempotencyKeyReuse, InvalidWorkflow
 from support.sdk import SdkServer, low, picture, server_with_client, word
 from support.servers import HttpServer
 
+pytestmark = pytest.mark.slow
+
 THREADS = 12
 DAY_MS = 24 * 3600 * 1000
 

@@ -9,6 +9,8 @@ import pytest
 from comfy_sdk import ComfyError
 from support.sdk import SdkServer, is_error, low, one_node, picture, word
 
+pytestmark = pytest.mark.slow
+
 JOBS = 12
 
 

@@ -13,6 +13,8 @@ from comfy_sdk import ComfyError, InvalidWorkflow, WorkflowFormatUi
 from support.sdk import SdkServer, comfyui_with_nodes, is_error, low, picture, word
 from support.servers import HttpServer
 
+pytestmark = pytest.mark.slow
+
 JOBS = "/api/v2/jobs"
 UI_WORKFLOW = {"nodes": [{"id": 1, "type": "EmptyImage"}], "links": [], "version": 0.4}
 

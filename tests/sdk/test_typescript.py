@@ -13,6 +13,8 @@ import pytest
 from support.sdk import SdkServer, forget_gates
 from support.typescript import find_sdk
 
+pytestmark = pytest.mark.slow
+
 CASES = Path(__file__).resolve().parent / "typescript" / "cases.mjs"
 NAMES = re.findall(r'^  async "([^"]+)"\(\)', CASES.read_text(encoding="utf-8"), re.MULTILINE)
 

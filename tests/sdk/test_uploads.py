@@ -19,6 +19,8 @@ from comfy_low.models import Asset as AssetModel
 from comfy_sdk import Asset, ComfyError, HashMismatch, NotFound
 from support.sdk import SdkServer, is_error, load_picture, low, picture, picture_file, word
 
+pytestmark = pytest.mark.slow
+
 MIB = 1 << 20
 ODD_NAMES = [
     "with space.png",
