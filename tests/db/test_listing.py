@@ -41,6 +41,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 OWNERS = ("", "anna", "ben")
 TAGS = ("models", "output", "loras", "model_type:loras", "a", "b", "größe", "missing", "x")

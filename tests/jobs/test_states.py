@@ -7,10 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from support.examples import examples
 from support.models import run_model
+
+pytestmark = pytest.mark.slow
 
 SUCCESS = {"status_str": "success", "completed": True, "messages": []}
 FAILURE = {"status_str": "error", "completed": False, "messages": [["execution_error", {"exception_message": "no"}]]}

@@ -9,6 +9,8 @@ import pytest
 from comfy_sdk import Asset, MissingAsset
 from support.sdk import SdkServer, load_picture, one_node, picture, picture_file, word
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 

@@ -9,6 +9,8 @@ import pytest
 from support.sdk import ENDS, WAIT_S, check_job, picture, picture_file, server_with_client, wait_for, word, work
 from support.servers import HttpServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_a_kill_in_the_middle_loses_nothing(start: Callable[..., HttpServer], tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ import pytest
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.connections import ConnectionLimits
 
+pytestmark = pytest.mark.slow
+
 HALF = b"GET /system_stats HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Ha"
 WHOLE = b"GET /prompt HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 BODY = b"POST /userdata/a.txt HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4000\r\n\r\n"
