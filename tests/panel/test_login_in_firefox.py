@@ -38,6 +38,7 @@ new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error([...heard])), 40000)
 })
 """
+CONNECTED = "app.api.socket?.readyState === WebSocket.OPEN"
 READY = "globalThis.app?.extensionManager?.getSidebarTabs?.().some(each => each.id === 'comfy-assets')"
 WATCHED = "Boolean(document.querySelector('link[href*=\"login/login.css\"]')?.sheet)"
 TITLES = "(app.graph.nodes ?? app.graph._nodes).map(node => node.title)"
@@ -68,6 +69,7 @@ async def test_the_login_in_firefox(server: Any, tmp_path: Path) -> None:
             await page.evaluate(sign_in("dialog.ca-session form"))
             await page.wait_for("document.querySelector('dialog.ca-session') === null")
             assert "not saved" in await page.evaluate(TITLES)
+            await page.wait_for(CONNECTED)
             assert "executed" in await page.evaluate(RUN % json.dumps(saving("again")))
             status = "fetch('/api/login/sessions', { method: 'DELETE' }).then(response => response.status)"
             assert await page.evaluate(status) == 204

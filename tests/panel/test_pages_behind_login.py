@@ -121,6 +121,8 @@ def test_the_session_ends_and_the_graph_is_kept(place: LoginPlace, ada: SignedIn
     ada.question.wait_for(state="detached")
     assert ada.page.evaluate("globalThis.markOfThisPage") == marks, "nothing was loaded again"
     assert "not saved anywhere" in ada.titles()
+    # The page connects again a moment later. Messages of a prompt that runs before reach nobody.
+    ada.page.wait_for_function("app.api.socket?.readyState === WebSocket.OPEN")
     heard = ada.page.evaluate(RUN, saving("again"))
     assert "executed" in heard, "the page is connected again"
 
