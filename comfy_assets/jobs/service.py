@@ -104,10 +104,13 @@ class JobService:
 
     async def record(self, job_id: str, owner: str) -> JobRecord:
         """Return the job with its graph and outputs. Raises as ``get`` does."""
-        job = await self.get(job_id, owner)
+        return await self.record_of(await self.get(job_id, owner))
+
+    async def record_of(self, job: Job) -> JobRecord:
+        """Return a job with its graph and outputs. Raises JobNotFoundError if it has been removed meanwhile."""
         for record in await jobs.records_of(self._db, [job.row_id]):
             return record
-        raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
+        raise JobNotFoundError("There is no such job.", details={"id": job.id})
 
     async def stored(self, job_id: str, owner: str) -> JobRecord | None:
         """Return the job as stored, without events that are not written yet; None for a job of another user."""

@@ -96,10 +96,7 @@ class JobViews:
 
     async def record(self, job_id: str, owner: str) -> JobRecord:
         """Return the job with its graph. Raises JobNotFoundError."""
-        job = await self.job(job_id, owner)
-        for record in await jobs.records_of(self._db, [job.row_id]):
-            return record
-        raise JobNotFoundError("There is no such job.", details={"id": job_id})  # it was removed between the two
+        return await self._service.record_of(await self.job(job_id, owner))
 
     async def get(self, job_id: str, owner: str, wait_s: float = 0.0) -> JobView:
         """Return the job; with ``wait_s``, when it has ended, or after that time. Raises JobNotFoundError.
