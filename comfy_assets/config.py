@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .host.access import parse_allowed_host
@@ -162,24 +162,25 @@ def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(environment.get(name, "").replace(",", " ").split())
 
 
-def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    hosts = _words(environment, name)
-    for host in hosts:
+def _checked_words(
+    environment: Mapping[str, str], name: str, parse: Callable[[str], object], kind: str
+) -> tuple[str, ...]:
+    """Return the words, each of which ``parse`` accepts. Raises ValueError, which says that they must be ``kind``."""
+    words = _words(environment, name)
+    for word in words:
         try:
-            parse_allowed_host(host)
+            parse(word)
         except ValueError as error:
-            raise ValueError(f"{name} must list host names, without http://: {error}") from error
-    return hosts
+            raise ValueError(f"{name} must list {kind}: {error}") from error
+    return words
+
+
+def _hosts(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return _checked_words(environment, name, parse_allowed_host, "host names, without http://")
 
 
 def _networks(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    networks = _words(environment, name)
-    for network in networks:
-        try:
-            parse_network(network)
-        except ValueError as error:
-            raise ValueError(f"{name} must list addresses and networks such as 172.16.0.0/12: {error}") from error
-    return networks
+    return _checked_words(environment, name, parse_network, "addresses and networks such as 172.16.0.0/12")
 
 
 def _header(environment: Mapping[str, str], name: str) -> str:

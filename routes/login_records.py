@@ -19,7 +19,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.host.login_requests import remove_session_cookie
 from ..comfy_assets.ids import now_ms
-from ..comfy_assets.login.accounts import LINK_MS
+from ..comfy_assets.login.accounts import LINK_MS, Accounts
 from ..comfy_assets.login.records import SessionRecord, TokenRecord
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .login import login_route, signed_in
@@ -122,9 +122,7 @@ async def create_token(call: RequestContext[NoQuery]) -> web.Response:
     expires_at = None if body.expires_in_days is None else now_ms() + body.expires_in_days * _DAY_MS
     accounts = call.services.login.accounts(by=identity.user)
     record, text = await asyncio.to_thread(accounts.create_token, identity.user, body.name, body.scopes, expires_at)
-    response = json_response(NewTokenResponse(text, _token(record)), 201)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return _with_secret(NewTokenResponse(text, _token(record)))
 
 
 @endpoint(requires_store=False, allow_anonymous=True)
@@ -141,9 +139,18 @@ async def create_link(call: RequestContext[NoQuery]) -> web.Response:
     """Create a link that signs the user in on another device (createLoginLink, an extension)."""
     identity = signed_in(call, with_session=True)
     accounts = call.services.login.accounts(by=identity.user)
+    return await new_link(accounts, identity.user)
+
+
+async def new_link(accounts: Accounts, user: str) -> web.Response:
+    """Create a link that signs a user in once; return the response with it."""
     expires_at = now_ms() + LINK_MS
-    link = await asyncio.to_thread(accounts.new_link, identity.user)
-    response = json_response(LoginLinkResponse(f"/?token={link}", utc_time(expires_at)), 201)
+    link = await asyncio.to_thread(accounts.new_link, user)
+    return _with_secret(LoginLinkResponse(f"/?token={link}", utc_time(expires_at)))
+
+
+def _with_secret(body: msgspec.Struct) -> web.Response:
+    response = json_response(body, 201)
     response.headers["Cache-Control"] = "no-store"
     return response
 

@@ -19,15 +19,13 @@ from ..comfy_assets.errors import (
     NotPermittedError,
     SignInRequiredError,
 )
-from ..comfy_assets.ids import now_ms
 from ..comfy_assets.login import keys
-from ..comfy_assets.login.accounts import LINK_MS
 from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
 from ..comfy_assets.login.records import UserRecord
 from ..comfy_assets.login.service import Identity, LoginService
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .login import login_route, signed_in
-from .login_records import LoginLinkResponse
+from .login_records import LoginLinkResponse, new_link
 from .operations import Operation, Record, RequestBody, Response, array
 from .params import Text, doc, parse_body
 
@@ -124,11 +122,7 @@ async def create_link(call: RequestContext[NoQuery]) -> web.Response:
     if user.is_disabled:
         raise LoginConflictError("The user is disabled, so that no link would let them in.")
     accounts = call.services.login.accounts(by=identity.user)
-    expires_at = now_ms() + LINK_MS
-    link = await asyncio.to_thread(accounts.new_link, user.name)
-    response = json_response(LoginLinkResponse(f"/?token={link}", utc_time(expires_at)), 201)
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return await new_link(accounts, user.name)
 
 
 def _administrator(call: RequestContext[NoQuery]) -> Identity:

@@ -28,64 +28,7 @@ UNKNOWN: Scopes = frozenset({"write", "run"})
 
 _READING = ("GET", "HEAD")
 # Routes of the server under the names that aiohttp has for them, each with and without /api.
-_SERVER_READS = frozenset(
-    {
-        "/",
-        "/embeddings",
-        "/experiment/models",
-        "/experiment/models/preview/{folder}/{path_index}/{filename}",
-        "/experiment/models/{folder}",
-        "/extensions",
-        "/features",
-        "/global_subgraphs",
-        "/global_subgraphs/{id}",
-        "/history",
-        "/history/{prompt_id}",
-        "/i18n",
-        "/jobs",
-        "/jobs/{job_id}",
-        "/models",
-        "/models/{folder}",
-        "/node_replacements",
-        "/object_info",
-        "/object_info/{node_class}",
-        "/prompt",
-        "/queue",
-        "/settings",
-        "/settings/{id}",
-        "/system_stats",
-        "/templates/{path}",
-        "/userdata",
-        "/userdata/{file}",
-        "/users",
-        "/v2/userdata",
-        "/view",
-        "/view_metadata/{folder_name}",
-        "/workflow_templates",
-        "/workflow_templates/{pack}/{file}",
-        "/ws",
-    }
-)
-_SERVER_CHANGES: dict[tuple[str, str], Scopes] = {
-    ("POST", "/free"): RUN,
-    ("POST", "/history"): RUN,
-    ("POST", "/interrupt"): RUN,
-    ("POST", "/jobs/cancel"): RUN,
-    ("POST", "/jobs/{job_id}/cancel"): RUN,
-    ("POST", "/prompt"): RUN,
-    ("POST", "/queue"): RUN,
-    ("POST", "/settings"): WRITE,
-    ("POST", "/settings/{id}"): WRITE,
-    ("POST", "/upload/image"): WRITE,
-    ("POST", "/upload/mask"): WRITE,
-    ("POST", "/userdata/{file}"): WRITE,
-    ("POST", "/userdata/{file}/move/{dest}"): WRITE,
-    ("DELETE", "/userdata/{file}"): WRITE,
-    ("POST", "/users"): ADMIN,
-    ("POST", "/v2/jobs"): RUN,
-    ("POST", "/v2/jobs/{id}/cancel"): RUN,
-}
-# Routes of the server that show nothing of any user: a guest on a server for one user reads these.
+# These show nothing of any user: a guest on a server for one user reads these.
 _SERVER_PUBLIC = frozenset(
     {
         "/",
@@ -109,6 +52,44 @@ _SERVER_PUBLIC = frozenset(
         "/ws",
     }
 )
+_SERVER_READS = _SERVER_PUBLIC | frozenset(
+    {
+        "/global_subgraphs",
+        "/global_subgraphs/{id}",
+        "/history",
+        "/history/{prompt_id}",
+        "/jobs",
+        "/jobs/{job_id}",
+        "/object_info",
+        "/object_info/{node_class}",
+        "/queue",
+        "/settings",
+        "/settings/{id}",
+        "/userdata",
+        "/userdata/{file}",
+        "/v2/userdata",
+        "/view",
+    }
+)
+_SERVER_CHANGES: dict[tuple[str, str], Scopes] = {
+    ("POST", "/free"): RUN,
+    ("POST", "/history"): RUN,
+    ("POST", "/interrupt"): RUN,
+    ("POST", "/jobs/cancel"): RUN,
+    ("POST", "/jobs/{job_id}/cancel"): RUN,
+    ("POST", "/prompt"): RUN,
+    ("POST", "/queue"): RUN,
+    ("POST", "/settings"): WRITE,
+    ("POST", "/settings/{id}"): WRITE,
+    ("POST", "/upload/image"): WRITE,
+    ("POST", "/upload/mask"): WRITE,
+    ("POST", "/userdata/{file}"): WRITE,
+    ("POST", "/userdata/{file}/move/{dest}"): WRITE,
+    ("DELETE", "/userdata/{file}"): WRITE,
+    ("POST", "/users"): ADMIN,
+    ("POST", "/v2/jobs"): RUN,
+    ("POST", "/v2/jobs/{id}/cancel"): RUN,
+}
 _OWN_PUBLIC = frozenset(
     {
         "getApiPage",
