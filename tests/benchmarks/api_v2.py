@@ -34,6 +34,7 @@ from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from bare_upload import BARE
 from comfy_sdk import Comfy, ComfyError, JobFailed, StatusChange
 from jobs_overhead import Server
 
@@ -42,32 +43,6 @@ START_TIMEOUT_S = 60
 ENDS = ("succeeded", "canceled", "failed", "expired")
 BOUNDARY = "benchmark-0123456789"
 MIB = 1 << 20
-
-_BARE = """
-import os, sys
-from aiohttp import web
-from blake3 import blake3
-
-async def receive(request):
-    form = await request.multipart()
-    while (part := await form.next()).name != "file":
-        await part.read()
-    folder, digest = sys.argv[1], blake3()
-    with open(os.path.join(folder, "passing"), "wb", buffering=0) as stream:
-        while chunk := await part.read_chunk(1 << 20):
-            digest.update(chunk)
-            stream.write(chunk)
-        os.fsync(stream.fileno())
-    os.replace(os.path.join(folder, "passing"), os.path.join(folder, digest.hexdigest()))
-    return web.json_response({"hash": digest.hexdigest()}, status=201)
-
-async def ready(request):
-    return web.json_response({})
-
-app = web.Application()
-app.add_routes([web.post("/api/v2/assets", receive), web.get("/", ready)])
-web.run_app(app, host="127.0.0.1", port=int(sys.argv[2]), print=None, access_log=None)
-"""
 
 
 def free_port() -> int:
@@ -239,7 +214,7 @@ def measure_uploads(sides: list[Side], bare_port: int, options: argparse.Namespa
 
 
 def wrong_ends(side: Side, count: int) -> tuple[int, float]:
-    """How many jobs are seen expired, gone or stepping back while they are polled; and the seconds until all end."""
+    """Return the number of polled jobs that expire, vanish or step back, and the seconds until all have ended."""
     started = time.perf_counter()
     ids = [side.submit().id for _ in range(count)]
     wrong: set[str] = set()
@@ -337,7 +312,7 @@ def measure_streams(side: Side, options: argparse.Namespace, figures: Figures) -
 
 
 def known(side: Side, ids: list[str]) -> str:
-    """How many of these jobs the API still has, ended well and with their outputs."""
+    """Return, as text, the number of these jobs that are there with their outputs, and of those in the list."""
     found = 0
     for job_id in ids:
         try:
@@ -401,7 +376,7 @@ def main() -> int:
                 if wrong and side is sides[0]:
                     figures.missed.append(f"{wrong} wrong ends")
             measure_streams(sides[0], options, figures)
-            with running([sys.executable, "-c", _BARE, str(scratch / "bare"), str(bare_port)], bare_port):
+            with running([sys.executable, "-c", BARE, str(scratch / "bare"), str(bare_port)], bare_port):
                 measure_uploads(sides, bare_port, options, figures)
             for side in sides:
                 each = ", ".join(f"{memory(process) / MIB:.0f}" for process in side.processes)

@@ -23,6 +23,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from bare_upload import BARE
+
 HERE = Path(__file__).resolve()
 START_TIMEOUT_S = 60
 ASSETS = 2000
@@ -36,33 +38,6 @@ sys.path.insert(0, sys.argv[1])
 import conftest  # loads the checkout under its package name
 from comfy_assets_node.comfy_assets.cli import main
 main(["serve", "--base-directory", sys.argv[2], "--port", sys.argv[3]])
-"""
-
-_BARE = """
-import os, sys
-from aiohttp import web
-from blake3 import blake3
-
-async def receive(request):
-    form = await request.multipart()
-    while (part := await form.next()).name != "file":
-        await part.read()
-    folder, digest = sys.argv[2], blake3()
-    with open(os.path.join(folder, "passing"), "wb", buffering=0) as stream:
-        while chunk := await part.read_chunk(1 << 20):
-            digest.update(chunk)
-            stream.write(chunk)
-        os.fsync(stream.fileno())
-    os.replace(os.path.join(folder, "passing"), os.path.join(folder, digest.hexdigest()))
-    return web.json_response({"hash": digest.hexdigest()}, status=201)
-
-async def page(request):
-    return web.json_response({})
-
-app = web.Application()
-app.add_routes([web.post(path, receive) for path in ("/api/assets", "/api/v2/assets")])
-app.add_routes([web.get("/api/assets", page)])
-web.run_app(app, host="127.0.0.1", port=int(sys.argv[3]), print=None, access_log=None)
 """
 
 
@@ -259,7 +234,7 @@ def main() -> None:
         bare.mkdir()
         project = stack.enter_context(Server(_PROJECT, base, options.size + 1))
         project.wait_until("/api/assets/seed/status", is_idle)
-        beside = stack.enter_context(Server(_BARE, bare, 0))
+        beside = stack.enter_context(Server(BARE, bare, 0))
         measure(project, beside, options.size << 20, options.rounds, is_v2=options.v2)
 
 

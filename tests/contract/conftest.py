@@ -21,7 +21,7 @@ from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.host.execution import SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs.submission import JobSubmission, submitting
 from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi
-from support.contract import Contract, contracts
+from support.contract import Contract, closed, contracts
 
 sys.path.append(str(Path(__file__).resolve().parent))  # the tests' folders are no packages
 from gated import gated, make_gated
@@ -50,16 +50,6 @@ def _is_int64(value: object) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
-def _closed(node: Any) -> Any:
-    """The schemas of a document, as objects that have no members beside those it tells."""
-    if isinstance(node, list):
-        return [_closed(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    closed = {key: _closed(value) for key, value in node.items()}
-    return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
-
-
 @pytest.fixture(autouse=True)
 def _no_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests open no folders on the desktop of whoever runs them."""
@@ -67,7 +57,7 @@ def _no_desktop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 DOCUMENT = Contract(openapi.document(ROUTES, HOST_OPERATIONS))
-CLOSED_DOCUMENT = Contract(_closed(openapi.document(ROUTES, HOST_OPERATIONS)))
+CLOSED_DOCUMENT = Contract(closed(openapi.document(ROUTES, HOST_OPERATIONS)))
 
 
 @dataclass(frozen=True)

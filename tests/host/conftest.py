@@ -6,22 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.servers import COMFYUI, HttpServer, comfyui, copy_pack, plain_comfyui, standalone
+from support.hosts import both_hosts
+from support.servers import HttpServer, comfyui, copy_pack, plain_comfyui, standalone
 
 Start = Callable[..., HttpServer]
 
 
-HOSTS = [
-    pytest.param(standalone, id="standalone"),
-    pytest.param(
-        comfyui,
-        id="comfyui",
-        marks=[
-            pytest.mark.comfyui,
-            pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
-        ],
-    ),
-]
+HOSTS = both_hosts(standalone, comfyui)
 
 
 @pytest.fixture(scope="module", params=HOSTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from support.hosts import both_hosts
 from support.sdk import (
     SdkServer,
     comfyui_with_nodes,
@@ -12,19 +13,9 @@ from support.sdk import (
     server_with_client,
     standalone_with_nodes,
 )
-from support.servers import COMFYUI, HttpServer
+from support.servers import HttpServer
 
-HOSTS = [
-    pytest.param(standalone_with_nodes, id="standalone"),
-    pytest.param(
-        comfyui_with_nodes,
-        id="comfyui",
-        marks=[
-            pytest.mark.comfyui,
-            pytest.mark.skipif(not COMFYUI, reason="COMFYUI_PATH names no ComfyUI checkout"),
-        ],
-    ),
-]
+HOSTS = both_hosts(standalone_with_nodes, comfyui_with_nodes)
 
 
 @pytest.fixture(scope="session", params=HOSTS)

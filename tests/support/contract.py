@@ -65,6 +65,16 @@ class Contract:
         return {**_as_json_schema(schema), "components": self._components}
 
 
+def closed(node: Any) -> Any:
+    """The schemas of a document, as objects that have no members beside those it tells."""
+    if isinstance(node, list):
+        return [closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    members = {key: closed(value) for key, value in node.items()}
+    return {"additionalProperties": False, **members} if isinstance(node.get("properties"), dict) else members
+
+
 def _as_json_schema(node: Any) -> Any:
     """Convert OpenAPI 3.0 to JSON Schema: ``nullable`` becomes a second type."""
     if isinstance(node, list):

@@ -13,25 +13,14 @@ from comfy_assets_node.routes import v2
 from comfy_assets_node.routes.v2 import openapi_document
 from yarl import URL
 
-from .contract import FACTS, Contract, openapi_of
-
-
-def _closed(node: Any) -> Any:
-    """The schemas of a document, as objects that have no members beside those it tells."""
-    if isinstance(node, list):
-        return [_closed(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    closed = {key: _closed(value) for key, value in node.items()}
-    return {"additionalProperties": False, **closed} if isinstance(node.get("properties"), dict) else closed
-
+from .contract import FACTS, Contract, closed, openapi_of
 
 DOCUMENT: Any = openapi_document.document(v2.ROUTES)
 _FACTS = FACTS.with_name("contract_v2_facts.json")
 CONTRACT = Contract(openapi_of(json.loads(_FACTS.read_text(encoding="utf-8"))))
 """The published contract of Comfy API v2, by its facts."""
-_CLOSED = Contract(_closed(DOCUMENT))
-_ENVELOPE = {"$ref": "#/components/schemas/ErrorEnvelope", "components": _closed(DOCUMENT["components"])}
+_CLOSED = Contract(closed(DOCUMENT))
+_ENVELOPE = {"$ref": "#/components/schemas/ErrorEnvelope", "components": closed(DOCUMENT["components"])}
 
 
 @dataclass(frozen=True)
