@@ -94,7 +94,7 @@ MakePage = Callable[[web.Request, str], web.Response]
 
 
 class Permissions(Protocol):
-    """What requests need. Operations are known by the route that aiohttp matched."""
+    """The permissions that requests need, by the route that aiohttp matched."""
 
     def needed(self, request: web.Request) -> frozenset[Scope]:
         """Return the scopes of a request, all of which it needs."""

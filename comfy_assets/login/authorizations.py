@@ -31,7 +31,7 @@ _MAX_TEXT = 1000
 
 
 class AuthorizationRequest(msgspec.Struct, frozen=True):
-    """What a program asks for: who it says it is, where the code is brought to, and the hash of its secret."""
+    """A program's request: its name, the address for the code, and the hash of its secret."""
 
     client_id: str
     redirect_uri: str

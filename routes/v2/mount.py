@@ -1,4 +1,4 @@
-"""Which requests below /api/v2 this project serves: those of Comfy API v2, unless the server has that API itself.
+"""The choice of requests below /api/v2 to serve: those of Comfy API v2, unless the server has that API itself.
 
 ComfyUI and its manager have other routes below the same prefix, such as /api/v2/userdata, which stay theirs.
 """

@@ -1,4 +1,4 @@
-"""What administrators, guests and outsiders see; and what the audit log says of deletions and of administrators."""
+"""Views of administrators, guests and outsiders; deletions and administrators' actions in the audit log."""
 
 from __future__ import annotations
 

@@ -476,7 +476,7 @@ class TestContent:
 
 
 class TestUse:
-    """What holds assets."""
+    """The references that keep an asset from being deleted."""
 
     async def test_a_job_that_has_not_ended_holds_its_inputs(self, shelf: Shelf, prompts: Any) -> None:
         body = (await shelf.post("a.png")).json

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 class _Output(Node):
-    """An output node without inputs; ``number`` makes it run anew."""
+    """An output node that needs no other node; another ``number`` avoids the cached result."""
 
     output_node = True
 
