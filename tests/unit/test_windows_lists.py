@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
+import pytest
 from windows.outcomes import Outcome, last_begun, read
+from windows.wine import Runner
+from windows.wine_environment import Deadline
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,3 +66,39 @@ def test_outcomes_are_read_from_what_pytest_prints() -> None:
     assert [each.has_passed for each in read(OUTPUT).values()] == [True, False, False]
     assert last_begun(OUTPUT) == "tests/unit/test_d.py"
     assert last_begun([]) is None
+
+
+class InterruptedPrefix:
+    """A prefix in which Ctrl-C is pressed while its first program runs."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[str]] = []
+        self._stopped = threading.Event()
+
+    def run(self, arguments: list[str], *_: object) -> tuple[int | None, str]:
+        self.runs.append(arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert self._stopped.wait(20)
+        return -9, "\n".join(line for line in OUTPUT if "test_c" not in line and not line.startswith("FAILED"))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Ctrl-C is a signal of POSIX")
+def test_a_run_that_is_interrupted_reports_what_has_run() -> None:
+    modules = [f"tests/unit/test_{name}.py" for name in "abde"]
+    reported: dict[str, Any] = {}
+    prefix: Any = InterruptedPrefix()
+    deadline: Any = Deadline(60)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores the signal
+    try:
+        left_out = Runner([prefix], deadline).run(
+            modules, lambda outcome, _: reported.update({outcome.module: outcome})
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert left_out == modules[2:]
+    assert list(reported) == modules[:2]
+    assert not any(outcome.broken_by for outcome in reported.values())
+    assert len(prefix.runs) == 1

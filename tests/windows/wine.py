@@ -9,13 +9,14 @@
 The first run builds the environment in FOLDER: about 1 GB, in two minutes. It needs an amd64 machine with Wine and a
 compiler for Windows: the packages wine, wine64 and gcc-mingw-w64-x86-64 of Debian and Ubuntu. For root they are
 installed. All else comes from PyPI. The exit status is 0 if all passed, 1 after a failure, and 3 if the environment
-cannot be had.
+cannot be had. Ctrl-C or SIGTERM ends a run as the end of its time does: what has run is reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,7 +31,7 @@ from wine_environment import HERE, Deadline, Environment, Prefix, Unavailable, l
 
 PYTEST: tuple[str, ...] = ("-u", "-m", "pytest", "-n", "0", "-v", "--tb=short", "-rfE", "-p", "no:cacheprovider")
 PYTEST += tuple(word for name in ("pytest_asyncio", "pytest_aiohttp", "xdist") for word in ("-p", f"{name}.plugin"))
-PYTEST += ("-p", "loop_limit", "--continue-on-collection-errors")
+PYTEST += ("-p", "loop_limit", "-p", "early_failures", "--continue-on-collection-errors")
 TEST_S = 240.0  # the longest time for a test
 LEAST_S = 20.0  # nothing is begun with less time left
 TOGETHER = 8  # modules in a process
@@ -86,10 +87,15 @@ class Runner:
                 work.give_back(self.run_together(together, prefix, ended))
 
         workers = [threading.Thread(target=run_all, args=(prefix,)) for prefix in self._prefixes]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
+        try:
+            for worker in workers:
+                worker.start()
+            _join(workers)
+        except KeyboardInterrupt:
+            self._deadline.end()
+            for prefix in self._prefixes:
+                prefix.stop()
+            _join(workers)
         return work.rest()
 
     def run_together(self, modules: Sequence[str], prefix: Prefix, report: Report) -> list[str]:
@@ -113,6 +119,12 @@ class Runner:
             if module not in unfinished:
                 report(found.get(_path(module), Outcome(_path(module))), output)
         return unfinished
+
+
+def _join(threads: Iterable[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.is_alive():
+            thread.join()
 
 
 def _fault(status: int | None) -> str:
@@ -235,6 +247,7 @@ def main() -> int:
         return 3
     if options.python:
         return run_python(environment.prefix(1), options.python, deadline)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     prefixes = [environment.prefix(number) for number in range(1, options.side_by_side + 1)]
     runner = Runner(prefixes, deadline)
     try:

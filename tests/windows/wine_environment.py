@@ -73,6 +73,10 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
 
+    def end(self) -> None:
+        """Let the time be over now."""
+        self._until = time.monotonic()
+
     def left(self) -> float:
         """Return the seconds left, 0 if the time is over."""
         return max(0.0, self._until - time.monotonic())
@@ -150,7 +154,7 @@ class Prefix:
             "WINEDLLOVERRIDES": "bcryptprimitives=n;mscoree=;mshtml=;winemenubuilder.exe=",
             "PYTHONFAULTHANDLER": "1",
             "PYTHONPYCACHEPREFIX": f"Z:{folder.parent / 'bytecode'}",
-            "PYTHONPATH": f"Z:{HERE}",  # for the plugin loop_limit
+            "PYTHONPATH": f"Z:{HERE}",  # for our plugins
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "COLUMNS": "400",  # so that pytest shortens no reason
         }
