@@ -304,6 +304,13 @@ class LoginUnavailableError(ApiError):
     code = "LOGIN_UNAVAILABLE"
 
 
+class PasswordCheckUnavailableError(ApiError):
+    """The server cannot verify hashes of some passwords, as a package is missing: perhaps the one that is asked for."""
+
+    status = 503
+    code = "PASSWORD_CHECK_UNAVAILABLE"
+
+
 class LoginRecordNotFoundError(ApiError):
     """There is no such user, token or session, or it is another user's."""
 

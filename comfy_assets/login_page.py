@@ -83,6 +83,7 @@ async function send(method, path, content) {
     answer = {};
   }
   if (answer.code === "TOO_MANY_ATTEMPTS") show(texts.wait.replace("{seconds}", answer.details.retry_after));
+  else if (answer.code === "PASSWORD_CHECK_UNAVAILABLE") show(texts.unchecked);
   else if (answer.code === "SIGN_IN_FAILED") show(path === "api/login" ? texts.wrong : texts.wrong_old);
   else show(answer.message || `${texts.failed} (${response.status})`);
   return false;
@@ -213,7 +214,7 @@ _MARKUP = """<!doctype html>
 </body>
 </html>
 """
-_IN_SCRIPT = ("wait", "wrong", "wrong_old", "failed", "saved")
+_IN_SCRIPT = ("wait", "wrong", "wrong_old", "unchecked", "failed", "saved")
 
 
 def markup(

@@ -110,14 +110,15 @@ async def _begin_login(host: Host, login: LoginService) -> None:
             if is_beyond_this_machine(listening):
                 _warn_about_network(listening)
             return
-        first = await asyncio.to_thread(login.accounts().first_link)
+        first = await asyncio.to_thread(login.first_link)
     except LoginUnavailableError as error:
         log.error("Nobody is let in: %s", error.message)
         return
     if first is not None:
         name, link = first
         log.warning(
-            "No administrator has a password yet. This link signs in %s, once and within an hour: %s/?token=%s",
+            "No administrator can sign in with a password yet. This link signs in %s, once and within an hour:"
+            " %s/?token=%s",
             name,
             host.network().url,
             link,

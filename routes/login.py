@@ -15,6 +15,7 @@ from ..comfy_assets.errors import (
     InvalidBodyError,
     LoginConflictError,
     LoginUnavailableError,
+    PasswordCheckUnavailableError,
     SignInFailedError,
     SignInRequiredError,
     TooManyAttemptsError,
@@ -180,7 +181,13 @@ def signed_in(call: RequestContext[NoQuery], *, with_session: bool = False) -> I
 
 _PAGE = {"type": "string"}
 _WHO = Response("The user and what the session or token permits.", LoginResponse)
-_FAILURES = (SignInFailedError, TooManyAttemptsError, BusyError, LoginUnavailableError)
+_FAILURES = (
+    SignInFailedError,
+    TooManyAttemptsError,
+    BusyError,
+    PasswordCheckUnavailableError,
+    LoginUnavailableError,
+)
 
 
 def login_route(method: str, path: str, handler: Any, operation: Operation, media: BodyType = "json") -> Route:

@@ -10,6 +10,7 @@ import argparse
 import getpass
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..host.access import is_beyond_this_machine
 from ..ids import now_ms
 from ..login.accounts import LINK_MS, Accounts
 from ..login.audit import AuditLog
-from ..login.passwords import PasswordHasher, check_password
+from ..login.passwords import check_password, installed_argon2, is_argon2, portable_hasher
 from ..login.records import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, TokenRecord, UserRecord, name_key
 from ..login.store import LoginStore
 from .base_directory import existing_base
@@ -167,7 +168,7 @@ def _read_password() -> str:
 
 
 def _hashed_password() -> str:
-    hasher = PasswordHasher()
+    hasher = portable_hasher()
     try:
         return hasher.hash_now(_read_password())
     finally:
@@ -378,11 +379,19 @@ def _disable_login(options: argparse.Namespace) -> int:
 
 def _show_status(options: argparse.Namespace) -> int:
     file = _store(options).state.file
+    hashes = Counter("argon2id" if is_argon2(each.password) else "scrypt" for each in file.users if each.password)
     if options.json:
         counts = {"users": len(file.users), "tokens": len(file.tokens), "sessions": len(file.sessions)}
-        say(json.dumps({"enabled": file.is_enabled, **counts}))
+        say(json.dumps({"enabled": file.is_enabled, **counts, "passwords": hashes}))
         return 0
     say(f"The login is {'on' if file.is_enabled else 'off'}")
     nouns = (("user", file.users), ("token", file.tokens), ("session", file.sessions))
     say(", ".join(counted(len(records), noun) for noun, records in nouns))
+    if hashes:
+        say("Passwords: " + ", ".join(f"{count} hashed with {kind}" for kind, count in sorted(hashes.items())))
+    if hashes["argon2id"] and installed_argon2() is None:
+        complain(
+            "This Python has no argon2-cffi. A server with the same Python cannot check passwords that were hashed with"
+            f" argon2id: run {sys.executable} -m pip install argon2-cffi, or set them again with users passwd."
+        )
     return 0

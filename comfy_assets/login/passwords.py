@@ -2,6 +2,9 @@
 
 Parameters are stored with each hash, in the form of PHC strings, so that they can change: a password is hashed again
 when its user signs in. Hashing takes tens of MiB and a part of a second, so few threads of their own do it.
+
+A hash of argon2id cannot be verified by a Python without the package. So commands, whose Python may be another one than
+the server's, hash with scrypt; a server with the package replaces that hash when the user signs in.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import base64
 import hashlib
 import hmac
 import importlib
-import logging
 import os
 import re
 from collections.abc import Callable
@@ -21,9 +23,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import BusyError, InvalidBodyError
-
-log = logging.getLogger("comfy_assets.login")
+from ..errors import BusyError, InvalidBodyError, PasswordCheckUnavailableError
 
 MIN_PASSWORD = 8
 MAX_PASSWORD = 1024  # characters
@@ -32,6 +32,8 @@ _MAX_WAITING = 16
 _SALT, _KEY = 16, 32  # bytes
 _SCRYPT = re.compile(r"\$scrypt\$ln=([0-9]{1,2}),r=([0-9]{1,2}),p=([0-9]{1,2})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)")
 _MAX_SCRYPT_BYTES = 512 << 20
+_NO_ARGON2 = "they were hashed with argon2id, and the package argon2-cffi is not installed in the Python of this server"
+_UNREADABLE = "their hashes cannot be read"
 
 
 class ScryptCost(msgspec.Struct, frozen=True):
@@ -71,10 +73,15 @@ def installed_argon2() -> Argon2 | None:
     return Argon2(module.PasswordHasher(), (module.exceptions.VerificationError, module.exceptions.InvalidHash))
 
 
+def is_argon2(encoded: str) -> bool:
+    """Return whether a hash was made with argon2."""
+    return encoded.startswith("$argon2")
+
+
 class PasswordHasher:
     """Hashes and verifies passwords. The methods without ``async`` block for a part of a second.
 
-    ``find_argon2`` is called when the first password is hashed; without argon2, scrypt is used.
+    ``find_argon2`` is called when argon2 is needed for the first time; without argon2, scrypt is used.
     """
 
     def __init__(
@@ -101,7 +108,10 @@ class PasswordHasher:
         return await asyncio.get_running_loop().run_in_executor(self._known_pool, lambda: self.hash_now(password))
 
     async def verify(self, encoded: str, password: str, *, is_known: bool = False) -> bool:
-        """Return whether a password has this hash. ``is_known``: of somebody who has signed in. Raises BusyError."""
+        """Return whether a password has this hash. ``is_known``: of somebody who has signed in.
+
+        Raises BusyError, PasswordCheckUnavailableError.
+        """
         loop = asyncio.get_running_loop()
         if is_known:
             return await loop.run_in_executor(self._known_pool, lambda: self.verify_now(encoded, password))
@@ -122,24 +132,29 @@ class PasswordHasher:
         return f"$scrypt$ln={cost.log2_n},r={cost.r},p={cost.p}${_encoded(salt)}${_encoded(key)}"
 
     def verify_now(self, encoded: str, password: str) -> bool:
-        """Return whether a password has this hash; False for a hash that cannot be read. Blocks."""
-        if encoded.startswith("$argon2"):
-            return self._is_argon2(encoded, password)
+        """Return whether a password has this hash. Blocks.
+
+        Raises PasswordCheckUnavailableError if ``obstacle`` returns a reason for the hash.
+        """
+        if self.obstacle(encoded):
+            raise PasswordCheckUnavailableError(
+                "The server cannot check this password, be it right or wrong. The reason is in its log."
+            )
+        if self._argon2 is not None and is_argon2(encoded):
+            try:
+                return bool(self._argon2.hasher.verify(encoded, _bytes(password)))
+            except self._argon2.refusals:  # a wrong password, or a hash that is none
+                return False
         parsed = _parse_scrypt(encoded)
-        if parsed is None:
-            log.error("The hash of a password cannot be read; set the password again with comfy-assets users passwd.")
-            return False
+        assert parsed is not None  # else there is an obstacle
         cost, salt, key = parsed
         return hmac.compare_digest(_scrypt(password, salt, cost), key)
 
-    def _is_argon2(self, encoded: str, password: str) -> bool:
-        if self._argon2 is None:
-            log.error("A password was hashed with argon2id: install argon2-cffi again, or set the password again.")
-            return False
-        try:
-            return bool(self._argon2.hasher.verify(encoded, _bytes(password)))
-        except self._argon2.refusals:  # a wrong password, or a hash that is none
-            return False
+    def obstacle(self, encoded: str) -> str:
+        """Return why no password can be compared with this hash, "" if one can. Blocks."""
+        if is_argon2(encoded):
+            return _NO_ARGON2 if self._argon2 is None else ""
+        return _UNREADABLE if _parse_scrypt(encoded) is None else ""
 
     def is_outdated(self, encoded: str) -> bool:
         """Return whether a hash was made with another algorithm or other parameters than new ones."""
@@ -147,6 +162,11 @@ class PasswordHasher:
             return not encoded.startswith("$argon2id$") or bool(self._argon2.hasher.check_needs_rehash(encoded))
         parsed = _parse_scrypt(encoded)
         return parsed is None or parsed[0] != self._cost
+
+
+def portable_hasher() -> PasswordHasher:
+    """Return a hasher whose hashes every Python can verify."""
+    return PasswordHasher(lambda: None)
 
 
 def _bytes(password: str) -> bytes:

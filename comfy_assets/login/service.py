@@ -6,8 +6,10 @@ import asyncio
 import hmac
 import logging
 import math
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +24,7 @@ from ..errors import (
     LoginRecordNotFoundError,
     LoginUnavailableError,
     NotPermittedError,
+    PasswordCheckUnavailableError,
     SignInFailedError,
     TooManyAttemptsError,
 )
@@ -46,6 +49,10 @@ _MAX_UNWRITTEN = 10_000  # lines, while the disk is full
 _REFRESH_S = 0.25  # how late a change by a command may be noticed
 _MAX_CLIENT = 200  # characters of a browser's name
 _MAX_NAME = 1000
+_OBSTACLE = (
+    "%d of %d passwords of users cannot be checked, so that nobody can sign in with them: %s. Run"
+    " %s -m pip install argon2-cffi and restart the server, or set the passwords again with comfy-assets users passwd."
+)
 
 
 class Identity(NamedTuple):
@@ -103,6 +110,8 @@ class LoginService:
         self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
         self._decoy = ""
+        self._looked_at: LoginState | None = None  # by _look_at_passwords
+        self._unchecked: dict[str, str] = {}  # why hashes of passwords cannot be verified
 
     @property
     def is_enabled(self) -> bool:
@@ -136,9 +145,27 @@ class LoginService:
     def refresh_now(self) -> None:
         """Read the file if it has changed, and save the times of use now and then. Blocks."""
         self.store.refresh()
+        if self.is_enabled:
+            self._look_at_passwords()
         self._write_audit()
         if self._used and self._clock() - self._saved_at >= _SAVE_USES_MS:
             self._try_to_save_uses()
+
+    def first_link(self) -> tuple[str, str] | None:
+        """Return what ``Accounts.first_link`` does. Blocks. Raises LoginUnavailableError."""
+        return self.accounts().first_link(lambda encoded: bool(encoded) and not self.hasher.obstacle(encoded))
+
+    def _look_at_passwords(self) -> None:
+        """Find out which passwords cannot be checked, and log their number when they have changed. Blocks."""
+        state = self.store.state
+        if state is self._looked_at:
+            return
+        passwords = [each.password for each in state.file.users if each.password and not each.is_disabled]
+        found = {each: reason for each in passwords if (reason := self.hasher.obstacle(each))}
+        if found != self._unchecked:
+            for reason, count in Counter(found.values()).items():
+                log.error(_OBSTACLE, count, len(passwords), reason, sys.executable)
+        self._looked_at, self._unchecked = state, found
 
     def _write_audit(self) -> None:
         while self._unwritten:
@@ -281,7 +308,8 @@ class LoginService:
     async def sign_in(self, name: str, password: str, client: Client) -> SignedIn:
         """Start a session for a name and a password.
 
-        Raises SignInFailedError, TooManyAttemptsError, InvalidBodyError, BusyError, LoginUnavailableError.
+        Raises SignInFailedError, TooManyAttemptsError, InvalidBodyError, BusyError, PasswordCheckUnavailableError,
+        LoginUnavailableError.
         """
         if len(name) > _MAX_NAME or len(password) > MAX_PASSWORD:
             raise InvalidBodyError("The name or the password is too long.", details={"field": "password"})
@@ -296,6 +324,8 @@ class LoginService:
             raise TooManyAttemptsError(
                 f"There were too many wrong passwords. Wait {seconds} seconds.", details={"retry_after": seconds}
             )
+        if self.state is not self._looked_at:
+            await asyncio.to_thread(self._look_at_passwords)
         user = self._usable(key)
         try:
             is_right = await self._has_password(user, key, password, is_known=device is not None)
@@ -304,21 +334,31 @@ class LoginService:
             raise
         if user is None or not is_right:
             await asyncio.to_thread(self._record_failure, key, client)
-            raise SignInFailedError("The name or the password is wrong.")
+            raise self._refusal()
         self._throttle.succeeded(own, shared)
         new_hash = await self.hasher.hash(password) if self.hasher.is_outdated(user.password) else user.password
         return await asyncio.to_thread(self._start_session, user, new_hash, client)
 
+    def _refusal(self) -> SignInFailedError | PasswordCheckUnavailableError:
+        """Return the error of a sign-in, the same for all users, so that it does not tell who is one."""
+        if not self._unchecked:
+            return SignInFailedError("The name or the password is wrong.")
+        return PasswordCheckUnavailableError(
+            "The name or the password is wrong, or the server cannot check the password. If you are sure of them, ask"
+            " its administrator: the reason is in the server's log."
+        )
+
     async def _has_password(self, user: UserRecord | None, key: str, password: str, *, is_known: bool) -> bool:
-        """Verify a password. It takes as long for an unknown user, with the hash of another one."""
-        if user is not None and user.password:
+        """Verify a password. It takes as long for a user without one, or whose hash is of no use, with another hash."""
+        if user is not None and user.password and user.password not in self._unchecked:
             return await self.hasher.verify(user.password, password, is_known=is_known)
         await self.hasher.verify(await self._decoy_of(key), password, is_known=is_known)
         return False
 
     async def _decoy_of(self, key: str) -> str:
         """Return the hash of one of the users, always the same for a name: its parameters decide on the time."""
-        hashes = [each.password for each in self.state.file.users if each.password]
+        every = (each.password for each in self.state.file.users)
+        hashes = [each for each in every if each and not self.hasher.obstacle(each)]
         if hashes:
             chosen = hmac.digest(bytes.fromhex(self.state.file.device_key), key.encode(), "sha256")
             return hashes[int.from_bytes(chosen[:8], "big") % len(hashes)]
@@ -439,7 +479,7 @@ class LoginService:
         """Set the signed-in user's password and end their other sessions; return how many were ended.
 
         The old one is asked for if there is one. Raises InvalidBodyError, SignInFailedError, TooManyAttemptsError,
-        BusyError, LoginUnavailableError.
+        BusyError, PasswordCheckUnavailableError, LoginUnavailableError.
         """
         check_password(new)
         user = self._usable(identity.key)
@@ -459,7 +499,12 @@ class LoginService:
             raise TooManyAttemptsError(
                 f"There were too many wrong passwords. Wait {seconds} seconds.", details={"retry_after": seconds}
             )
-        if len(old) > MAX_PASSWORD or not await self.hasher.verify(user.password, old, is_known=True):
+        try:
+            is_right = len(old) <= MAX_PASSWORD and await self.hasher.verify(user.password, old, is_known=True)
+        except PasswordCheckUnavailableError:
+            self._throttle.succeeded((), own)
+            raise
+        if not is_right:
             await asyncio.to_thread(self._record_failure, user.key, client)
             raise SignInFailedError("The old password is wrong.")
         self._throttle.succeeded(own)

@@ -6,12 +6,14 @@ import getpass
 import io
 import json
 import re
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.cli import login as commands
-from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
+from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost, portable_hasher
 from comfy_assets_node.comfy_assets.login.service import Client, LoginService
 
 PASSWORD = "correct horse"
@@ -19,7 +21,7 @@ PASSWORD = "correct horse"
 
 @pytest.fixture(autouse=True)
 def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "PasswordHasher", lambda: PasswordHasher(lambda: None, ScryptCost(4, 8, 1)))
+    monkeypatch.setattr(commands, "portable_hasher", lambda: PasswordHasher(lambda: None, ScryptCost(4, 8, 1)))
 
 
 @pytest.fixture
@@ -184,12 +186,37 @@ async def test_a_new_password_ends_sessions(with_users: Any, typed: Any) -> None
     assert (await server(with_users).sign_in("Ada", "another one", Client("192.0.2.1"))).user == "Ada"
 
 
+def test_commands_hash_so_that_every_python_verifies(base: Any, typed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hasher:
+        def hash(self, _: bytes) -> str:
+            raise AssertionError("the Python of the server may have no argon2")
+
+    errors = SimpleNamespace(VerificationError=ValueError, InvalidHash=ValueError)
+    monkeypatch.setitem(sys.modules, "argon2", SimpleNamespace(PasswordHasher=Hasher, exceptions=errors))  # type: ignore[arg-type]
+    monkeypatch.setattr(commands, "portable_hasher", portable_hasher)
+    for command in (["users", "add", "Ada"], ["users", "passwd", "Ada"]):
+        typed(f"{PASSWORD}\n")
+        assert base.run(*command).status == 0
+        assert [each.password[:8] for each in server(base).state.file.users] == ["$scrypt$"]
+
+
+def test_the_status_counts_passwords_by_their_hashes(with_users: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server(with_users).accounts().set_password("Ada", "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA")
+    monkeypatch.setattr(commands, "installed_argon2", lambda: None)
+    ran = with_users.run("login", "status")
+    assert "Passwords: 1 hashed with argon2id, 1 hashed with scrypt" in ran.out and "install argon2-cffi" in ran.err
+    monkeypatch.setattr(commands, "installed_argon2", object)
+    assert with_users.run("login", "status").err == ""
+    assert with_users.run("login", "status", "--json").json["passwords"] == {"argon2id": 1, "scrypt": 1}
+
+
 def test_the_login_is_turned_on_and_off(base: Any, typed: Any) -> None:
     assert base.run("login", "status").out.startswith("The login is off")
     ran = base.run("login", "enable")
     assert ran.status == 0 and "No administrator has a password" in ran.err and str(base.path / "user") in ran.out
     assert "on already" in base.run("login", "enable").out
-    assert base.run("login", "status", "--json").json == {"enabled": True, "users": 0, "tokens": 0, "sessions": 0}
+    counts = {"users": 0, "tokens": 0, "sessions": 0, "passwords": {}}
+    assert base.run("login", "status", "--json").json == {"enabled": True, **counts}
     typed(f"{PASSWORD}\n")
     base.run("users", "add", "Root", "--role", "admin")
     assert base.run("login", "enable").err == ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets import login_page
-from comfy_assets_node.comfy_assets.errors import BusyError, InvalidBodyError
+from comfy_assets_node.comfy_assets.errors import BusyError, InvalidBodyError, PasswordCheckUnavailableError
 from comfy_assets_node.comfy_assets.login import audit, keys, passwords, throttle
 from comfy_assets_node.comfy_assets.login.passwords import Argon2, PasswordHasher, ScryptCost, check_password
 from comfy_assets_node.comfy_assets.login.throttle import SignInThrottle, address_key
@@ -107,9 +107,12 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("damaged", ["", *DAMAGED])
-def test_a_damaged_hash_is_no_password_and_no_error(damaged: str) -> None:
-    assert not hasher().verify_now(damaged, "")
-    assert not hasher().verify_now(damaged, "x")
+def test_a_damaged_hash_is_no_password(damaged: str) -> None:
+    for password in ("", "x"):
+        try:
+            assert not hasher().verify_now(damaged, password)
+        except PasswordCheckUnavailableError:
+            assert hasher().obstacle(damaged)
 
 
 def test_hashes_are_outdated_by_other_parameters_and_algorithms() -> None:
@@ -121,7 +124,25 @@ def test_hashes_are_outdated_by_other_parameters_and_algorithms() -> None:
     encoded = new.hash_now("secret")
     assert not new.is_outdated(encoded) and new.verify_now(encoded, "secret") and not new.verify_now(encoded, "other")
     assert new.is_outdated(encoded.replace("t=3", "t=2"))
-    assert hasher().is_outdated(encoded) and not hasher().verify_now(encoded, "secret"), "its package has been removed"
+    assert hasher().is_outdated(encoded)
+
+
+def test_a_hash_of_a_package_that_has_been_removed_says_so() -> None:
+    encoded = with_argon2().hash_now("secret")
+    assert "argon2-cffi is not installed" in hasher().obstacle(encoded) and with_argon2().obstacle(encoded) == ""
+    for password in ("secret", "other"):
+        with pytest.raises(PasswordCheckUnavailableError):
+            hasher().verify_now(encoded, password)
+
+
+def test_a_portable_hash_is_verified_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "installed_argon2", lambda: Argon2(PlainHasher(), (WrongPassword,)))
+    made = passwords.portable_hasher()
+    encoded = made.hash_now("secret")
+    made.close()
+    assert all(
+        each.obstacle(encoded) == "" and each.verify_now(encoded, "secret") for each in (hasher(), with_argon2())
+    )
 
 
 def test_the_real_argon2_is_used_where_it_is_installed() -> None:

@@ -17,6 +17,7 @@ from comfy_assets_node.comfy_assets.errors import (
     LoginConflictError,
     LoginRecordNotFoundError,
     LoginUnavailableError,
+    PasswordCheckUnavailableError,
     SignInFailedError,
     TooManyAttemptsError,
 )
@@ -295,6 +296,44 @@ def test_the_first_administrator_gets_a_link_until_they_have_a_password(tmp_path
     assert (made.accounts().first_link() or ("",))[0] == "Other"
     made.accounts().remove_user("Other")
     assert (made.accounts().first_link() or ("",))[0] == "admin2"
+
+
+ARGON2 = "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaA"
+
+
+async def test_passwords_of_a_missing_package_are_reported_and_tell_nobody_who_is_a_user(
+    login: Login, caplog: pytest.LogCaptureFixture
+) -> None:
+    login.accounts().set_password("Ada", ARGON2)
+    login.add("Nobody", "member", "")
+    for _ in range(2):
+        login.refresh_now()
+    (record,) = [each for each in caplog.records if "cannot be checked" in each.message]
+    assert record.levelname == "ERROR" and "1 of 2 passwords" in record.message and "argon2-cffi" in record.message
+    asked: list[str] = []
+    verify = login.hasher.verify_now
+    login.hasher.verify_now = lambda encoded, password: bool(asked.append(encoded)) or verify(encoded, password)  # type: ignore[method-assign]
+    said = set()
+    for name, password in (("Ada", PASSWORD), ("Ada", "wrong"), ("Root", "wrong"), ("Nobody", "x"), ("unknown", "x")):
+        with pytest.raises(PasswordCheckUnavailableError) as caught:
+            await login.sign_in(name, password, Client(f"192.0.2.{len(asked)}"))
+        said.add((caught.value.code, caught.value.message, caught.value.status, str(caught.value.details)))
+    assert len(said) == 1 and len(asked) == 5 and ARGON2 not in asked, "each took as long, and said the same"
+    assert (await login.sign_in("Root", PASSWORD, HERE)).user == "Root"
+    identity = login.by_session((await login.use_link(login.accounts().new_link("Ada"), HERE)).session)
+    assert identity is not None
+    with pytest.raises(PasswordCheckUnavailableError):
+        await login.change_password(identity, PASSWORD, "another one", HERE)
+    login.accounts().set_password("Ada", login.hasher.hash_now("another one"))
+    assert (await login.sign_in("Ada", "another one", HERE)).user == "Ada"
+    with pytest.raises(SignInFailedError):
+        await login.sign_in("Ada", "wrong", HERE)
+
+
+def test_an_administrator_whose_password_cannot_be_checked_gets_a_link(login: Login) -> None:
+    assert login.first_link() is None
+    login.accounts().set_password("Root", ARGON2)
+    assert (login.first_link() or ("",))[0] == "Root"
 
 
 async def test_unknown_names_and_wrong_passwords_cannot_be_told_apart(login: Login) -> None:

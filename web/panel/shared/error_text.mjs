@@ -47,6 +47,7 @@ const KEYS = Object.freeze({
   NOT_PERMITTED: "error.notAllowed",
   ORIGIN_NOT_ALLOWED: "error.notAllowed",
   OTHER_USERS_FILE: "error.otherUser",
+  PASSWORD_CHECK_UNAVAILABLE: "account.uncheckedPassword",
   PROMPT_TOO_LARGE: "error.tooLarge",
   QUERY_TIMEOUT: "error.store",
   RESERVED_TAG: "error.tags",
