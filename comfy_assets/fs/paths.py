@@ -26,7 +26,9 @@ _PREFIX = "\\\\?\\"
 _INT64 = (1 << 63) - 1
 _JUNCTION = 0xA0000003  # stat.IO_REPARSE_TAG_MOUNT_POINT, which Python defines on Windows alone
 COARSE_TICK_NS = 2_000_000_000  # FAT keeps even seconds; others keep whole ones
-_TICK_NS = 50_000_000  # fine time stamps come from a clock that ticks every 1 to 16 ms
+# The clock of time stamps ticks every 1 to 10 ms on Linux, and every 16 ms on Windows. The rest is for rounding.
+_TICK_NS = 20_000_000
+_HUNDREDTH_NS = 10_000_000  # exFAT keeps hundredths of a second
 
 
 class ChangedWhileReading(Exception):  # an outcome rather than an error
@@ -114,7 +116,9 @@ def fresh_for_ns(mtime_ns: int) -> int:
 
     A time far in the future says nothing of when the file was written.
     """
-    tick = _TICK_NS + (COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else 0)
+    tick = _TICK_NS
+    if mtime_ns % _HUNDREDTH_NS == 0:
+        tick += COARSE_TICK_NS if mtime_ns % 1_000_000_000 == 0 else _HUNDREDTH_NS
     age = time.time_ns() - mtime_ns
     return tick - age if abs(age) < tick else 0
 

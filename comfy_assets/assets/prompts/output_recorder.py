@@ -245,8 +245,8 @@ class OutputRecorder:
             return
         known = await files.by_position(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
-        outputs = await asyncio.to_thread(self._read, outputs, known, folders)
-        await self._jobs_recorded()
+        # Reading waits until the times of new files are reliable.
+        outputs, _ = await asyncio.gather(asyncio.to_thread(self._read, outputs, known, folders), self._jobs_recorded())
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
             await job_links.link_outputs(tx, links)
