@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 
 from ..comfy_assets.assets.media.mime import DEFAULT_MIME, guess_mime, is_safe_inline, may_run
 from ..comfy_assets.fs.paths import extended_path
+from ..comfy_assets.host.request_copies import with_headers
 from ..comfy_assets.host.shared_file_response import SharedFileResponse
 from ..comfy_assets.names import split_annotation
 from .interceptors import HostRequest
@@ -37,12 +38,12 @@ class ContentResponse(SharedFileResponse):
         self._file = path
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        headers = CIMultiDict((name, text) for name, text in request.headers.items() if _is_unicode(text))
+        headers = CIMultiDict(request.headers)
         # With this header aiohttp would send model.json.gz, if it exists, in place of model.json.
         headers.popall(hdrs.ACCEPT_ENCODING, None)
         if not await self._is_part_wanted(request):
             headers.popall(hdrs.RANGE, None)
-        return await super().prepare(request.clone(headers=headers))
+        return await super().prepare(with_headers(request, headers))
 
     async def _is_part_wanted(self, request: web.BaseRequest) -> bool:
         if request.method != hdrs.METH_GET or not is_one_range(request.headers.get(hdrs.RANGE, "")):
@@ -132,11 +133,3 @@ def _etag(path: Path) -> str | None:
     except OSError:
         return None
     return f'"{stat.st_mtime_ns:x}-{stat.st_size:x}"'
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

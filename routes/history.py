@@ -34,6 +34,7 @@ from .queue import check_ids
 
 _DEFAULT_ITEMS = 200
 _MAX_ITEMS = 10_000  # the size of a host's own history
+_MAX_OFFSET = (1 << 63) - 1  # the largest integer of SQLite
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):
@@ -163,7 +164,7 @@ async def history_of_old_pages(call: HostRequest) -> web.StreamResponse:
 async def _stock_history(call: RequestContext[StockHistoryQuery]) -> Mapping[str, msgspec.Raw]:
     limit = _MAX_ITEMS if call.query.max_items is None else min(call.query.max_items, _MAX_ITEMS)
     # -1 is the default of ComfyUI: the latest entries.
-    offset = call.query.offset if call.query.offset is not None and call.query.offset >= 0 else None
+    offset = min(call.query.offset, _MAX_OFFSET) if call.query.offset is not None and call.query.offset >= 0 else None
     return await call.services.user_history.page(call.user, limit, offset)
 
 

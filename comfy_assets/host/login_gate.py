@@ -47,6 +47,7 @@ from .login_requests import (
     without_link,
 )
 from .proxies import TrustedProxies
+from .request_copies import with_headers
 
 log = logging.getLogger("comfy_assets.login")
 
@@ -250,7 +251,7 @@ class LoginGate:
         """Pass a request on as nobody's, without anything that names a user."""
         headers = _without(_without(request.headers, USER_HEADER), self._proxies.header)
         request[OUTSIDER] = True
-        return await handler(request.clone(headers=headers))
+        return await handler(with_headers(request, headers))
 
     async def _identify(self, request: web.Request) -> Identity | None:
         """Return who a request is from: by a token, by the header of a trusted proxy, or by the cookie of a session.
@@ -351,7 +352,7 @@ class LoginGate:
             url = url.with_query([*query, (_CLIENT_ID, own_id(namespace, url.query.get(_CLIENT_ID)))])
         if headers is request.headers and url is request.rel_url:
             return request
-        return request.clone(headers=headers, rel_url=url)
+        return with_headers(request, headers, url)
 
     async def _host_id(self, users: UsersOfHost, name: str) -> str:
         """Return the host's id of a user of the login, or of one whom the login does not know (any more)."""

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from ...comfy_assets import json_text
 from ...comfy_assets.app import Services
 from ...comfy_assets.assets.prompts import asset_values
 from ...comfy_assets.assets.prompts.asset_values import AssetProblem
@@ -110,7 +111,7 @@ class PromptSubmission:
             # Servers report outputs and cached nodes only for prompts with a client, and to nobody else.
             "client_id": uuid.uuid4().hex,
         }
-        response = await self._respond(await asyncio.to_thread(msgspec.json.encode, body), wanted.labels)
+        response = await self._respond(await asyncio.to_thread(_encoded, body), wanted.labels)
         if response.status == 200:
             self.job_id = _accepted(response) or self.job_id  # another pack may have given it another id
             return
@@ -129,6 +130,13 @@ class PromptSubmission:
                 return await intercept(request, list(INTERCEPTORS), match.handler, self._services)
         except web.HTTPException as error:
             return error
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except (UnicodeEncodeError, OverflowError):  # lone surrogates and large integers, which servers accept
+        return json_text.as_in_images(body).encode()
 
 
 class _Acceptance(msgspec.Struct, frozen=True):

@@ -172,6 +172,20 @@ async def test_a_browser_signs_in_and_out(gated: Gated) -> None:
     assert (await gated.send("GET", "/queue", headers=session)).status == 401
 
 
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"caf\xe9", "ﬁle".encode()])
+async def test_headers_of_any_bytes(make_gated: Make, value: bytes) -> None:
+    """aiohttp cannot copy a request with headers that are no UTF-8, and a server for several users gets a copy."""
+    gated = await make_gated(users=frozenset({"Ada"}))
+    token = gated.token("write", "run")["X-API-Key"].encode()
+    await gated.noticed()
+    reader, writer = await asyncio.open_connection("127.0.0.1", gated.client.port)
+    head = b"Host: 127.0.0.1\r\nX-API-Key: %b\r\nX-Any: %b\r\nConnection: close" % (token, value)
+    writer.write(b"GET /pack/list HTTP/1.1\r\n%b\r\n\r\n" % head)
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 200 ") and b'"user": "Ada"' in answer
+
+
 async def test_cookies_are_secure_behind_https(gated: Gated) -> None:
     response = await sign_in(gated, **{"X-Forwarded-Proto": "https"})
     assert all("Secure" in cookie for cookie in response.headers.getall("Set-Cookie"))

@@ -281,6 +281,7 @@ async def test_history_is_the_users_own(shared: Shared, history: str) -> None:
     assert list(await fetch(ann, history, max_items=2)) == anns[1:]
     assert list(await fetch(ann, history, max_items=1, offset=1)) == anns[1:2]
     assert list(await fetch(ann, history, max_items=2, offset=-1)) == anns[1:]
+    assert list(await fetch(ann, history, max_items=2**63, offset=2**63)) == []
     assert list(await fetch(bob, history)) == bobs
     entry = (await fetch(ann, f"{history}/{anns[0]}"))[anns[0]]
     assert entry["status"]["completed"] is True and entry["outputs"]["2"]["images"][0]["filename"].startswith("ann0")

@@ -44,6 +44,11 @@ class TestAJob:
         assert (asset["hash"], asset["size_bytes"]) == (output["hash"], len(content))
         assert asset["job_id"] == output["job_id"]
 
+    @pytest.mark.parametrize("odd", ["half a character \ud83d", 2**70, -(2**70)], ids=str)
+    async def test_takes_values_that_only_python_writes(self, studio: Studio, odd: object) -> None:
+        marked = {**PAINT, "_meta": {"title": odd}, "inputs": {**PAINT["inputs"], "more": odd}}
+        assert (await studio.run({"1": marked, "2": SAVE}))["status"] == "succeeded"
+
     async def test_its_addresses_lead_to_it(self, studio: Studio) -> None:
         job = await studio.post()
         root = str(studio.api.client.make_url(f"{JOBS}/{job['id']}"))
