@@ -184,11 +184,11 @@ class TestReports:
         assert live.last_progress("j299") == ProgressSnapshot(0.5, 1, 2)
 
 
-async def read_all(seat: Any, pause_s: float = 0.0) -> list[Any]:
-    """Read the events of the job from now on to the end, with a pause after each."""
+async def read_all(seat: Any, pause_s: float = 0.0, events: list[Any] | None = None) -> list[Any]:
+    """Read the events of the job from now on to the end, into a list that may be given, with a pause after each."""
     views = seat.services.job_views
     stream = EventStream(views, await views.job(JOB, "default"), "default")
-    events = []
+    events = [] if events is None else events
     async for event in stream.events():
         events.append(event)
         await asyncio.sleep(pause_s)
@@ -227,9 +227,11 @@ async def until(condition: Any) -> None:
 class TestStreams:
     async def test_of_a_job_from_its_submission_to_its_end(self, seat: Any) -> None:
         seat.submit(JOB)
-        reading = asyncio.create_task(read_all(seat))
+        events: list[Any] = []
+        reading = asyncio.create_task(read_all(seat, events=events))
         await until(lambda: seat.services.live_events.watched)
         seat.queue.start()
+        await until(lambda: "running" in statuses(events))
         listeners = seat.queue.progress_listeners
         listeners.cached(JOB, [])
         listeners.progressed(JOB, {"2": {"state": "running", "value": 1, "max": 4}})
@@ -239,7 +241,7 @@ class TestStreams:
         state = seat.services.live_events.find(JOB)
         await until(lambda: state.recorded)
         seat.queue.finish({"2": first, "3": write(seat, "second.png")}, {"status_str": "success", "completed": True})
-        events = await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, 10)
         assert statuses(events) == ["queued", "running", "succeeded"]
         assert events[0] == StatusChange("queued", 1)
         assert outputs(events) == ["first.png", "second.png"]
