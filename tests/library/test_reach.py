@@ -124,7 +124,8 @@ class _Entry:
         return self.entry.is_symlink()
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        if self.entry.path == self.refusing.path:
+        # On Windows the listing itself has what is told without following links.
+        if follow_symlinks and self.entry.path == self.refusing.path:
             raise self.refusing.error
         return self.entry.stat(follow_symlinks=follow_symlinks)
 
