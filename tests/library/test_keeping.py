@@ -75,7 +75,7 @@ def renamed(source: Path, target: Path) -> None:
 
 def respelled(source: Path, target: Path) -> None:
     """Change the case of a file's name and of its folder's in two steps, as Wine does nothing in one."""
-    if source.parent != target.parent:
+    if str(source.parent) != str(target.parent):  # paths of Windows are equal in any case
         respelled(source.parent, target.parent)
         source = target.with_name(source.name)
     source.rename(target.with_name("between")).rename(target)

@@ -258,8 +258,11 @@ def _is_former_spelling(other: str, path: str) -> bool:
 
     So it is where the case of names does not count, after a name has changed in case alone. Blocks.
     """
-    folder = os.path.commonpath((other, path))
-    for name in Path(other).relative_to(folder).parts:
+    parts = Path(other).parts
+    # By their letters: to commonpath, names on Windows are equal in any case.
+    same = max(1, len(os.path.commonprefix((parts, Path(path).parts))))
+    folder = os.path.join(*parts[:same])  # noqa: PTH118
+    for name in parts[same:]:
         try:
             with os.scandir(extended(folder)) as entries:
                 if all(entry.name != name for entry in entries):
