@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import sqlite3
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import aiosqlite
 
@@ -22,8 +20,10 @@ from .. import store_guard
 from ..errors import SearchUnavailableError, StoreBusyError, StoreError, StoreLockedError
 from ..fs import shared_files
 from . import migrate, store_files
+from .caches import ColumnCache, ResultCache
 from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
 from .sql import Row
+from .sqlite_errors import READ_ONLY, as_busy, may_pass
 from .store_files import CommitMark, StoreState, fold_log, open_guard
 
 log = logging.getLogger("comfy_assets.db")
@@ -37,87 +37,6 @@ _LONGEST_S = 0.5
 MOST_PARAMETERS = 999  # of a statement, as SQLite before 3.32 has it
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
-
-_READ_ONLY = "readonly database"
-_LOCKED = "is locked"
-# Python 3.10 has no error codes, so the text must do.
-_STATES = (
-    (_LOCKED, "another process holds it"),
-    ("disk is full", "the disk is full"),
-    ("disk I/O error", "the disk cannot be read or written"),
-    ("unable to open database file", "its file cannot be opened"),
-    (_READ_ONLY, "its file cannot be written"),
-    ("disk image is malformed", "its file is damaged"),
-    ("file is not a database", "its file is damaged"),
-    ("interrupted", "it is being opened again or closed"),
-)
-# States at the start that may pass. SQLite cannot open a file that a backup or a virus scanner of Windows holds.
-_PASSING = (_LOCKED, "disk is full", "disk I/O error", "unable to open database file")
-# Operational errors that values cause, not the state of the store.
-_UNFIT = ("malformed JSON", "JSON path error", "too big", "integer overflow")
-
-
-class ResultCache:
-    """The results of searches, so that the next page, another order and the histogram need no new search.
-
-    They are bytes by key, for one version of a search index. The least recently used are dropped first. For a library
-    of a million assets, a set of them takes 125 kB and an order of them 8 MB.
-    """
-
-    def __init__(self, limit: int = 64) -> None:
-        self._limit = limit
-        self._version = -1
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-
-    def get(self, key: str, version: int) -> bytes | None:
-        """Return the result that was put for this version of the index, or None."""
-        packed = self._kept.get(key) if version == self._version else None
-        if packed is not None:
-            self._kept.move_to_end(key)
-        return packed
-
-    def put(self, key: str, version: int, packed: bytes) -> None:
-        """Keep a result. Those of older versions are dropped; one that is itself older is not kept."""
-        if version < self._version:
-            return
-        if version > self._version:
-            self._kept.clear()
-            self._version = version
-        self._kept[key] = packed
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
-
-
-class LoadedColumn(NamedTuple):
-    """An array of values by row id, with the last change of assets that it has, and the highest row id then."""
-
-    values: Any
-    change: int
-    upto: int
-
-
-class NumberedColumn(NamedTuple):
-    """The values of a column, ``source``, replaced by numbers: equal ones for equal values, without gaps."""
-
-    source: LoadedColumn
-    numbers: Any
-
-
-class ColumnCache:
-    """Values of all assets in memory, which ``listing.columns`` reads and keeps up to date.
-
-    ``jobs`` are the numbers that ``listing.stacks`` gives to the jobs of assets.
-    """
-
-    def __init__(self) -> None:
-        self.loaded: dict[str, LoadedColumn] = {}
-        self.jobs: NumberedColumn | None = None
-        self.lock = asyncio.Lock()
-
-    def clear(self) -> None:
-        """Forget all columns."""
-        self.loaded.clear()
-        self.jobs = None
 
 
 class Database:
@@ -161,7 +80,7 @@ class Database:
         except BaseException as error:
             store_guard.release(path.parent)
             if isinstance(error, (sqlite3.Error, OSError)):
-                kind = StoreLockedError if _may_pass(error) else StoreError
+                kind = StoreLockedError if may_pass(error) else StoreError
                 raise kind(f"The library store {path.name} cannot be opened: {error}") from error
             raise
 
@@ -378,9 +297,9 @@ class Database:
         try:
             yield
         except sqlite3.Error as error:
-            if isinstance(error, StoreBusyError) or (is_reading and _READ_ONLY in str(error)):
+            if isinstance(error, StoreBusyError) or (is_reading and READ_ONLY in str(error)):
                 raise
-            if (busy := _as_busy(error)) is None:
+            if (busy := as_busy(error)) is None:
                 raise
             raise busy from error
         except ValueError as error:
@@ -522,32 +441,3 @@ def _prepare(path: Path) -> bool:
         closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)) as conn,
     ):
         return migrate.create_search_tables(conn)
-
-
-def _may_pass(error: sqlite3.Error | OSError) -> bool:
-    """Return whether a store that could not be opened may be opened later, without anybody's help."""
-    if isinstance(error, OSError):
-        return shared_files.is_in_use(error) or error.errno == errno.ENOSPC
-    return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _PASSING)
-
-
-def _as_busy(error: sqlite3.Error) -> StoreBusyError | None:
-    """Return the error as StoreBusyError if the state of the store is the cause, or None."""
-    text = str(error)
-    for words, reason in _STATES:
-        if words in text:
-            busy = StoreBusyError(f"The library store cannot be used now: {reason}.")
-            busy.is_passing = words == _LOCKED
-            return busy
-    return None
-
-
-def is_unfit(error: Exception) -> bool:
-    """Return whether the values of a statement are the cause, not the state of the store or of the process."""
-    if isinstance(error, sqlite3.OperationalError):
-        return any(words in str(error) for words in _UNFIT)
-    if isinstance(error, sqlite3.ProgrammingError):
-        return "closed" not in str(error)
-    if isinstance(error, sqlite3.Error):
-        return isinstance(error, (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError))
-    return isinstance(error, RecursionError) or not isinstance(error, (RuntimeError, OSError))

@@ -14,9 +14,10 @@ from blake3 import blake3
 
 from .. import json_text
 from ..db import job_links, jobs
-from ..db.connection import Database, Transaction, is_unfit
+from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
+from ..db.sqlite_errors import is_data_error
 from ..graph_nodes import NamedFile, named_files
 from ..host.execution import SubmittedPrompt
 from ..models import JobRecord
@@ -219,7 +220,7 @@ async def record(db: Database, events: Sequence[JobEvent], seat: int, patience_s
         async with db.transaction(patience_s) as tx:
             await write(tx, groups)
     except Exception as error:
-        if not is_unfit(error):
+        if not is_data_error(error):
             raise
         await _record_in_parts(db, events, seat, error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comfy_assets_node.comfy_assets.db.connection import ResultCache
+from comfy_assets_node.comfy_assets.db.caches import ResultCache
 
 
 def test_one_version_at_a_time() -> None:

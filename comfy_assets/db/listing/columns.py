@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import fulltext
-from ..connection import Database, LoadedColumn
+from ..caches import LoadedColumn
+from ..connection import Database
 from ..sql import json_array
 from .column_sql import COLUMNS
 

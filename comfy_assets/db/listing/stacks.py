@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..connection import Database, NumberedColumn
+from ..caches import NumberedColumn
+from ..connection import Database
 from .filters import IdSelection, Selection, ids_of
 
 if TYPE_CHECKING:
