@@ -1,4 +1,4 @@
-"""Deletion of assets: the trash, and restoring from it. ``trash_purge`` empties it.
+"""Deletion of assets: the trash, its list, and restoring from it. ``trash_purge`` empties it.
 
 There are two actions: *remove* hides the record and keeps the file in its place, *trash* moves the file into the trash
 folder. Both keep everything that the asset had, so that it can be restored.
@@ -17,36 +17,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
-from ..db import assets, contents, files, moves, sidecars, tags, trash
+from ..db import assets, contents, sidecars, tags, trash
 from ..db.asset_uses import OF_FILE, OF_RECORD, UseKind
 from ..db.assets import AssetFile
 from ..db.connection import Database, Transaction
 from ..db.trash import DeletedAsset, TrashTotals
-from ..errors import ApiError, AssetNotFoundError, StorageError
+from ..errors import ApiError, AssetNotFoundError
 from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
-from ..fs.paths import extended_path, file_stat
+from ..fs.paths import extended_path
 from ..host.base import Host
 from ..ids import now_ms
 from ..models import UPLOADED, Asset, CursorKey, Page, TrashFilter
-from ..names import split_suffix
-from .index.insert import folder_row
 from .roots import Roots, absolute, current_roots
 from .service import not_found, parse_id, require_asset
-from .trash_files import RestoreMove, TrashFolders, TrashMove, is_copy_of, put_back, remove, restore_folder
+from .trash_files import TrashFolders, TrashMove, if_present, put_back, trash_folders
+from .trash_restore import Note, TrashRestorer
 from .uses import refuse_if_used
 
 log = logging.getLogger("comfy_assets.library")
 
-T = TypeVar("T")
 # "default" is what clients of the contract mean: the file of an upload goes to the trash, any other stays.
 DeletionAction = Literal["default", "remove", "trash"]
-# Runs in the transaction that deletes or restores an asset.
-Note = Callable[[Transaction, Asset], Awaitable[None]]
 
 _JOBS: tuple[UseKind, ...] = ("job",)
-_ATTEMPTS = 5  # at a path that other programs take meanwhile
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,7 @@ class AssetTrash:
         self._db = db
         self._host = host
         self._jobs_recorded = jobs_recorded
-
-    async def folders(self) -> TrashFolders:
-        """Return the folders of deleted files, beside the library's present roots."""
-        return TrashFolders(self._host.data_directory(), await current_roots(self._host))
+        self._restorer = TrashRestorer(db, host)
 
     async def delete_all(self, asset_ids: Sequence[str], owner: str) -> None:
         """Delete assets as ``delete`` does, or none of them if one is in use. Unknown ones are skipped.
@@ -171,8 +163,8 @@ class AssetTrash:
         """
         move = None
         if file is not None:
-            folders = await self.folders()
-            move = await run_blocking(lambda: _if_present(lambda: TrashMove(file, folders)))
+            folders = await trash_folders(self._host)
+            move = await run_blocking(lambda: if_present(lambda: TrashMove(file, folders)))
         if move is None:
             yield None
             return
@@ -212,7 +204,7 @@ class AssetTrash:
         """
         deleted = await self.find(asset_id, owner)
         if deleted.stored is not None:
-            folders, stored = await self.folders(), deleted.stored
+            folders, stored = await trash_folders(self._host), deleted.stored
             return deleted, await asyncio.to_thread(lambda: folders.path(stored))
         roots = await current_roots(self._host)
         if deleted.folder is None or deleted.file_name is None or roots.place(absolute(Path(deleted.folder))) is None:
@@ -228,13 +220,7 @@ class AssetTrash:
         Raises AssetNotFoundError if there is no such deleted asset, StorageError.
         """
         deleted = await self.find(asset_id, owner)
-        path = None
-        if deleted.stored is None:
-            async with self._db.transaction() as tx:
-                await self._reveal(tx, deleted)
-                followers = await self._complete(tx, deleted, note)
-        else:
-            path, followers = await self._restore_file(deleted, note)
+        path, followers = await self._restorer.restore(deleted, note)
         for follower in followers:
             await self._follow(self.restore(follower, owner, emit=emit), follower)
         asset = (await assets.get_many(self._db, [deleted.id])).get(deleted.id)
@@ -246,106 +232,18 @@ class AssetTrash:
             return RestoredAsset(asset)
         return RestoredAsset(asset, Path(str(deleted.folder), str(deleted.file_name)), path)
 
-    async def _reveal(self, tx: Transaction, deleted: DeletedAsset) -> None:
-        """Restore the record, before its file: sidecars are linked with files that are not deleted."""
-        if await trash.find(tx, deleted.id) != deleted:
-            raise not_found(deleted.id)  # another request restored it in between
-        await trash.reveal(tx, deleted.row_id)
-
-    async def _complete(self, tx: Transaction, deleted: DeletedAsset, note: Note | None = None) -> Sequence[str]:
-        """Update what depends on a restored asset; return the ids of what was deleted with it."""
-        await contents.update_missing_references(tx, await contents.of_assets(tx, [deleted.row_id]))
-        await tags.drop_unused_sets(tx)
-        preview = await trash.deleted_preview(tx, deleted.row_id)
-        own_sidecars = await sidecars.deleted_of(tx, deleted.row_id, deleted.deleted_at)
-        if note is not None:
-            await note(tx, (await assets.get_many(tx, [deleted.id]))[deleted.id])
-        return [*([preview] if preview is not None else []), *own_sidecars]
-
-    async def _restore_file(self, deleted: DeletedAsset, note: Note | None) -> tuple[Path, Sequence[str]]:
-        """Restore the record and the file; return its path, and the ids of what was deleted with it.
-
-        The path is stored before the move, so that the next start of a server can complete what a killed one began.
-        """
-        roots = await current_roots(self._host)
-        async with self._restoring(deleted, roots) as move:
-            for attempt in range(_ATTEMPTS):
-                intent, target = await self._announce(deleted, roots, move)
-                try:
-                    async with self._db.transaction() as tx:
-                        await self._reveal(tx, intent)
-                        await _move_to_free(move)
-                        await self._record_restored(tx, intent, roots, target)
-                        return target, await self._complete(tx, intent, note)
-                except FileExistsError as error:
-                    if attempt == _ATTEMPTS - 1:
-                        raise StorageError("The name of the file is taken again and again.") from error
-        raise AssertionError("unreachable")
-
-    async def _announce(self, deleted: DeletedAsset, roots: Roots, move: RestoreMove) -> tuple[DeletedAsset, Path]:
-        """Choose a path and store it; return the row as it is then."""
-        folder = restore_folder(deleted, roots)
-        async with self._db.transaction() as tx:
-            current = await trash.find(tx, deleted.id)
-            if current is None or (current.stored, current.deleted_at) != (deleted.stored, deleted.deleted_at):
-                raise not_found(deleted.id)
-            taken = await files.names_like(tx, str(folder), split_suffix(str(deleted.file_name))[0])
-            target = await run_blocking(partial(move.choose, taken))
-            await trash.set_restoring(tx, deleted.row_id, str(target))
-            intent = await trash.find(tx, deleted.id)
-        if intent is None:
-            raise not_found(deleted.id)
-        return intent, target
-
-    async def _record_restored(self, tx: Transaction, deleted: DeletedAsset, roots: Roots, path: Path) -> None:
-        """Store the row of a file that was restored, and the tags of its place."""
-        stat = file_stat(await run_blocking(lambda: extended_path(path).stat()))
-        place = roots.place(path.parent)
-        if place is None:
-            raise StorageError("The folder of the file is no longer part of the library.")
-        former = await files.categories_of(tx, deleted.folder or str(path.parent))
-        folder = folder_row(path.parent, place)
-        listed = (await files.by_position(tx, [(str(path.parent), path.name)])).get((str(path.parent), path.name))
-        # No file has a name with a slash in it; the row gets the name of the one that a scan has added meanwhile.
-        name = path.name if listed is None else f"/{deleted.row_id}"
-        await assets.put_file(tx, deleted.row_id, folder, name, stat)
-        if listed is not None:
-            await moves.adopt_files(tx, {listed.id: deleted.row_id})
-        await tags.replace_place_tags(tx, [deleted.row_id], former, place.tags_of(path.name))
-
-    @contextlib.asynccontextmanager
-    async def _restoring(self, deleted: DeletedAsset, roots: Roots) -> AsyncIterator[RestoreMove]:
-        """Prepare the move of a restored asset's file; undo it if the block fails.
-
-        Raises AssetNotFoundError, StorageError.
-        """
-        folders, folder = await self.folders(), restore_folder(deleted, roots)
-
-        def begin() -> RestoreMove:
-            stored = folders.path(str(deleted.stored))
-            return RestoreMove(stored, folder, deleted.file_name or folders.file_name(stored))
-
-        move = await run_blocking(lambda: _if_present(begin))
-        if move is None:
-            if await trash.find(self._db, deleted.id) is None:
-                raise not_found(deleted.id)  # another request restored it in between
-            raise StorageError("The file is no longer in the trash.")
-        try:
-            yield move
-        except BaseException:
-            await asyncio.shield(asyncio.to_thread(move.undo))
-            raise
-        await asyncio.to_thread(move.finish)
-
-    # After a crash
-
     async def recover(self) -> None:
         """Complete or undo the moves that a killed server had begun."""
-        folders = await self.folders()
+        folders = await trash_folders(self._host)
         before = time.time() - LEFTOVER_AGE_S
         await asyncio.to_thread(lambda: remove_leftovers(list(folders.all()), before))
         for deleted in await trash.restoring(self._db):
-            await self._recover_restore(deleted, folders)
+            for follower in await self._restorer.recover(deleted, folders):
+                await self._follow(self.restore(follower), follower)
+        await self._undo_deletions(folders)
+
+    async def _undo_deletions(self, folders: TrashFolders) -> None:
+        """Move files back whose deletion was not committed."""
         known = await trash.stored_names(self._db)
         for stored, name in await asyncio.to_thread(lambda: list(folders.files())):
             if name in known:
@@ -356,54 +254,6 @@ class AssetTrash:
                 file = await assets.file_of(tx, holder.row_id) if holder is not None else None
             if file is not None and file.name == folders.file_name(stored):
                 await asyncio.to_thread(put_back, stored, extended_path(file.folder, file.name))
-
-    async def _recover_restore(self, deleted: DeletedAsset, folders: TrashFolders) -> None:
-        """Record a restored file whose move was completed; otherwise leave it in the trash."""
-        roots = await current_roots(self._host)
-        target = Path(str(deleted.restoring))
-        stored = await asyncio.to_thread(folders.path, str(deleted.stored))
-        async with self._db.transaction() as tx:
-            if await trash.find(tx, deleted.id) != deleted:
-                return  # another server has completed it
-            if not await run_blocking(lambda: _is_restored(stored, target)) or roots.place(target.parent) is None:
-                await trash.set_restoring(tx, deleted.row_id, None)
-                return
-            await self._reveal(tx, deleted)
-            await self._record_restored(tx, deleted, roots, target)
-            followers = await self._complete(tx, deleted)
-        await asyncio.to_thread(remove, stored)
-        for follower in followers:
-            await self._follow(self.restore(follower), follower)
-
-
-async def _move_to_free(move: RestoreMove) -> None:
-    """Move the file; unlike ``run_blocking`` with FileExistsError if the path was taken. Raises StorageError."""
-
-    def place() -> FileExistsError | None:
-        try:
-            move.place()
-        except FileExistsError as error:
-            return error
-        return None
-
-    taken = await run_blocking(place)
-    if taken is not None:
-        raise taken
-
-
-def _is_restored(stored: Path, target: Path) -> bool:
-    """Return whether the file has come to its target. Blocks."""
-    if not extended_path(target).exists():
-        return False
-    return not stored.exists() or is_copy_of(stored, extended_path(target))
-
-
-def _if_present(begin: Callable[[], T]) -> T | None:
-    """Call ``begin``; return None if its file is gone, because another program may remove it at any time."""
-    try:
-        return begin()
-    except FileNotFoundError:
-        return None
 
 
 def _file_path(deleted: DeletedAsset, roots: Roots) -> str | None:

@@ -10,17 +10,21 @@ import contextlib
 import filecmp
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from ..db.assets import AssetFile
 from ..db.trash import DeletedAsset, TrashedFile
 from ..errors import StorageError
 from ..fs import atomic, shared_files
 from ..fs.paths import extended_path, file_stat, plain, unlimited
-from .roots import Roots, absolute
+from ..host.base import Host
+from .roots import Roots, absolute, current_roots
 
 log = logging.getLogger("comfy_assets.library")
+
+T = TypeVar("T")
 
 FOLDER = "trash"  # in the data directory
 # In folders of the library on other volumes: hidden, as scans and most programs skip such folders.
@@ -79,6 +83,11 @@ class TrashFolders:
             for path in unlimited(folder).glob("*/*"):
                 path = Path(plain(str(path)))
                 yield path, self.stored_name(folder, path.parent.name, self.file_name(path))
+
+
+async def trash_folders(host: Host) -> TrashFolders:
+    """Return the folders of deleted files, beside the library's present roots. Does not block."""
+    return TrashFolders(host.data_directory(), await current_roots(host))
 
 
 class TrashMove:
@@ -154,6 +163,14 @@ class RestoreMove:
         if self._is_copy:
             shared_files.remove(self._stored, missing_ok=True)
         atomic.remove_if_empty(self._stored.parent)
+
+
+def if_present(begin: Callable[[], T]) -> T | None:
+    """Call ``begin``; return None if its file is gone, because another program may remove it at any time."""
+    try:
+        return begin()
+    except FileNotFoundError:
+        return None
 
 
 def _is_there(path: Path) -> bool:

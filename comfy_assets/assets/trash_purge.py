@@ -19,7 +19,7 @@ from ..fs.paths import extended_path, stat_as_recorded
 from ..host.base import Host
 from ..models import CursorKey, TrashFilter
 from .trash import AssetTrash
-from .trash_files import TrashFolders, remove
+from .trash_files import TrashFolders, remove, trash_folders
 
 EMPTY_TRASH = "empty_trash"  # name of the tasks
 _PAGE = 200  # deleted assets read at a time
@@ -58,7 +58,7 @@ class TrashPurge:
 
     async def _purge(self, deleted: DeletedAsset) -> int:
         size = 0
-        folders = await self._trash.folders()
+        folders = await trash_folders(self._host)
         for each in (*await trash.followers(self._db, deleted.row_id), deleted):
             if each.stored is not None:
                 # The file goes first: after a crash in between, the row can still be removed.
