@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,22 @@ from ..ids import hash_text
 from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest, SavedSearch
 from ..search.index import SearchIndex
 from ..search.query import parse_query
-from .base_directory import existing_base
-from .command import (
-    PROBLEMS,
-    CommandError,
-    Commands,
-    Library,
-    add_command,
-    add_group,
-    add_json,
-    add_limit,
-    open_library,
-)
+from .command import PROBLEMS, CommandError, Commands, add_command, add_group, add_json, add_limit
 from .deletion import add_actions
-from .output import Column, complain, counted, local_time, print_table, say, written_size, written_time
+from .output import (
+    Column,
+    complain,
+    counted,
+    local_time,
+    print_table,
+    say,
+    say_json,
+    without_none,
+    written_size,
+    written_time,
+)
 from .short_ids import full_id
+from .store import Library, open_library
 
 _KINDS = ("models", "input", "output", "temp")
 # The sort keys of the API by the words of the option, each with its usual order.
@@ -124,9 +125,9 @@ def _add_user(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     if options.saved is None and not options.query and "refuse" in options:
         options.refuse("WORD, --saved or both are required")
-    page = asyncio.run(_found(existing_base(options), _filter(options), options))
+    page = asyncio.run(_found(options))
     if options.json:
-        say(json.dumps([asset_as_json(asset) for asset in page.items]))
+        say_json([asset_as_json(asset) for asset in page.items])
         return 0
     print_assets(page)
     return 0
@@ -153,9 +154,9 @@ def _filter(options: argparse.Namespace) -> AssetFilter:
     )
 
 
-async def _found(base: Path, wanted: AssetFilter, options: argparse.Namespace) -> Page[Asset]:
-    async with open_library(base) as library:
-        wanted, request = await _request(library, wanted, options)
+async def _found(options: argparse.Namespace) -> Page[Asset]:
+    async with open_library(options) as library:
+        wanted, request = await _request(library, _filter(options), options)
         search = search_index(library)
         if wanted.words or wanted.excluded:
             library.db.require_search()
@@ -253,27 +254,27 @@ def asset_as_json(asset: Asset) -> dict[str, Any]:
         "created_at": written_time(asset.created_at),
         "updated_at": written_time(asset.updated_at),
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return without_none(members)
 
 
 def _tag(options: argparse.Namespace) -> int:
     if not options.add and not options.remove:
         options.refuse("--add, --remove or both are required")
     add, remove = normalize_tags(options.add, "--add"), normalize_tags(options.remove, "--remove")
-    return asyncio.run(_tag_all(existing_base(options), options.ids, add, remove, options.user))
+    return asyncio.run(_tag_all(options, add, remove))
 
 
-async def _tag_all(base: Path, ids: Sequence[str], add: tuple[str, ...], remove: tuple[str, ...], user: str) -> int:
+async def _tag_all(options: argparse.Namespace, add: tuple[str, ...], remove: tuple[str, ...]) -> int:
     done = 0
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         service = AssetService(library.db, library.host, search_index(library))
-        for text in ids:
+        for text in options.ids:
             try:
-                say(await _tag_one(library, service, text, add, remove, user))
+                say(await _tag_one(library, service, text, add, remove, options.user))
                 done += 1
             except (ApiError, CommandError) as error:
                 complain(f"{text}: {error}")
-    if done == len(ids):
+    if done == len(options.ids):
         return 0
     return PROBLEMS if done else CommandError.status
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,21 +18,10 @@ from ..workflows.bundles.format import BundledAsset
 from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportOutcome, ImportResult
 from ..workflows.service import WorkflowService
 from ..workflows.sync import WorkflowSync
-from .base_directory import existing_base
-from .command import (
-    PROBLEMS,
-    Commands,
-    Library,
-    add_command,
-    add_extra_paths,
-    add_json,
-    extra_folders,
-    open_library,
-    show_progress,
-    size,
-)
-from .output import UNNAMED, complain, counted, print_some, say, written_size
+from .command import PROBLEMS, Commands, add_command, add_extra_paths, add_json, show_progress, size
+from .output import UNNAMED, complain, counted, print_some, say, say_json, without_none, written_size
 from .short_ids import full_id
+from .store import Library, open_library
 
 _EXPORT_EXAMPLES = (
     "export Portrait portrait.zip",
@@ -83,21 +71,21 @@ def add_to(commands: Commands) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     try:
-        result = asyncio.run(_run_export(existing_base(options), options))
+        result = asyncio.run(_run_export(options))
     except (ChangedWhileReading, Cancelled) as error:
         complain(f"comfy-assets: {error}")
         return 1
     for problem in result.problems:
         complain(f"not included: {problem}")
     if options.json:
-        say(json.dumps(_export_as_json(result, options.out)))
+        say_json(_export_as_json(result, options.out))
     else:
         _print_export(result, options.out)
     return PROBLEMS if result.problems else 0
 
 
-async def _run_export(base: Path, options: argparse.Namespace) -> ExportResult:
-    async with open_library(base, extra_folders(options)) as library:
+async def _run_export(options: argparse.Namespace) -> ExportResult:
+    async with open_library(options) as library:
         name = await _name_or_id(library, options.workflow)
         content = await collect(library.db, library.host, _service(library), name, options.version)
         export = ExportOptions(models=options.models, incomplete=options.incomplete, force=options.force)
@@ -163,16 +151,16 @@ def _export_as_json(result: ExportResult, out: Path) -> dict[str, Any]:
 
 
 def _import(options: argparse.Namespace) -> int:
-    result = asyncio.run(_run_import(existing_base(options), options))
+    result = asyncio.run(_run_import(options))
     if options.json:
-        say(json.dumps(_import_as_json(result)))
+        say_json(_import_as_json(result))
     else:
         _print_import(result)
     return 0 if all(map(_is_as_needed, result.outcomes)) else PROBLEMS
 
 
-async def _run_import(base: Path, options: argparse.Namespace) -> ImportResult:
-    async with open_library(base, extra_folders(options)) as library:
+async def _run_import(options: argparse.Namespace) -> ImportResult:
+    async with open_library(options) as library:
         limit = Config.from_environment().max_workflow_size
         results: list[ImportResult] = []
 
@@ -222,7 +210,7 @@ def _import_as_json(result: ImportResult) -> dict[str, Any]:
 
 def _outcome_as_json(each: AssetOutcome) -> dict[str, Any]:
     members = {**_asset_as_json(each.asset), "outcome": each.outcome, "file": each.path, "note": each.note}
-    return {name: value for name, value in members.items() if value is not None}
+    return without_none(members)
 
 
 def _asset_as_json(asset: BundledAsset) -> dict[str, Any]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..assets.collections import TRASH_DAYS, CollectionService, ListedCollection, MemberChange
@@ -19,21 +17,11 @@ from ..db import collections as rows
 from ..errors import CollectionNotFoundError
 from ..models import Asset, AssetFilter, Collection, CollectionEdit, CollectionPage, Page, PageRequest
 from .assets import asset_as_json, first_assets, print_assets, search_index
-from .base_directory import existing_base
-from .command import (
-    CommandError,
-    Commands,
-    Library,
-    add_command,
-    add_group,
-    add_json,
-    add_limit,
-    open_library,
-    restore_each,
-)
+from .command import CommandError, Commands, add_command, add_group, add_json, add_limit, restore_each
 from .deletion import find_asset
-from .output import Column, counted, local_time, print_table, say, written_time
+from .output import Column, counted, local_time, print_table, say, say_json, without_none, written_time
 from .short_ids import full_id
+from .store import Library, open_library
 
 _COLUMNS = (Column("CHANGED"), Column("ASSETS", True), Column("ID"), Column("NAME"))
 _DELETED = (Column("DELETED"), Column("ID"), Column("NAME"))
@@ -137,7 +125,6 @@ class _Opened:
 
     library: Library
     service: CollectionService
-    base: Path
     user: str
 
     async def find(self, text: str) -> Collection:
@@ -155,7 +142,7 @@ class _Opened:
         ids = []
         for text in texts:
             try:
-                ids.append((await find_asset(self.library, self.base, text)).id)
+                ids.append((await find_asset(self.library, text)).id)
             except CommandError as error:
                 raise CommandError(f"{text}: {error}") from error
         return ids
@@ -163,14 +150,12 @@ class _Opened:
 
 @asynccontextmanager
 async def _open(options: argparse.Namespace) -> AsyncIterator[_Opened]:
-    base = existing_base(options)
-
     async def outputs_recorded() -> None:  # only a server has jobs that run
         return
 
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         aliases = AssetAliases(library.db, library.host, outputs_recorded)
-        yield _Opened(library, CollectionService(library.db, library.host, aliases), base, options.user)
+        yield _Opened(library, CollectionService(library.db, library.host, aliases), options.user)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -178,7 +163,7 @@ def _list(options: argparse.Namespace) -> int:
         return _list_deleted(options)
     found = asyncio.run(_all(options))
     if options.json:
-        say(json.dumps([_as_json(each) for each in found]))
+        say_json([_as_json(each) for each in found])
         return 0
     print_table(
         _COLUMNS,
@@ -210,7 +195,7 @@ def _list_deleted(options: argparse.Namespace) -> int:
     found = asyncio.run(deleted())
     if options.json:
         members = [{"id": each.id, "name": each.name, "deleted_at": written_time(at)} for each, at in found]
-        say(json.dumps(members))
+        say_json(members)
         return 0
     print_table(_DELETED, [(local_time(at), each.id, each.name) for each, at in found])
     say(f"{counted(len(found), 'deleted collection')}, kept for {TRASH_DAYS} days")
@@ -229,7 +214,7 @@ def _as_json(listed: ListedCollection) -> dict[str, Any]:
         "created_at": written_time(collection.created_at),
         "updated_at": written_time(collection.updated_at),
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return without_none(members)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -243,7 +228,7 @@ def _show(options: argparse.Namespace) -> int:
 
     page = asyncio.run(members())
     if options.json:
-        say(json.dumps([asset_as_json(asset) for asset in page.items]))
+        say_json([asset_as_json(asset) for asset in page.items])
     else:
         print_assets(page)
     return 0

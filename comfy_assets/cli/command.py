@@ -1,4 +1,4 @@
-"""Shared parts of the commands: options, the store, progress, and confirmations."""
+"""Shared parts of the commands: parsers, options, progress, and confirmations."""
 
 from __future__ import annotations
 
@@ -7,27 +7,13 @@ import asyncio
 import re
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from ..app import STORE_NAME
-from ..background.tasks import TaskRunner, TaskStore
-from ..config import BASE_DIRECTORY, exclude_patterns
-from ..db.connection import Database
-from ..errors import ApiError, StoreError
-from ..host.standalone import (
-    EXTRA_PATHS_FILES,
-    ExtraFolder,
-    ExtraPaths,
-    StandaloneHost,
-    WebFiles,
-    read_base_paths,
-    read_extra_folders,
-)
-from ..ignored_files import ExcludePatterns
+from ..config import BASE_DIRECTORY
+from ..errors import ApiError
+from ..host.standalone import EXTRA_PATHS_FILES
 from .output import ProgressBar, complain, say
 
 T = TypeVar("T")
@@ -133,65 +119,6 @@ def add_extra_paths(parser: argparse.ArgumentParser) -> None:
         help="a file that you pass to ComfyUI with the option of this name (can be repeated);"
         f" {' or '.join(EXTRA_PATHS_FILES)} in the base directory is always read",
     )
-
-
-def extra_folders(options: argparse.Namespace) -> list[ExtraFolder]:
-    """Return the model folders of the files that are named. Raises OSError, ValueError for unreadable files."""
-    return [folder for file in options.extra_model_paths_config for folder in read_extra_folders(file)]
-
-
-def host_on(
-    base: Path,
-    extra: Sequence[ExtraFolder] | None = None,
-    *,
-    multi_user: bool = False,
-    web_files: WebFiles | None = None,
-) -> StandaloneHost:
-    """Return a host on a base directory, with the folders that the file of paths in it names, and ``extra`` ones.
-
-    With None the command needs no model folders, only the store, which an old file of paths cannot move: that file is
-    not read. Raises OSError, ValueError if the file is unreadable.
-    """
-    is_read = extra is not None or (base / EXTRA_PATHS_FILES[0]).is_file()
-    # ComfyUI reads the file beside its main.py, which is usually this one.
-    paths = read_base_paths(base) if is_read else ExtraPaths()
-    host = StandaloneHost(
-        base,
-        multi_user=multi_user,
-        extra_folders=[*paths.folders, *(extra or ())],
-        directories=paths.directories,
-        web_files=web_files,
-    )
-    host.exclude(ExcludePatterns(exclude_patterns()))
-    return host
-
-
-@dataclass(frozen=True)
-class Library:
-    """An open store without the services of a server. ``tasks`` records tasks in it."""
-
-    host: StandaloneHost
-    db: Database
-    tasks: TaskRunner
-
-
-@asynccontextmanager
-async def open_library(base: Path, extra: Sequence[ExtraFolder] | None = None) -> AsyncIterator[Library]:
-    """Open the store of a base directory. ``extra``: see ``host_on``. Raises StoreError if there is none.
-
-    Does not recover or clean up as a server does when it starts, because a server may be using the same store.
-    """
-    host = host_on(base, extra)
-    path = host.data_directory() / STORE_NAME
-    if not path.exists():  # opening it would create an empty store in a folder that may be the wrong one
-        raise StoreError(f"{base} has no library yet. Run comfy-assets scan or serve first.")
-    db = await Database.open(path)
-    tasks = TaskRunner(TaskStore(db))
-    try:
-        yield Library(host, db, tasks)
-    finally:
-        await tasks.close()
-        await db.close()
 
 
 async def show_progress(work: Awaitable[T], status: Callable[[], Mapping[str, Any]]) -> T:

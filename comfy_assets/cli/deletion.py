@@ -12,22 +12,19 @@ from ..db import assets
 from ..db.assets import NamedAsset
 from ..db.trash import DeletedAsset
 from ..errors import ApiError
-from ..host.standalone import ExtraFolder
 from .base_directory import existing_base
 from .command import (
     CommandError,
     Commands,
-    Library,
     add_command,
     add_extra_paths,
     add_yes,
     confirm,
-    extra_folders,
-    open_library,
     require_terminal_or_yes,
     restore_each,
 )
 from .output import counted
+from .store import Library, open_library
 
 _MOST_NAMED = 5  # of several assets that a text means
 _WHICH = "Each is an id or its first characters, a path such as output/a.png, or a name that only one asset has."
@@ -60,33 +57,32 @@ def _add_deletion(actions: Commands, action: DeletionAction, help_text: str) -> 
 
 
 def _delete(options: argparse.Namespace) -> int:
-    base, extra = existing_base(options), extra_folders(options)
+    existing_base(options)  # refuses another folder before the question
     require_terminal_or_yes(options)
     what = "Remove {} from the library?" if options.action == "remove" else "Move {} to the trash?"
     confirm(options, what.format(counted(len(options.assets), "asset")))
-    return asyncio.run(_delete_all(base, extra, options.assets, options.action, force=options.force))
+    return asyncio.run(_delete_all(options))
 
 
-async def _delete_all(
-    base: Path, extra: Sequence[ExtraFolder], texts: Sequence[str], action: DeletionAction, *, force: bool
-) -> int:
-    async with open_library(base, extra) as library:
+async def _delete_all(options: argparse.Namespace) -> int:
+    action: DeletionAction = options.action
+    async with open_library(options) as library:
         bin_ = AssetTrash(library.db, library.host)
 
         async def delete(text: str) -> str:
-            asset = await find_asset(library, base, text)
+            asset = await find_asset(library, text)
             try:
-                await bin_.delete(asset.id, asset.owner, action, force=force, is_operator=True)
+                await bin_.delete(asset.id, asset.owner, action, force=options.force, is_operator=True)
             except ApiError as error:
                 raise CommandError(str(error).replace("force=true", "--force")) from error
             return f"{asset.id}  {asset.path or asset.name}"
 
-        return await restore_each(texts, delete)
+        return await restore_each(options.assets, delete)
 
 
-async def find_asset(library: Library, base: Path, text: str) -> NamedAsset:
+async def find_asset(library: Library, text: str) -> NamedAsset:
     """Return the asset that a text means. Raises CommandError, also if it means several."""
-    found = await assets.named(library.db, text, str(base / text))
+    found = await assets.named(library.db, text, str(library.base / text))
     if not found:
         raise CommandError("There is no such asset.")
     if len(found) > 1:
@@ -100,8 +96,7 @@ def _named(texts: Sequence[str]) -> str:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    base = existing_base(options)
-    return asyncio.run(_restore_all(base, extra_folders(options), options.assets))
+    return asyncio.run(_restore_all(options))
 
 
 def restored_line(restored: RestoredAsset) -> str:
@@ -110,15 +105,15 @@ def restored_line(restored: RestoredAsset) -> str:
     return f"{restored.asset.id}  {restored.path or restored.asset.name}{taken}"
 
 
-async def _restore_all(base: Path, extra: Sequence[ExtraFolder], texts: Sequence[str]) -> int:
-    async with open_library(base, extra) as library:
+async def _restore_all(options: argparse.Namespace) -> int:
+    async with open_library(options) as library:
         bin_ = AssetTrash(library.db, library.host)
 
         async def restore(text: str) -> str:
-            restored = await bin_.restore(_deleted(await bin_.entries(), text, base).id)
+            restored = await bin_.restore(_deleted(await bin_.entries(), text, library.base).id)
             return restored_line(restored)
 
-        return await restore_each(texts, restore)
+        return await restore_each(options.assets, restore)
 
 
 def _deleted(entries: Sequence[DeletedAsset], text: str, base: Path) -> DeletedAsset:

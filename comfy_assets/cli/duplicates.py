@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,9 @@ from ..assets.maintenance.hardlinks import LinkedCopy, LinkLogError, read_log
 from ..background.cancel import CancelToken
 from ..ids import hash_text
 from .base_directory import existing_base
-from .command import (
-    PROBLEMS,
-    Commands,
-    add_command,
-    add_json,
-    add_yes,
-    confirm,
-    open_library,
-    require_terminal_or_yes,
-    show_progress,
-)
-from .output import complain, counted, say, written_size, written_time
+from .command import PROBLEMS, Commands, add_command, add_json, add_yes, confirm, require_terminal_or_yes, show_progress
+from .output import complain, counted, say, say_json, written_size, written_time
+from .store import open_library
 
 _EXAMPLES = (
     "duplicates",
@@ -50,49 +40,47 @@ def add_to(commands: Commands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    base = existing_base(options)
+    existing_base(options)  # refuses another folder before the question
     if options.link or options.undo is not None:
         require_terminal_or_yes(options)  # before the search, which can take long
     if options.undo is not None:
-        return _undo(base, options)
-    report = asyncio.run(_find(base))
+        return _undo(options)
+    report = asyncio.run(_find(options))
     if options.link:
-        return _link(base, report, options)
+        return _link(report, options)
     if options.json:
-        say(json.dumps(_report_as_json(report)))
+        say_json(_report_as_json(report))
     else:
         _print_report(report)
     return 0
 
 
-async def _find(base: Path) -> DuplicateReport:
-    async with open_library(base) as library:
+async def _find(options: argparse.Namespace) -> DuplicateReport:
+    async with open_library(options) as library:
         return await Duplicates(library.db, library.host.data_directory(), CancelToken()).find()
 
 
-def _link(base: Path, report: DuplicateReport, options: argparse.Namespace) -> int:
+def _link(report: DuplicateReport, options: argparse.Namespace) -> int:
     surplus = report.surplus
     if surplus:
         copies, size = counted(len(surplus), "copy", "copies"), written_size(report.reclaimable)
         # Also in the help, but it must have been seen before the files are linked.
         complain("A program that writes into one of the linked files changes all of them.")
         confirm(options, f"Replace {copies} by hard links and free {size}?")
-    return asyncio.run(_change(base, options, "linked", lambda duplicates: duplicates.link(surplus)))
+    return asyncio.run(_change(options, "linked", lambda duplicates: duplicates.link(surplus)))
 
 
-def _undo(base: Path, options: argparse.Namespace) -> int:
+def _undo(options: argparse.Namespace) -> int:
     entries: list[LinkedCopy] = read_log(options.undo)
     if entries:
         size = written_size(sum(entry.size for entry in entries))
         confirm(options, f"Replace up to {counted(len(entries), 'link')} by copies, which needs up to {size}?")
-    return asyncio.run(_change(base, options, "parted", lambda duplicates: duplicates.undo(entries)))
+    return asyncio.run(_change(options, "parted", lambda duplicates: duplicates.undo(entries)))
 
 
-async def _change(
-    base: Path, options: argparse.Namespace, verb: str, work: Callable[[Duplicates], Awaitable[object]]
-) -> int:
+async def _change(options: argparse.Namespace, verb: str, work: Callable[[Duplicates], Awaitable[object]]) -> int:
     """Do the work and print its outcome, even if it is interrupted."""
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         duplicates = Duplicates(library.db, library.host.data_directory(), CancelToken())
         try:
             await show_progress(work(duplicates), lambda: {"phase": "hashing", **duplicates.status()})
@@ -100,7 +88,7 @@ async def _change(
             raise OSError(str(error)) from error
         finally:
             if options.json:
-                say(json.dumps(_outcome_as_json(verb, duplicates.outcome)))
+                say_json(_outcome_as_json(verb, duplicates.outcome))
             else:
                 _print_outcome(verb, duplicates.outcome)
     return PROBLEMS if duplicates.outcome.skipped else 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +18,6 @@ from ..ids import now_ms
 from ..jobs import prompt_text, service
 from ..jobs.outcome import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
-from .base_directory import existing_base
 from .command import (
     Commands,
     add_command,
@@ -30,11 +28,11 @@ from .command import (
     age_ms,
     confirm,
     number,
-    open_library,
     require_terminal_or_yes,
 )
-from .output import Column, counted, local_time, print_table, say
+from .output import Column, counted, local_time, print_table, say, say_json, without_none
 from .short_ids import full_id
+from .store import open_library
 
 _COLUMNS = (
     Column("SUBMITTED"),
@@ -90,9 +88,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    page = asyncio.run(_latest(existing_base(options), options.status or JOB_STATUSES, options.limit))
+    page = asyncio.run(_latest(options))
     if options.json:
-        say(json.dumps([_as_json(job) for job in page.items]))
+        say_json([_as_json(job) for job in page.items])
         return 0
     print_table(_COLUMNS, map(_cells, page.items))
     say(f"{counted(page.total, 'job')}, {len(page.items):,} shown")
@@ -104,11 +102,12 @@ def _cells(job: Job) -> tuple[str, ...]:
     return local_time(job.created_at), JOB_STATUSES[job.status], _duration(job), job.id, workflow, job.prompt or ""
 
 
-async def _latest(base: Path, statuses: Sequence[str], limit: int) -> Page[Job]:
+async def _latest(options: argparse.Namespace) -> Page[Job]:
+    statuses = options.status or JOB_STATUSES
     # Jobs of every user: whoever can read the store's file can read them anyway.
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
-    async with open_library(base) as library:
-        page = await job_list.list_page(library.db, wanted, JobPage(limit=limit))
+    async with open_library(options) as library:
+        page = await job_list.list_page(library.db, wanted, JobPage(limit=options.limit))
         return msgspec.structs.replace(page, items=await prompt_text.completed(library.db, page.items))
 
 
@@ -131,27 +130,27 @@ def _as_json(job: Job) -> dict[str, Any]:
         "outputs_count": job.outputs_count,
         "execution_error": None if job.error is None else json.loads(job.error),
     }
-    return {name: value for name, value in entry.items() if value is not None}
+    return without_none(entry)
 
 
 def _show(options: argparse.Namespace) -> int:
-    record = asyncio.run(_record(existing_base(options), options.id))
+    record = asyncio.run(_record(options))
     graph = msgspec.json.decode(record.graph)
     outputs = msgspec.json.decode(record.result).get("outputs") or {}
     if options.graph:
-        say(json.dumps(graph))
+        say_json(graph)
     elif options.json:
-        say(json.dumps({**_as_json(record.job), "graph": graph, "outputs": outputs}))
+        say_json({**_as_json(record.job), "graph": graph, "outputs": outputs})
     else:
         say(*_details(record.job, graph, outputs))
     return 0
 
 
-async def _record(base: Path, text: str) -> JobRecord:
-    async with open_library(base) as library:
-        job = await job_rows.get(library.db, await full_id(library.db, "job", text))
+async def _record(options: argparse.Namespace) -> JobRecord:
+    async with open_library(options) as library:
+        job = await job_rows.get(library.db, await full_id(library.db, "job", options.id))
         if job is None:
-            raise JobNotFoundError("There is no such job.", details={"id": text})
+            raise JobNotFoundError("There is no such job.", details={"id": options.id})
         return (await job_rows.records_of(library.db, [job.row_id]))[0]
 
 
@@ -178,25 +177,24 @@ def _details(job: Job, graph: Mapping[str, Any], outputs: Mapping[str, Any]) -> 
 def _prune(options: argparse.Namespace) -> int:
     if options.older_than is None and options.keep is None:
         options.refuse("--older-than, --keep or both are required")
-    base = existing_base(options)
     require_terminal_or_yes(options)
     before = None if options.older_than is None else now_ms() - options.older_than
     keep = options.keep or 0
     # The store is closed while the user decides, and counted again when records are deleted.
-    count = asyncio.run(_count(base, before, keep))
+    count = asyncio.run(_count(options, before, keep))
     confirm(options, f"Delete the records of {counted(count, 'job')}?")
-    deleted = asyncio.run(_prune_now(base, before, keep))
+    deleted = asyncio.run(_prune_now(options, before, keep))
     say(f"{counted(deleted, 'job record')} deleted")
     return 0
 
 
-async def _count(base: Path, before: int | None, keep: int) -> int:
-    async with open_library(base) as library:
+async def _count(options: argparse.Namespace, before: int | None, keep: int) -> int:
+    async with open_library(options) as library:
         return await service.count_to_prune(library.db, before, keep)
 
 
-async def _prune_now(base: Path, before: int | None, keep: int) -> int:
-    async with open_library(base) as library:
+async def _prune_now(options: argparse.Namespace, before: int | None, keep: int) -> int:
+    async with open_library(options) as library:
 
         async def work(task: Task) -> None:
             task.result = {"removed": await service.prune(library.db, before, keep)}

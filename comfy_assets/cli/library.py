@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import sqlite3
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from .. import VERSION, advisories
@@ -24,18 +22,9 @@ from ..host.standalone import StandaloneHost
 from ..ids import hash_text
 from ..models import TrashFilter
 from .base_directory import existing_base
-from .command import (
-    PROBLEMS,
-    Commands,
-    add_command,
-    add_extra_paths,
-    add_json,
-    extra_folders,
-    host_on,
-    open_library,
-    show_progress,
-)
-from .output import Column, ProgressBar, complain, counted, print_table, say, written_size
+from .command import PROBLEMS, Commands, add_command, add_extra_paths, add_json, show_progress
+from .output import Column, ProgressBar, complain, counted, print_table, say, say_json, written_size
+from .store import extra_folders, host_on, open_library
 
 _VERIFY_MORE = (
     "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"
@@ -78,7 +67,7 @@ def _scan(options: argparse.Namespace) -> int:
         summary = asyncio.run(_run_scan(host, not options.no_hash, bar))
     errors = int(str(summary["errors"]))
     if options.json:
-        say(json.dumps(summary))
+        say_json(summary)
     else:
         _print_summary(summary)
     return 0 if errors == 0 else PROBLEMS
@@ -132,9 +121,9 @@ def _print_summary(summary: dict[str, object]) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    answer = asyncio.run(_read_status(existing_base(options)))
+    answer = asyncio.run(_read_status(options))
     if options.json:
-        say(json.dumps(answer))
+        say_json(answer)
         return 0
     say(
         answer["store"],
@@ -159,8 +148,8 @@ def _summary(answer: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-async def _read_status(base: Path) -> dict[str, Any]:
-    async with open_library(base) as library:
+async def _read_status(options: argparse.Namespace) -> dict[str, Any]:
+    async with open_library(options) as library:
         count, unread = await files.pending_totals(library.db)
         deleted = await trash.totals(library.db, TrashFilter(None))
         return {
@@ -184,18 +173,18 @@ def _versions() -> dict[str, str]:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    report = asyncio.run(_run_verify(existing_base(options), options))
+    report = asyncio.run(_run_verify(options))
     return PROBLEMS if report.count("damaged") or report.count("unreadable") else 0
 
 
-async def _run_verify(base: Path, options: argparse.Namespace) -> VerifyReport:
-    async with open_library(base) as library:
+async def _run_verify(options: argparse.Namespace) -> VerifyReport:
+    async with open_library(options) as library:
         verifier = Verifier(library.db, CancelToken())
         try:
             await show_progress(verifier.run(), lambda: {"phase": "hashing", **verifier.status()})
         finally:
             if options.json:
-                say(json.dumps(_report_as_json(verifier.report)))
+                say_json(_report_as_json(verifier.report))
             else:
                 _print_findings(verifier.report)
         return verifier.report

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -32,10 +31,10 @@ from .command import (
     add_yes,
     age_ms,
     confirm,
-    host_on,
     require_terminal_or_yes,
 )
-from .output import Column, complain, counted, local_time, print_table, say, written_time
+from .output import Column, complain, counted, local_time, print_table, say, say_json, written_time
+from .store import host_on
 
 _BY = "command line"
 _QUOTA_WORDS = {"unlimited": UNLIMITED, "default": None}
@@ -191,7 +190,7 @@ def _list_users(options: argparse.Namespace) -> int:
     state = _store(options).state
     users = sorted(state.file.users, key=lambda each: each.key)
     if options.json:
-        say(json.dumps([_user_json(each) for each in users]))
+        say_json([_user_json(each) for each in users])
         return 0
     columns = (Column("ROLE"), Column("STATE"), Column("TOKENS", True), Column("SESSIONS", True), Column("NAME"))
     rows = []
@@ -319,7 +318,7 @@ def _list_tokens(options: argparse.Namespace) -> int:
     tokens = [each for each in state.file.tokens if owner in (None, each.user)]
     names = {key: user.name for key, user in state.users.items()}
     if options.json:
-        say(json.dumps([_token_json(each, names) for each in tokens]))
+        say_json([_token_json(each, names) for each in tokens])
         return 0
     columns = ("ID", "SCOPES", "EXPIRES", "LAST USED", "USER", "NAME")
     rows = [
@@ -382,7 +381,7 @@ def _show_status(options: argparse.Namespace) -> int:
     hashes = Counter("argon2id" if is_argon2(each.password) else "scrypt" for each in file.users if each.password)
     if options.json:
         counts = {"users": len(file.users), "tokens": len(file.tokens), "sessions": len(file.sessions)}
-        say(json.dumps({"enabled": file.is_enabled, **counts, "passwords": hashes}))
+        say_json({"enabled": file.is_enabled, **counts, "passwords": hashes})
         return 0
     say(f"The login is {'on' if file.is_enabled else 'off'}")
     nouns = (("user", file.users), ("token", file.tokens), ("session", file.sessions))

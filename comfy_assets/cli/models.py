@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,9 +12,9 @@ from ..db import assets
 from ..db.connection import Database
 from ..db.listing import facets
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, Asset, AssetFilter, CategoryCount, PageRequest
-from .base_directory import existing_base
-from .command import Commands, add_command, add_group, add_json, add_limit, open_library
-from .output import Column, counted, print_table, say, written_size
+from .command import Commands, add_command, add_group, add_json, add_limit
+from .output import Column, counted, print_table, say, say_json, written_size
+from .store import open_library
 
 _COLUMNS = (Column("SIZE", True), Column("CATEGORY"), Column("ID"), Column("FILE"))
 _SUMS = (Column("SIZE", True), Column("MODELS", True), Column("CATEGORY"))
@@ -45,11 +43,11 @@ def add_to(commands: Commands) -> None:
 
 
 def _unused(options: argparse.Namespace) -> int:
-    found, total, sums, size = asyncio.run(_find(existing_base(options), options))
+    found, total, sums, size = asyncio.run(_find(options))
     if options.json:
         by_category = [msgspec.structs.asdict(each) for each in sums]
         models = [_as_json(asset) for asset in found]
-        say(json.dumps({"total": total, "size": size, "categories": by_category, "models": models}))
+        say_json({"total": total, "size": size, "categories": by_category, "models": models})
         return 0
     print_table(
         _COLUMNS, [(written_size(each.size), ", ".join(_categories(each)), each.id, _path(each)) for each in found]
@@ -61,11 +59,11 @@ def _unused(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _find(base: Path, options: argparse.Namespace) -> tuple[list[Asset], int, list[CategoryCount], int]:
+async def _find(options: argparse.Namespace) -> tuple[list[Asset], int, list[CategoryCount], int]:
     """Return the largest unused models, the number of all, their sizes by category, and in total."""
     tags = ["models", *([MODEL_TYPE_PREFIX + options.category] if options.category else [])]
     wanted = AssetFilter(options.user, tags_all=tuple(tags), tags_none=(MISSING_TAG,), is_used=False)
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         found, total = await _listed(library.db, wanted, options.limit)
         counts = await facets.facets(library.db, dict.fromkeys(_FACETS, wanted))
         return found, total, counts.categories, counts.total_size

@@ -6,6 +6,7 @@ Control characters are escaped in all output, so that a file name cannot control
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -43,6 +44,16 @@ def say(*lines: object, to: TextIO | None = None, end: str = "\n") -> None:
         if is_closed_pipe(error):
             raise OutputClosed from error
         raise
+
+
+def say_json(value: object) -> None:
+    """Print a value as one line of JSON."""
+    say(json.dumps(value))
+
+
+def without_none(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a JSON object whose values are known."""
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def complain(*lines: object) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 from ..host.standalone import WebFiles, installed_page
 from ..plugin import attach
 from .base_directory import base_to_serve
-from .command import Commands, add_command, add_extra_paths, extra_folders, host_on
+from .command import Commands, add_command, add_extra_paths
 from .login import require_login
 from .orderly_end import orderly_end
 from .output import say
+from .store import extra_folders, host_on
 
 _EXAMPLES = (
     "serve",

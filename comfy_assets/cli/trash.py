@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..assets.trash import AssetTrash
 from ..assets.trash_purge import EmptiedTrash, TrashPurge
 from ..db.trash import DeletedAsset
-from ..host.standalone import ExtraFolder
 from ..ids import now_ms
-from .base_directory import existing_base
 from .command import (
     PROBLEMS,
     Commands,
@@ -25,14 +21,13 @@ from .command import (
     add_yes,
     age_ms,
     confirm,
-    extra_folders,
-    open_library,
     require_terminal_or_yes,
     restore_each,
 )
 from .deletion import restored_line
-from .output import Column, complain, counted, local_time, print_table, say, written_size, written_time
+from .output import Column, complain, counted, local_time, print_table, say, say_json, written_size, written_time
 from .short_ids import full_id
+from .store import open_library
 
 _KINDS = {"trashed": "trashed", "removed": "removed", "left-out": "left_out"}
 _COLUMNS = (Column("DELETED"), Column("SIZE", True), Column("KEPT"), Column("ID"), Column("NAME"))
@@ -78,10 +73,10 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    entries = asyncio.run(_entries(existing_base(options), options.kind))
+    entries = asyncio.run(_entries(options, options.kind))
     entries = [entry for entry in entries if options.name.casefold() in entry.name.casefold()]
     if options.json:
-        say(json.dumps([_as_json(entry) for entry in entries]))
+        say_json([_as_json(entry) for entry in entries])
         return 0
     print_table(_COLUMNS, map(_cells, entries))
     say(f"{counted(len(entries), 'deleted asset')}, {written_size(_kept_bytes(entries))} of files in the trash")
@@ -93,10 +88,10 @@ def _cells(entry: DeletedAsset) -> tuple[str, ...]:
     return local_time(entry.deleted_at), written_size(entry.size), kept, entry.id, entry.name
 
 
-async def _entries(base: Path, kind: str | None = None) -> list[DeletedAsset]:
+async def _entries(options: argparse.Namespace, kind: str | None = None) -> list[DeletedAsset]:
     """Return the deleted assets of a kind, or of all kinds but the one of which nothing is left."""
     kinds = [_KINDS[kind]] if kind is not None else ["trashed", "removed"]
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         entries = await AssetTrash(library.db, library.host).entries()
     return [entry for entry in entries if entry.kind in kinds]
 
@@ -117,36 +112,34 @@ def _as_json(entry: DeletedAsset) -> dict[str, Any]:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    base = existing_base(options)
-    return asyncio.run(_restore_all(base, extra_folders(options), options.ids))
+    return asyncio.run(_restore_all(options))
 
 
-async def _restore_all(base: Path, extra: Sequence[ExtraFolder], ids: Sequence[str]) -> int:
-    async with open_library(base, extra) as library:
+async def _restore_all(options: argparse.Namespace) -> int:
+    async with open_library(options) as library:
         bin_ = AssetTrash(library.db, library.host)
 
         async def restore(asset_id: str) -> str:
             restored = await bin_.restore(await full_id(library.db, "deleted asset", asset_id))
             return restored_line(restored)
 
-        return await restore_each(ids, restore)
+        return await restore_each(options.ids, restore)
 
 
 def _empty(options: argparse.Namespace) -> int:
-    base = existing_base(options)
     require_terminal_or_yes(options)
     before = None if options.older_than is None else now_ms() - options.older_than
-    chosen = [entry for entry in asyncio.run(_entries(base)) if before is None or entry.deleted_at < before]
+    chosen = [entry for entry in asyncio.run(_entries(options)) if before is None or entry.deleted_at < before]
     size = written_size(_kept_bytes(chosen))
     confirm(options, f"Remove {counted(sum(e.stored is not None for e in chosen), 'file')} ({size}) for good?")
-    done = asyncio.run(_empty_now(base, before))
+    done = asyncio.run(_empty_now(options, before))
     for deleted, error in done.failed:
         complain(f"{deleted.id}  {deleted.name}: {error.message}")
     say(f"{counted(done.removed, 'deleted asset')} removed for good, {written_size(done.freed)} freed")
     return PROBLEMS if done.failed else 0
 
 
-async def _empty_now(base: Path, before: int | None) -> EmptiedTrash:
-    async with open_library(base) as library:
+async def _empty_now(options: argparse.Namespace, before: int | None) -> EmptiedTrash:
+    async with open_library(options) as library:
         bin_ = AssetTrash(library.db, library.host)
         return await TrashPurge(library.db, library.host, bin_).empty(before)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..db import shares as share_rows
@@ -16,10 +14,10 @@ from ..db.workflows import DeletedWorkflow
 from ..models import Page, Workflow, WorkflowFilter, WorkflowPage, WorkflowSort
 from ..workflows.folder import FOLDER
 from ..workflows.service import TRASH_DAYS, restore_workflow
-from .base_directory import existing_base
-from .command import Commands, add_command, add_group, add_json, add_limit, open_library, restore_each
-from .output import UNNAMED, Column, counted, local_time, print_table, say, written_time
+from .command import Commands, add_command, add_group, add_json, add_limit, restore_each
+from .output import UNNAMED, Column, counted, local_time, print_table, say, say_json, without_none, written_time
 from .short_ids import full_id
+from .store import open_library
 
 # The sort keys of the API by the words of the option. Times begin with the latest.
 _SORTS: dict[str, WorkflowSort] = {"updated": "update_time", "created": "create_time", "name": "name"}
@@ -70,9 +68,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    page = asyncio.run(_page(existing_base(options), options))
+    page = asyncio.run(_page(options))
     if options.json:
-        say(json.dumps([_as_json(workflow) for workflow in page.items]))
+        say_json([_as_json(workflow) for workflow in page.items])
         return 0
     print_table(
         _WORKFLOWS,
@@ -82,11 +80,11 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _page(base: Path, options: argparse.Namespace) -> Page[Workflow]:
+async def _page(options: argparse.Namespace) -> Page[Workflow]:
     # Those of every user, as of jobs: whoever can read the store's file can read them anyway.
     sort = _SORTS[options.sort]
     page = WorkflowPage(sort, "asc" if sort == "name" else "desc", options.limit)
-    async with open_library(base) as library:
+    async with open_library(options) as library:
         return await workflow_rows.list_page(library.db, WorkflowFilter(None, options.name), page)
 
 
@@ -109,13 +107,13 @@ def _as_json(workflow: Workflow) -> dict[str, Any]:
         "created_at": written_time(workflow.created_at),
         "updated_at": written_time(workflow.updated_at),
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return without_none(members)
 
 
 def _list_deleted(options: argparse.Namespace) -> int:
-    entries = asyncio.run(_deleted(existing_base(options)))
+    entries = asyncio.run(_deleted(options))
     if options.json:
-        say(json.dumps([_deleted_as_json(entry) for entry in entries]))
+        say_json([_deleted_as_json(entry) for entry in entries])
         return 0
     print_table(
         _DELETED,
@@ -125,8 +123,8 @@ def _list_deleted(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _deleted(base: Path) -> Sequence[DeletedWorkflow]:
-    async with open_library(base) as library:
+async def _deleted(options: argparse.Namespace) -> Sequence[DeletedWorkflow]:
+    async with open_library(options) as library:
         return await workflow_rows.deleted(library.db)
 
 
@@ -139,27 +137,27 @@ def _deleted_as_json(entry: DeletedWorkflow) -> dict[str, Any]:
         "latest_version": entry.latest_version,
         "deleted_at": written_time(entry.deleted_at),
     }
-    return {name: value for name, value in members.items() if value is not None}
+    return without_none(members)
 
 
 def _restore(options: argparse.Namespace) -> int:
-    return asyncio.run(_restore_all(existing_base(options), options.ids))
+    return asyncio.run(_restore_all(options))
 
 
-async def _restore_all(base: Path, ids: Sequence[str]) -> int:
-    async with open_library(base) as library:
+async def _restore_all(options: argparse.Namespace) -> int:
+    async with open_library(options) as library:
 
         async def restore(text: str) -> str:
             workflow = await restore_workflow(library.db, await full_id(library.db, "deleted workflow", text))
             return f"{workflow.id}  {workflow.name or UNNAMED}"
 
-        return await restore_each(ids, restore)
+        return await restore_each(options.ids, restore)
 
 
 def _list_shares(options: argparse.Namespace) -> int:
-    shares = asyncio.run(_shares(existing_base(options)))
+    shares = asyncio.run(_shares(options))
     if options.json:
-        say(json.dumps([_share_as_json(share) for share in shares]))
+        say_json([_share_as_json(share) for share in shares])
         return 0
     print_table(
         _SHARES,
@@ -172,8 +170,8 @@ def _list_shares(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _shares(base: Path) -> Sequence[ListedShare]:
-    async with open_library(base) as library:
+async def _shares(options: argparse.Namespace) -> Sequence[ListedShare]:
+    async with open_library(options) as library:
         return await share_rows.listed(library.db)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.cli import main
-from comfy_assets_node.comfy_assets.cli.command import host_on
+from comfy_assets_node.comfy_assets.cli.store import host_on
 from comfy_assets_node.comfy_assets.host.base import LibraryFolder
 from comfy_assets_node.comfy_assets.host.standalone import (
     ExtraFolder,

@@ -15,7 +15,7 @@ from checkout import load  # noqa: E402
 from PIL import Image  # noqa: E402
 
 load()
-from comfy_assets_node.comfy_assets.cli import command, main  # noqa: E402
+from comfy_assets_node.comfy_assets.cli import main, store  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run  # noqa: E402
 
@@ -105,5 +105,5 @@ class HostWithNodes(StandaloneHost):
 
 
 if __name__ == "__main__":
-    command.StandaloneHost = HostWithNodes  # type: ignore[misc]
+    store.StandaloneHost = HostWithNodes  # type: ignore[misc]
     sys.exit(main(sys.argv[1:]))

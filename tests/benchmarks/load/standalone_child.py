@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "fault"))
 from checkout import load
 
 load()
-from comfy_assets_node.comfy_assets.cli import command, main  # noqa: E402
+from comfy_assets_node.comfy_assets.cli import main, store  # noqa: E402
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run  # noqa: E402
@@ -89,5 +89,5 @@ class HostWithPacks(StandaloneHost):
 
 
 if __name__ == "__main__":
-    command.StandaloneHost = HostWithPacks  # type: ignore[misc]
+    store.StandaloneHost = HostWithPacks  # type: ignore[misc]
     sys.exit(main(sys.argv[1:]))
