@@ -1,4 +1,4 @@
-"""The composition root: which services there are, and what each is constructed from."""
+"""The composition root: all services, and the parts that each is constructed from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files and folders inside the library's folders that are no assets: litter of systems, and what a user leaves out.
+"""Files and folders inside the library's folders that are not assets: system files, and those that a user excludes.
 
 Pure. ``is_ignored`` and ``is_ignored_folder`` are the built-in rules, ``ExcludePatterns`` the user's. Names that begin
 with a dot are hidden, and no module asks about them here.
@@ -110,14 +110,14 @@ class ExcludePatterns:
             (self._folder_names if folders_only else self._names).append(name)
 
     def files_in(self, folder: str) -> Matches | None:
-        """Return a function that tells which files to leave out of a folder, by name; None if it keeps them all.
+        """Return a function that tells by name whether to leave out a file of a folder; None if all are kept.
 
         ``folder`` is the path below the roots: "output/2024".
         """
         return self._in_folder(folder, self._name, folders=False)
 
     def folders_in(self, folder: str) -> Matches | None:
-        """Return a function that tells which folders in a folder to leave out, by name; None if it keeps them all."""
+        """Return a function that tells by name whether to leave out a folder in a folder; None if all are kept."""
         return self._in_folder(folder, self._folder_name, folders=True)
 
     def _in_folder(self, folder: str, anywhere: Matches | None, *, folders: bool) -> Matches | None:

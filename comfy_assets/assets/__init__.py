@@ -1,1 +1,1 @@
-"""Assets: where files are, what they contain, and the services over them."""
+"""Assets: the places and contents of files, and the services over them."""

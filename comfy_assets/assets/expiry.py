@@ -60,7 +60,7 @@ class AssetExpiry:
         return True
 
     async def _delete(self, due: DueAsset) -> bool:
-        """Delete an asset, or postpone that. Every call moves the asset out of what is due."""
+        """Delete an asset, or postpone its expiry. After every call it is no longer due."""
         if due.is_kept:
             await self._postpone(due)
             return False

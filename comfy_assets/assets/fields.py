@@ -176,7 +176,7 @@ def _problem(tag: str) -> str | None:
 
 
 def is_reserved(tag: str) -> bool:
-    """Return whether the library itself sets this tag, whatever the asset's location."""
+    """Return whether the library itself sets this tag, at any location of an asset."""
     return tag in ROOT_TAGS or tag == MISSING_TAG or tag.startswith(MODEL_TYPE_PREFIX)
 
 

@@ -61,7 +61,7 @@ class PageRefresh:
             await asyncio.wait([self._sending])
 
     def _note(self, event: str, data: Mapping[str, Any]) -> None:
-        """Count the changes that a message to pages tells of. Safe from any thread."""
+        """Count the changes in a message to pages. Safe from any thread."""
         if event not in _SOURCES or data.get("source") == _CHANGES or self._is_closed:
             return
         with self._lock:
@@ -116,7 +116,7 @@ def completed(
     elapsed: float = 0.0,
     source: str,
 ) -> dict[str, Any]:
-    """Make the data of the message. ``source`` tells a scan that has ended ("scan") from other changes ("changes")."""
+    """Make the data of the message. ``source`` is "scan" after a scan, "changes" after other changes."""
     return {
         "phase": phase,
         "created": created,

@@ -153,7 +153,7 @@ class Roots:
         return False
 
     def leaves_out(self, folder: Path) -> Callable[[str], object] | None:
-        """Return a function that tells which files of a folder a user leaves out, by name; None if none of them."""
+        """Return a function that tells by name whether a user leaves out a file of a folder; None if none is."""
         if not self.patterns:
             return None
         place = self.place(folder)

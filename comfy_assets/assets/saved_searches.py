@@ -28,7 +28,7 @@ class SavedSearchService:
         return await _existing(self._db, search_id, owner)
 
     async def named(self, name: str, owner: str) -> SavedSearch:
-        """Return a user's search by its name, whatever its case. Raises SavedSearchNotFoundError."""
+        """Return a user's search by its name; case is ignored. Raises SavedSearchNotFoundError."""
         found = await saved_searches.by_name(self._db, name, owner)
         if found is None:
             raise SavedSearchNotFoundError("There is no saved search of this name.", details={"name": name})

@@ -190,7 +190,7 @@ class AssetService:
         return {**beside, **own}
 
     async def generation(self, asset: Asset, documents: Mapping[str, bytes | None]) -> Generation:
-        """Return what made the asset, by the documents in its file, or else by the graph of the job that made it."""
+        """Return the generation data of an asset, from the documents in its file or else from the graph of its job."""
         known = {key: text for key, text in documents.items() if key in READERS and text is not None}
         graph = await contents.graph_of_asset(self._db, asset.row_id) if asset.job_id is not None else None
         if graph is not None:

@@ -37,7 +37,7 @@ class TrashPurge:
     """Removes deleted assets for good."""
 
     def __init__(self, db: Database, host: Host, bin_: AssetTrash, tasks: TaskRunner | None = None) -> None:
-        """``tasks`` runs what takes long; commands have none."""
+        """``tasks`` runs long removals; commands have none."""
         self._db = db
         self._host = host
         self._trash = bin_

@@ -37,7 +37,7 @@ _ATTEMPTS = 5  # at a path that other programs take meanwhile
 
 
 class TrashRestorer:
-    """Restores the records and files of deleted assets, and completes what a killed server had begun."""
+    """Restores the records and files of deleted assets, and completes moves that a killed server had begun."""
 
     def __init__(self, db: Database, host: Host) -> None:
         self._db = db

@@ -17,7 +17,7 @@ _MOST_NAMED = 3  # in a message
 
 
 class AssetUses:
-    """Lists what uses an asset."""
+    """Lists the uses of an asset."""
 
     def __init__(self, db: Database, jobs_recorded: Callable[[], Awaitable[None]]) -> None:
         """``jobs_recorded`` waits until all submitted jobs are in the store."""

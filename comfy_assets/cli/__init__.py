@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _discard_output() -> None:
-    """Let what is still buffered go nowhere: Python would report that it cannot be written when it ends."""
+    """Discard buffered output: Python would report at its end that it cannot be written."""
     with suppress(OSError, ValueError):  # a stream without a file of the system
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):

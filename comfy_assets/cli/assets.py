@@ -238,7 +238,7 @@ def _cells(asset: Asset) -> tuple[str, ...]:
 
 
 def asset_as_json(asset: Asset) -> dict[str, Any]:
-    """Return what is known of an asset, with the names of the API, and the path of its file."""
+    """Return an asset as JSON, with the names of the API, and the path of its file."""
     location = asset.location
     members = {
         "id": asset.id,

@@ -203,7 +203,7 @@ def _list_deleted(options: argparse.Namespace) -> int:
 
 
 def _as_json(listed: ListedCollection) -> dict[str, Any]:
-    """Return what is known of a collection, with the names of the API."""
+    """Return a collection as JSON, with the names of the API."""
     collection = listed.collection
     members = {
         "id": collection.id,

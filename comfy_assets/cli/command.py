@@ -29,7 +29,7 @@ _EXAMPLES = "examples:\n"
 
 
 class CommandError(Exception):
-    """The command cannot be done; the message says why, and what to do."""
+    """The command failed; the message has the reason and a remedy."""
 
     status = 1
 

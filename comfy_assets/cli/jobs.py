@@ -116,7 +116,7 @@ def _duration(job: Job) -> str:
 
 
 def _as_json(job: Job) -> dict[str, Any]:
-    """Return what is known of a job, with the names of the API."""
+    """Return a job as JSON, with the names of the API."""
     entry = {
         "id": job.id,
         "status": JOB_STATUSES[job.status],

@@ -1,4 +1,4 @@
-"""Let whatever asks a server to end interrupt it as Ctrl-C does: signals, and on Windows the closing of its window.
+"""Treat every request to end a server as Ctrl-C: signals, and on Windows the closing of its window.
 
 Windows ends a program whose console window is closed as soon as its handler returns, and after five seconds at the
 latest. So the handler waits for the server's end. It also tells of a user who logs off, and of the end of the system,

@@ -96,7 +96,7 @@ def _name(workflow: Workflow) -> str:
 
 
 def _as_json(workflow: Workflow) -> dict[str, Any]:
-    """Return what is known of a workflow, with the names of the API."""
+    """Return a workflow as JSON, with the names of the API."""
     members = {
         "id": workflow.id,
         "name": workflow.name,
@@ -129,7 +129,7 @@ async def _deleted(options: argparse.Namespace) -> Sequence[DeletedWorkflow]:
 
 
 def _deleted_as_json(entry: DeletedWorkflow) -> dict[str, Any]:
-    """Return what is known of a deleted workflow, with the names of the API."""
+    """Return a deleted workflow as JSON, with the names of the API."""
     members = {
         "id": entry.id,
         "name": entry.name,

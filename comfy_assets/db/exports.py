@@ -13,7 +13,7 @@ from .sql import Columns, insert_into, json_array
 
 
 class ExportedArchive(msgspec.Struct, frozen=True):
-    """An archive in the folder of exports. Times are in ms; whoever has the token may download it."""
+    """An archive in the folder of exports. Times are in ms; the token permits its download."""
 
     name: str
     task_id: bytes

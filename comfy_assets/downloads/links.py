@@ -72,7 +72,7 @@ Link = HuggingFaceFile | CivitaiLink | PlainLink
 
 
 def parse_link(text: str, providers: ProviderUrls, field: str = "url") -> Link:
-    """Return what a link leads to.
+    """Return the target of a link.
 
     Raises InvalidLinkError for a text that is no link, SourceNotFoundError for a page of a provider that has no file.
     """

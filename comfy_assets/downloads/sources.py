@@ -181,7 +181,7 @@ class Sources:
             raise SourceMetadataError("The other server's answer is not what was expected.") from None
 
     async def _plain(self, url: str) -> RemoteFile:
-        """Ask for the first byte: many servers that have files refuse HEAD, and the answer tells the whole size."""
+        """Request the first byte: many file servers refuse HEAD, and the response has the total size."""
         request = RemoteRequest(url, headers={"Range": "bytes=0-0"})
 
         response = await self._client.probe(request)

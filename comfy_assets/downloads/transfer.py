@@ -252,7 +252,7 @@ def check_space(free: int, needed: int) -> None:
 
 
 def _validator_of(response: RemoteResponse) -> str | None:
-    """Return what ``If-Range`` can name: a strong ETag, else the time of the last change (RFC 9110, section 13.1.5)."""
+    """Return a validator for ``If-Range``: a strong ETag, else the time of the last change (RFC 9110, 13.1.5)."""
     etag = response.headers.get("ETag", "")
     if etag.startswith('"') and len(etag) <= 1024:
         return etag

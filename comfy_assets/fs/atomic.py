@@ -57,7 +57,7 @@ def is_temp_name(name: str) -> bool:
 
 @contextlib.contextmanager
 def temp_file(target: Path, key: str | None = None) -> Iterator[Path]:
-    """Give the path of a temporary file beside ``target``; what is left there at the end is removed.
+    """Give the path of a temporary file beside ``target``; a file that remains there at the end is removed.
 
     With a ``key`` the path is the same each time, and a leftover of a killed process is removed first.
     """

@@ -1,4 +1,4 @@
-"""Paths on the disk: their texts for the system, and the state of what is there, compared with its record.
+"""Paths on the disk: their texts for the system, and the state of files, compared with their records.
 
 Blocks, except for the texts: for worker threads.
 """

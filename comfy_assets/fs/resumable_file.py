@@ -61,11 +61,11 @@ class ResumableFile(PartialFile):
             self._flush()
 
     def sha256(self) -> bytes:
-        """Return the SHA-256 digest of what has been written."""
+        """Return the SHA-256 digest of the written bytes."""
         return self._sha256.digest()
 
     def digest(self) -> bytes:
-        """Return the blake3 digest of what has been written."""
+        """Return the blake3 digest of the written bytes."""
         return self._hash.digest()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Users, tokens and links: what the commands and the signed-in user change.
+"""Users, tokens and links, as the commands and signed-in users change them.
 
 All methods block: they read, change and replace the file of the login.
 """
@@ -117,7 +117,7 @@ class Accounts:
     def change_user(
         self, name: str, *, role: Role | None = None, is_disabled: bool | None = None, password: str | None = None
     ) -> UserRecord:
-        """Change what is given of a user, all of it or nothing; ``password`` is the hash of one. Return the user.
+        """Change the given properties of a user, all or none; ``password`` is the hash of one. Return the user.
 
         Disabling a user and a new password end their sessions. Raises LoginRecordNotFoundError, LoginConflictError for
         the last administrator, LoginUnavailableError.

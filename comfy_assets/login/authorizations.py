@@ -83,7 +83,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _scopes_in(text: str) -> tuple[Scope, ...]:
-    """Return the scopes for those that programs ask for: ours by name, or the hosted service's by what they end in."""
+    """Return the scopes for those that programs ask for: ours by name, or the hosted service's by their endings."""
     found: set[Scope] = {"read"}
     for word in text[:_MAX_TEXT].split():
         if word in ("read", "write", "run"):
@@ -121,7 +121,7 @@ class Authorizations:
         return code
 
     def exchange(self, code: str, client_id: str, redirect_uri: str, verifier: str) -> tuple[str, AuthorizationRequest]:
-        """Return the key of the user who has agreed, and what to. A code is used up by the first attempt.
+        """Return the key of the user who has agreed, and the scopes. A code is used up by the first attempt.
 
         Raises AuthorizationError.
         """

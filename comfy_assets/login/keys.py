@@ -1,4 +1,4 @@
-"""Random secrets of the login: tokens, session ids, links and devices, and what is stored of them.
+"""Random secrets of the login: tokens, session ids, links and devices, and their stored forms.
 
 They have at least 160 random bits, so that a fast hash is enough, unlike for passwords. Links and sessions are found by
 the hash of the whole secret, tokens by a part that is no secret, and both are compared in constant time.
@@ -69,7 +69,7 @@ def new_link() -> str:
 
 
 def secret_digest(secret: str) -> str:
-    """Return what is stored of a session id or a link: its SHA-256 in hexadecimal."""
+    """Return the stored form of a session id or a link: its SHA-256 in hexadecimal."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -99,7 +99,7 @@ class PasswordHasher:
         return self._find_argon2()
 
     def close(self) -> None:
-        """Let the threads end after what they do now."""
+        """Let the threads end after their present work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._known_pool.shutdown(wait=False, cancel_futures=True)
 

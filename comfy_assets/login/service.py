@@ -1,4 +1,4 @@
-"""Sign-ins and sessions, and who a request is from: what the server asks for each request, without reading the disk."""
+"""Sign-ins, sessions, and the user of each request, without reading the disk."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class LoginStore:
         self.state, self._mark, self._was_there = LoginState.of(_parsed(content)), mark, True
 
     def change(self, change: Callable[[LoginState], tuple[LoginFile, T]]) -> T:
-        """Replace the content by what ``change`` makes of it, and return its result.
+        """Replace the content with the one that ``change`` returns, and return its result.
 
         If the content stays the same, nothing is written. Raises LoginUnavailableError, and what ``change`` raises.
         """

@@ -83,7 +83,7 @@ class SignInThrottle:
 
 
 def address_key(address: str) -> str:
-    """Return the key of an address: itself for IPv4, its network for IPv6, of which one client has many addresses."""
+    """Return the key of an address: itself for IPv4, its network for IPv6, as one client has many addresses."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

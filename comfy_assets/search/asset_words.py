@@ -236,7 +236,7 @@ def _words_of_type(mime_type: str, suffix: str) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> list[str]:
-    """Return what ``has:`` finds by the words in a text: no word contains a mark but at its beginning."""
+    """Return the values of ``has:`` among the words of a text: a word can have a mark only at its beginning."""
     return [name for mark, name in _SHOWN_BY.items() if mark in text]
 
 

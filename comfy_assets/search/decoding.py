@@ -90,7 +90,7 @@ def _weight(shape: json_limits.JsonShape) -> int:
 
 
 def _without_drawing(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; of a node as the page saves it, which is half drawing, without what shows only that."""
+    """Return an object; a node that the page has saved without the members that only describe its drawing."""
     found = dict(pairs)
     if "pos" in found and "type" in found:
         for name in _DRAWN & found.keys():

@@ -126,7 +126,7 @@ def words_in_facts(metadata: str) -> tuple[str, ...]:
 
 
 def _add_generation(words: _WordList, made: Generation, others: Iterable[str] = ()) -> None:
-    """Add what made a picture to its fields: names first, so that a long prompt does not crowd them out."""
+    """Add a picture's generation data to its fields: names first, so that a long prompt does not crowd them out."""
     for lora in made.loras:
         words.add(model_stem(lora.name), Field.LORA)
     for name in (*made.models, *others):

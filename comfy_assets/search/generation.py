@@ -19,7 +19,7 @@ _EMPTY = Generation()
 
 
 def generation_of(documents: Mapping[str, bytes]) -> Generation:
-    """Return what the documents of a file (JSON texts by key) say of its making.
+    """Return the generation data in the documents of a file (JSON texts by key).
 
     Each document adds what the better ones leave open. Documents that are malformed or too large say nothing.
     """

@@ -102,7 +102,7 @@ class SearchIndex(_IndexUpdater):
             pass
 
     async def _look(self) -> bool:
-        """Index what is new or has changed, if anything; return False if that failed."""
+        """Index new and changed assets, if any; return False if that failed."""
         if not await self._has_work():
             return True
         task, _ = self._tasks.start(SEARCH, self._work, is_cancellable=False)
@@ -124,7 +124,7 @@ class SearchIndex(_IndexUpdater):
             task.result = {"indexed": indexed}
 
     async def _let_others_go_first(self, task: Task) -> None:
-        """Wait some seconds for running scans and hash runs: what they change would have to be indexed twice."""
+        """Wait some seconds for running scans and hash runs: their changes would have to be indexed twice."""
         end = time.monotonic() + _COURTESY_S
         while time.monotonic() < end and any(
             other is not None and other.is_running for other in map(self._tasks.latest, self._after)

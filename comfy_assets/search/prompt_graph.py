@@ -1,4 +1,4 @@
-"""Find what a graph says of its picture: prompts, models, LoRAs and the sampler's settings. Pure.
+"""Find the generation data in a graph: prompts, models, LoRAs and the sampler's settings. Pure.
 
 Prompts are found by following the inputs named positive and negative back to texts, through whatever conditions,
 joins or translates them. Node packs are free in their names, so inputs are told apart by parts of their names. The work
@@ -55,7 +55,7 @@ _NONE = frozenset({"", "none", "null", "undefined", "disabled"})
 
 
 def generation_of_graph(graph: Graph, tool: str = "ComfyUI") -> Generation:
-    """Return what a graph says of its picture."""
+    """Return the generation data in a graph."""
     positive, negative = _prompts(graph)
     negative = {text: None for text in negative if text not in positive}
     upstream = list(_upstream(graph, _main_sampler(graph)))

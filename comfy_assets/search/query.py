@@ -65,7 +65,7 @@ class _Term(NamedTuple):
 
 
 def parse_query(text: str, subject: Subject = "assets") -> Search:
-    """Parse a search; an empty one finds everything. Raises InvalidQueryError, which tells the wrong term."""
+    """Parse a search; an empty one finds everything. Raises InvalidQueryError with the invalid term."""
     if not text.strip():
         return Search()
     if len(text) > _MAX_CHARACTERS:
@@ -97,7 +97,7 @@ def _terms_in(text: str) -> Iterator[re.Match[str]]:
 
 
 def _of_pasted_parameters(text: str) -> Search:
-    """Look for the prompts in parameters that were copied from another program, whatever the seed."""
+    """Look for the prompts in parameters that were copied from another program, with any seed."""
     made = of_parameters(text)
     positive = [SearchWord(Field.POSITIVE.value + word, True) for word in words_of(without_lora_tags(made.positive))]
     negative = [SearchWord(Field.NEGATIVE.value + word, True) for word in words_of(made.negative)]
@@ -173,7 +173,7 @@ class _Parser:
             self._stated.update(dict.fromkeys(words))
 
     def search(self) -> Search:
-        """Return what was collected. Raises InvalidQueryError for no term, or too many."""
+        """Return the collected terms. Raises InvalidQueryError for no term, or too many."""
         others = len(self._ratings) + len(self._kinds) + len(self._media)
         count = len(self._stated) + sum(map(len, self._excluded)) + others
         if not count and not self._bare:

@@ -179,7 +179,7 @@ class _Scope:
         return next((each for each in inputs if each.get("type") == kind), inputs[0] if inputs else {})
 
     def _from_outside(self, slot: int, hops: int) -> Any:
-        """Return what the node of this subgraph gets at an input."""
+        """Return the value at an input of the node of this subgraph."""
         sockets = list(_sockets(self.node, "inputs"))
         if self.outer is None or not 0 <= slot < len(sockets):
             return None
@@ -189,7 +189,7 @@ class _Scope:
         return widget_values(self.node).get(_text(socket.get("name")))
 
     def output(self, slot: int, hops: int) -> Any:
-        """Return what comes out of this subgraph."""
+        """Return the outputs of this subgraph."""
         for link, target in _targets(self.graph):
             if target == (_OUTPUT_NODE, slot):
                 return self.resolve(link, hops + 1)

@@ -1,4 +1,4 @@
-"""Read what other programs write about a picture: A1111's text, and the JSON of SwarmUI, Fooocus, InvokeAI … Pure.
+"""Read descriptions of pictures by other programs: A1111's text, and the JSON of SwarmUI, Fooocus, InvokeAI … Pure.
 
 Programs call the same things by many names, so JSON is read by the members that mean the same whatever the program,
 without regard to case, underscores and spaces. Nothing raises, and the work is bounded.

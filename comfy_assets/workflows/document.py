@@ -1,4 +1,4 @@
-"""Parse the text of a workflow: what is stored of it, what it refers to, and how a job of it is recognized. Pure.
+"""Parse the text of a workflow: the stored text, its references, and the digest by which its jobs are recognized. Pure.
 
 Workflows come from strangers. Everything taken from one is bounded, and the functions that walk a graph never raise
 because of its content. Parsing blocks while it decodes and compresses the text, so it belongs in a thread.
@@ -43,7 +43,7 @@ class WorkflowReferences:
 
 @dataclass(frozen=True)
 class ParsedWorkflow:
-    """The text as it is stored, its references, the id in the graph, and the digest of what is executed."""
+    """The text as it is stored, its references, the id in the graph, and the digest of its executed parts."""
 
     document: Document
     references: WorkflowReferences

@@ -27,7 +27,7 @@ _MAX_CACHED = 2000  # graphs whose digests are kept, as the same graph is often 
 
 
 class GraphIdentity(NamedTuple):
-    """The id in a graph and the digest of what is executed."""
+    """The id in a graph, and the digest of its executed parts."""
 
     id: str | None
     digest: bytes

@@ -95,7 +95,7 @@ class Shares:
         return Publication(workflow.id, await self._visible(found[0], owner) if found is not None else None)
 
     async def is_open(self, share_id: str) -> bool:
-        """Return whether whoever knows the id of a share may read it without signing in."""
+        """Return whether the id of a share is enough to read it, without signing in."""
         return await shares.is_open(self._db, share_id)
 
     async def publish(
@@ -234,7 +234,7 @@ class Shares:
 
 
 def _references_of(text: bytes) -> WorkflowReferences:
-    """Return what a workflow refers to. Blocks. Raises InvalidBodyError unless it is a JSON object."""
+    """Return the references in a workflow. Blocks. Raises InvalidBodyError unless it is a JSON object."""
     try:
         workflow = json_limits.decode(text, json_limits.check(text, json_limits.LARGE))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The interface of the actions of batches: how each changes assets, and restores what they had before.
+"""The interface of the actions of batches: how each changes assets, and restores their former values.
 
 A new action is a class with an entry in ``service.ACTIONS``, and a member of ``BatchParameters`` if it takes one.
 """
@@ -42,7 +42,7 @@ class FailedChange(msgspec.Struct, frozen=True):
 
 
 class BatchWork:
-    """A batch that is carried out or undone: what its action needs, and what became of the assets."""
+    """A batch that is carried out or undone: the parameters of its action, and the outcome for each asset."""
 
     def __init__(self, db: Database, bin_: AssetTrash, owner: str, parameters: BatchParameters, batch_row: int) -> None:
         self.db = db
@@ -54,12 +54,12 @@ class BatchWork:
         self._batch_row = batch_row
 
     async def record(self, tx: Transaction, formers: Mapping[int, str]) -> None:
-        """Store what assets had before, by row, in the transaction that changes them."""
+        """Store the former values of assets, by row, in the transaction that changes them."""
         if formers:
             await batches.record(tx, self._batch_row, formers)
 
     async def settle(self, tx: Transaction, rows: Iterable[int]) -> None:
-        """Note that assets have again what they had before, or cannot have it, in the transaction that restores it."""
+        """Note that former values of assets were restored, or cannot be, in the transaction that restores them."""
         await batches.drop_items(tx, self._batch_row, rows)
 
     def fail(self, asset_id: str, error: ApiError) -> None:
@@ -81,10 +81,10 @@ class BatchAction(ABC):
 
     @abstractmethod
     def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
-        """Name what it changes of assets. Batches with different aspects can be undone in any order."""
+        """Return the aspects of assets that it changes. Batches with different aspects can be undone in any order."""
 
     def check(self, parameters: BatchParameters) -> None:  # noqa: B027 - most actions need no parameters
-        """Raise InvalidBodyError, ReservedTagError if the parameters are not what the action takes."""
+        """Raise InvalidBodyError, ReservedTagError if the action does not take the parameters."""
 
     async def check_target(  # noqa: B027 - most actions name nothing
         self, db: Database, parameters: BatchParameters, owner: str
@@ -93,8 +93,8 @@ class BatchAction(ABC):
 
     @abstractmethod
     async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
-        """Change assets, given by row, and record what they had."""
+        """Change assets, given by row, and record their former values."""
 
     @abstractmethod
     async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
-        """Restore what assets had."""
+        """Restore the former values of assets."""

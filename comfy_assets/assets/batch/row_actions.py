@@ -63,11 +63,11 @@ class _RowAction(BatchAction):
 
     @abstractmethod
     async def change(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, str]:
-        """Change assets; return what those that were not so already had before, as JSON."""
+        """Change assets; return the former values of those that differed, as JSON."""
 
     @abstractmethod
     async def restore(self, tx: Transaction, work: BatchWork, formers: Mapping[int, str]) -> set[int]:
-        """Restore what assets had; return those whose values were still those of the batch."""
+        """Restore former values; return the assets that still had the values of the batch."""
 
 
 def _names(former: str) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def _by_names(names_of: Mapping[int, Sequence[str]]) -> dict[tuple[str, ...], li
 
 
 class _TagAction(_RowAction):
-    """Common to adding and removing tags: both change what differs, and swap their parts when they are undone."""
+    """Common to adding and removing tags: both change only assets that differ, and undo each other."""
 
     def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
         return tuple(f"tag:{tag}" for tag in parameters.tags)

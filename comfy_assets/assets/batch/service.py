@@ -100,7 +100,7 @@ class BatchService:
         self._running: dict[str, Task] = {}  # by batch
 
     async def start(self, request: BatchRequest, owner: str) -> BatchRun:
-        """Start an action on many assets (batchAssets); the selection is what it is now.
+        """Start an action on many assets (batchAssets), which are selected now.
 
         Raises InvalidBodyError for an unknown action and for wrong parameters, ReservedTagError,
         CollectionNotFoundError, SelectionTooLargeError, TooManyBatchesError, SearchUnavailableError,
@@ -234,7 +234,7 @@ class BatchService:
         return await batches.latest(self._db, owner, limit)
 
     async def undo(self, batch_id: str, owner: str) -> BatchRun:
-        """Restore what the assets of a batch had before (undoBatch). A batch that is undone stays as it is.
+        """Restore the former values of a batch's assets (undoBatch). A batch that is undone stays as it is.
 
         What has been changed otherwise since stays, too. Raises BatchNotFoundError, BatchRunningError,
         UndoBlockedError while later batches have changed the same, UndoImpossibleError if nothing is left to restore.

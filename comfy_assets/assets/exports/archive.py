@@ -76,7 +76,7 @@ class ArchiveWriter:
                 count(len(block))
 
     def _take_back(self, start: int, members: int) -> None:
-        """Remove whatever was written of a member. Closing it has added it to the list in any case."""
+        """Remove an incomplete member. Closing it has added it to the list in any case."""
         for member in self._archive.filelist[members:]:
             self._archive.NameToInfo.pop(member.filename, None)
         del self._archive.filelist[members:]

@@ -1,4 +1,4 @@
-"""Selection of what an export contains: the files of assets and of jobs' outputs that a user can see."""
+"""The contents of an export: files of the assets and of jobs' outputs that a user can see."""
 
 from __future__ import annotations
 

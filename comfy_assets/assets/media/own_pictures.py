@@ -120,7 +120,7 @@ def _uris(scene: _PicturedScene) -> Iterator[bytes]:
 
 
 def _string(text: memoryview) -> bytes:
-    """Return what is in a JSON string; nothing for another value. Pictures in base64 have no escapes but ``\\/``."""
+    """Return the content of a JSON string; nothing for another value. Base64 has no escapes but ``\\/``."""
     if len(text) < 2 or text[0] != _QUOTE or len(text) > MAX_PICTURE:
         return b""
     return bytes(text[1:-1]).replace(b"\\/", b"/")

@@ -98,7 +98,7 @@ def _some_peaks(source: Any, track: Any) -> Iterator[float]:
 
 
 def _peaks(frame: Any) -> list[float]:
-    """Return the peaks of a decoded frame, one for each ``_CHUNK`` samples, whatever its sample format."""
+    """Return the peaks of a decoded frame, one for each ``_CHUNK`` samples, in any sample format."""
     import numpy as np
 
     samples = frame.to_ndarray()

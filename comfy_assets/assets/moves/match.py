@@ -65,7 +65,7 @@ def match(gone: Iterable[MoveCandidate], new: Iterable[MoveCandidate]) -> list[M
 
 
 def identity(stat: FileStat) -> FileStat | None:
-    """Return what tells a file from every other: with its inode, or else with a time that is finer than seconds."""
+    """Return a key that only this file has: with its inode, or else with a time that is finer than seconds."""
     return stat if stat[2] or stat[1] % _SECOND_NS else None
 
 

@@ -8,7 +8,7 @@ from ... import asset_kinds
 
 
 def _kind_sql() -> str:
-    """Return the SQL for the number of an asset's kind, counted from 1, as ``asset_kinds.kind_of`` tells it."""
+    """Return the SQL for the number of an asset's kind, counted from 1, as ``asset_kinds.kind_of`` returns it."""
     number = {kind: at for at, kind in enumerate(asset_kinds.KINDS, 1)}
     is_model = [f"a.name_key LIKE '%.{suffix}'" for suffix in asset_kinds.MODEL_SUFFIXES]
     is_model.append(f"a.mime_type IN ({', '.join(repr(each) for each in asset_kinds.MODEL_TYPES)})")

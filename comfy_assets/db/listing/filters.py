@@ -131,7 +131,7 @@ _OF_JOB = "SELECT group_concat(id) FROM assets WHERE job_id = ?"
 
 
 def is_search(wanted: AssetFilter) -> bool:
-    """Return whether a filter is resolved to a set of ids, by what was searched for or by conditions on values."""
+    """Return whether a filter is resolved to a set of ids, by a search or by conditions on values."""
     return bool(wanted.words or wanted.excluded) or has_conditions(wanted)
 
 
@@ -248,7 +248,7 @@ async def _count_passing(
 
 
 def _rows_of_sets(groups: _Groups, sets: Sequence[FilteredSet], rest: RowSelection) -> RowSelection:
-    """Resolve a filter to the rows of tag sets, each with what is demanded of its group."""
+    """Resolve a filter to the rows of tag sets, each with the condition on its group."""
     every = sum(len(members) for members in groups.values()) == len(sets)
     candidates = sum(count_assets(members) for members in groups.values())
     # The unary plus keeps SQLite from using the tag index where walking the sort index is cheaper.

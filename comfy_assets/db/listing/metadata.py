@@ -1,4 +1,4 @@
-"""SQL conditions on the metadata of assets: what users have added, what was found in the file, and what sidecars say.
+"""SQL conditions on the metadata of assets: of users, of files and of sidecars.
 
 A field has *elements*: a list has its elements, any other value is the only one; null is none. A field matches a value
 that equals one of its elements. Types are strict (1 is neither true nor "1"), numbers are compared by value, objects

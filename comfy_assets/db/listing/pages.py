@@ -52,7 +52,7 @@ def ordering(page: PageRequest) -> str:
 
 
 async def page_of(db: Database, selection: Selection, page: PageRequest) -> tuple[str, list[Any]]:
-    """Return a query for the ids of the page's assets and of one more, which tells whether there is another page."""
+    """Return a query for the ids of the page's assets and of one more, which means that there is another page."""
     if page.sort in _BY_COLUMN:
         return "SELECT value AS id FROM json_each(?)", [json_array(await _by_column(db, selection, page))]
     if isinstance(selection, RowSelection):

@@ -129,7 +129,7 @@ class BundleImporter:
             raise BundleError(f"its workflow is invalid: {error.message}") from error
 
     async def _plan(self, bundle: Bundle, roots: Roots, owner: str, *, unsafe_models: bool) -> _ImportPlan:
-        """Decide what to install. Writes nothing."""
+        """Choose the files to install. Writes nothing."""
         plan = _ImportPlan()
         # Every asset gets an outcome; a reason of this library comes before the ones of the bundle.
         for asset in bundle.manifest.assets:

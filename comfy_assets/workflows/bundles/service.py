@@ -169,7 +169,7 @@ async def _reported(task: Task, running: Coroutine[Any, Any, Any], progress: Cal
 
 
 def _outcome(result: ImportResult) -> dict[str, Any]:
-    """Return what an import has done, problems first."""
+    """Return the result of an import, problems first."""
     counts = {name: sum(each.outcome == name for each in result.outcomes) for name in get_args(ImportOutcome)}
     ordered = sorted(result.outcomes, key=lambda each: each.outcome != "missing" and each.note is None)
     return {

@@ -193,7 +193,7 @@ def _is_string(text: bytes) -> bool:
 
 
 def _found(pattern: re.Pattern[bytes], text: bytes) -> Iterator[re.Match[bytes]]:
-    """Yield what a pattern of at most 16 bytes finds. One search through megabytes would hold the interpreter lock."""
+    """Yield the matches of a pattern of at most 16 bytes. One long search would hold the interpreter lock."""
     at = 0
     while at < len(text):
         match = pattern.search(text, at, at + _SEARCHED + _LONGEST)

@@ -44,7 +44,7 @@ class MediaFacts:
     channels: int | None = None
 
     def add_to(self, contents: Contents, *, is_video: bool) -> None:
-        """Write the facts, in the order of this class; ``has_audio`` tells videos with sound from silent ones."""
+        """Write the facts, in the order of this class; ``has_audio`` only for videos."""
         contents.facts["kind"] = "video" if is_video else "audio"
         if is_video and _is_number(self.width) and _is_number(self.height):
             contents.facts |= {"width": self.width, "height": self.height}

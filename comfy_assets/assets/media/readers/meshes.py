@@ -143,7 +143,7 @@ class _FbxNodes:
 
 @bounded
 def read_spz(contents: Contents, source: ByteSource) -> None:
-    """Read the number of splats of Niantic's SPZ, from the first bytes of what is compressed in it."""
+    """Read the number of splats of Niantic's SPZ, from the first bytes of its compressed content."""
     try:
         header = zlib.decompressobj(31).decompress(source.read(0, 4096), 16)
     except zlib.error:
@@ -179,7 +179,7 @@ def _is_spz(head: bytes) -> bool:
 
 
 def _is_unknown(head: bytes) -> bool:
-    """Return False: only the suffix tells these formats."""
+    """Return False: only the suffix identifies these formats."""
     return False
 
 

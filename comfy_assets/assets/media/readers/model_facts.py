@@ -170,7 +170,7 @@ def base_model(header: Mapping[str, Any], inferred: Architecture | None = None) 
 
 
 def trained_words(header: Mapping[str, Any]) -> list[str]:
-    """Return the words and phrases that trigger what a model was trained for, each once.
+    """Return the trigger words and phrases of a model, each once.
 
     Texts are JSON lists, or phrases: a comma is part of a phrase, since order matters there.
     """
@@ -182,7 +182,7 @@ def trained_words(header: Mapping[str, Any]) -> list[str]:
 
 
 def put_text(facts: dict[str, Any], fact: str, text: Any) -> None:
-    """Set a fact to a text in one line, shortened to what lists show; leave it out if the text is empty."""
+    """Set a fact to a text in one line, shortened for lists; leave it out if the text is empty."""
     if not isinstance(text, str) or not text:
         return
     shown = shortened(_TEXT.sub(" ", text[: 4 * _LIMITS[fact]]).strip(), _LIMITS[fact])
@@ -205,7 +205,7 @@ def put_words(facts: dict[str, Any], words: Iterable[str]) -> None:
 
 
 def shortened(text: str, limit: int) -> str:
-    """Return a text that has at most ``limit`` bytes as JSON; what is cut off is marked by an ellipsis."""
+    """Return a text that has at most ``limit`` bytes as JSON; an ellipsis marks a shortened one."""
     text = text[:limit]
     if len(msgspec.json.encode(text)) - 2 <= limit:
         return text

@@ -61,7 +61,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
 
 
 def described(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a description says, under the names of headers."""
+    """Return the facts in a description, under the names of headers."""
     if isinstance(found.get("civitai"), dict):  # LoRA Manager keeps the answer of Civitai beside the user's changes
         return _of_lora_manager(found) | _without(described(found["civitai"]), _of_lora_manager(found))
     if "ModelName" in found or "TrainedWords" in found:
@@ -85,7 +85,7 @@ def described(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_civitai(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a version of a model says, or a model with its versions, of which the first is the latest."""
+    """Return the facts in a version of a model, or in a model with its versions, the latest first."""
     versions = found.get("modelVersions")
     model: Mapping[str, Any]
     version: Mapping[str, Any]

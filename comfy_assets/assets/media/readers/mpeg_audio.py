@@ -85,7 +85,7 @@ def _is_aac(head: bytes) -> bool:
 
 
 def _kind_after_tag(head: bytes) -> str:
-    """Return what follows an ID3 tag: mp3 where it ends beyond the first bytes of the file, as nearly always."""
+    """Return the format after an ID3 tag: mp3 if the tag ends beyond the first bytes, as it nearly always does."""
     rest = head[id3.length_of(head) :]
     if rest.startswith((b"fLaC", b"OggS", b"RIFF", b"FORM", b"\xff\xd8\xff")):
         return ""

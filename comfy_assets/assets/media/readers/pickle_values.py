@@ -102,7 +102,7 @@ class _PickleMachine:
         self._containers = 0
 
     def run(self) -> Any:
-        """Return the value of the pickle. Raises PickleError and what malformed pickles lead to."""
+        """Return the value of the pickle. Raises PickleError, and other errors for malformed pickles."""
         data = self._data
         for _ in range(_MAX_STEPS):
             code = data[self.at]
@@ -262,7 +262,7 @@ class _PickleMachine:
 
 
 def _made(function: Any, arguments: Any) -> Any:
-    """Return what a call of a named function stands for: a tensor, or an empty mapping."""
+    """Return the result of a call of a named function: a tensor, or an empty mapping."""
     name = function.name.rpartition(".")[2] if isinstance(function, _NamedGlobal) else ""
     given = arguments if isinstance(arguments, tuple) else ()
     if name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3") and len(given) > 2:

@@ -19,7 +19,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 
 
 def to_utf8(text: bytes | memoryview, encoding: str) -> bytes:
-    """Return a text in UTF-8, with the replacement character for what cannot be decoded, without a byte order mark.
+    """Return a text in UTF-8, with the replacement character for invalid bytes, without a byte order mark.
 
     A text that becomes longer than ``MAX_TEXT`` ends behind it, so that it counts as too large.
     """
@@ -35,7 +35,7 @@ def to_utf8(text: bytes | memoryview, encoding: str) -> bytes:
 
 
 def unquoted(text: bytes | memoryview) -> bytes:
-    """Return what is in a JSON string, in UTF-8. Raises ValueError or msgspec.DecodeError for another text."""
+    """Return the content of a JSON string in UTF-8. Raises ValueError or msgspec.DecodeError for another text."""
     text = bytes(text) if isinstance(text, memoryview) else text
     if len(text) < _STEP:
         return _decode_string(text).encode()

@@ -88,7 +88,7 @@ def detect(name: str, head: bytes) -> Format | None:
 
 
 def read(name: str, source: ByteSource) -> Contents:
-    """Return what the reader of the file's format finds in it. Raises OSError as the source does."""
+    """Return the facts and texts that the reader of the file's format finds. Raises OSError as the source does."""
     found = detect(name, source.read(0, HEAD))
     if found is None:
         return Contents()

@@ -1,4 +1,4 @@
-"""Files of text: workflows and prompts of ComfyUI as JSON, and what is saved as plain text.
+"""Text files: workflows and prompts of ComfyUI as JSON, and plain text.
 
 ComfyUI's page exports workflows, and prompts in the format of its API; other programs write both beside their pictures.
 """
@@ -128,7 +128,7 @@ def _is_object(value: msgspec.Raw) -> bool:
 
 
 def _is_unknown(head: bytes) -> bool:
-    """Return False: only the suffix tells plain text."""
+    """Return False: only the suffix identifies plain text."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""Texts in files: under which key each becomes a document, whatever container and tool it comes from.
+"""Texts in files, and their keys as documents, for every container and tool.
 
 This is the only module that knows the keywords of tools. A reader calls ``add`` with each text and its keyword in the
 container: the keyword of a PNG, the name of an EXIF tag, the tag of a video or sound, or "comment".

@@ -54,7 +54,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
 
 
 def _archived(source: ByteSource) -> bytes:
-    """Return the pickle of an archive. Raises what zipfile raises."""
+    """Return the pickle of an archive. Raises the errors of zipfile."""
     with zipfile.ZipFile(_ArchiveStream(source)) as archive:
         entry = next((each for each in archive.infolist() if each.filename.endswith("/data.pkl")), None)
         # torch stores its entries as they are; other compressions raise what the module of each raises, even OSError.
