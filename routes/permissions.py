@@ -13,7 +13,8 @@ from aiohttp import web
 
 from ..comfy_assets.login.records import Scope
 from .operations import Route
-from .router import Router, escape_published_file, matched_path
+from .request_paths import escape_published_file, matched_path
+from .router import Router
 
 Scopes = frozenset[Scope]
 

@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 from ...comfy_assets.app import Services
 from ..context import error_response
 from ..operations import Route
-from ..router import matched_path
+from ..request_paths import matched_path
 
 PREFIX = "/api/v2/"
 _OURS = frozenset({"assets", "jobs", "openapi.json"})
