@@ -28,7 +28,8 @@ from .operations import BINARY, STORAGE_ERRORS, Operation, RequestBody, Response
 from .params import INT64_MAX, doc
 from .request_body import STREAMED
 from .uploads import BROKEN_BODY, receive_into, too_large
-from .workflows import body_for_known, may_be_ours
+from .workflow_body import body_for_known
+from .workflows import may_be_ours
 
 _ARCHIVE = "application/zip"
 # Windows and some programs name archives otherwise.

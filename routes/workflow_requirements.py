@@ -24,7 +24,8 @@ from .asset_body import AssetBody, asset_body
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import Operation, RequestBody, Response, Route
 from .params import INT64_MAX, Id, Text, doc
-from .workflows import VersionNumber, WorkflowVersionResponse, body_for_known, may_be_ours, version_body
+from .workflow_body import VersionNumber, WorkflowVersionResponse, body_for_known, version_body
+from .workflows import may_be_ours
 
 _NAME = doc("The name as the workflow has it.")
 _CATEGORY = doc("The category of a model that the workflow states beside the name; omitted if it states none.")
