@@ -256,11 +256,11 @@ def test_the_password_is_changed(place: LoginPlace) -> None:
     with place.signed_in("Ada") as ada:
         own = section(ada.open_account(), "Account")
         own.get_by_text("Change the password").click()
-        own.get_by_label("Present password").fill("not the right one")
+        own.get_by_label("Current password").fill("not the right one")
         own.get_by_label("New password").fill("another password")
         own.get_by_role("button", name="Set the password").click()
         expect(own.get_by_role("alert")).to_have_text("The password is wrong.")
-        own.get_by_label("Present password").fill(PASSWORD)
+        own.get_by_label("Current password").fill(PASSWORD)
         own.get_by_label("New password").fill(PASSWORD)
         own.get_by_role("button", name="Set the password").click()
         ada.account.get_by_text("The password has been changed.").wait_for()

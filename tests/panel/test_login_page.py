@@ -106,7 +106,7 @@ def test_the_user_changes_the_password_and_signs_out(place: Place) -> None:
     expect(page.locator("h1")).to_have_text("Signed in as Ada")
     assert Axe().run(page).response["violations"] == []
     for old, new, said in (
-        (PASSWORD + "x", "another one", "The present password is wrong."),
+        (PASSWORD + "x", "another one", "The current password is wrong."),
         (PASSWORD, PASSWORD, "changed"),
     ):
         page.locator("[name=old_password]").fill(old)
