@@ -50,7 +50,7 @@ class PasswordRequest(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[str, msgspec.Meta(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)],
         doc("The new password.", writeOnly=True),
     ]
-    old_password: Annotated[_Password, doc("The present password, if there is one.", writeOnly=True)] = ""
+    old_password: Annotated[_Password, doc("The current password, if there is one.", writeOnly=True)] = ""
 
     def __repr__(self) -> str:
         return "PasswordRequest(…)"

@@ -97,7 +97,9 @@ async def change_user(call: RequestContext[NoQuery]) -> LoginUserResponse:
     user = _named(call)
     body = await parse_body(ChangeUserRequest, call.request)
     if user.key == identity.key and body.password is not None:
-        raise InvalidBodyError("Change your own password with the present one.", details={"field": "password"})
+        raise InvalidBodyError(
+            "Change your own password under your account, with the current one.", details={"field": "password"}
+        )
     password = None if body.password is None else await login.hasher.hash(body.password)
     accounts = login.accounts(by=identity.user)
     changed = await asyncio.to_thread(
@@ -120,7 +122,7 @@ async def create_link(call: RequestContext[NoQuery]) -> web.Response:
     """Create a link that signs a user in once (createLoginUserLink, an extension)."""
     identity, user = _administrator(call), _named(call)
     if user.is_disabled:
-        raise LoginConflictError("The user is disabled, so that no link would let them in.")
+        raise LoginConflictError("The user is disabled: a link could not sign them in.")
     accounts = call.services.login.accounts(by=identity.user)
     return await new_link(accounts, user.name)
 

@@ -103,7 +103,9 @@ async def create_token(call: RequestContext[NoQuery]) -> web.Response:
     await read(call.request)  # with its bounds; aiohttp keeps what it has read
     form = {name: value for name, value in (await call.request.post()).items() if isinstance(value, str)}
     if form.get("grant_type") != "authorization_code":
-        raise AuthorizationError("Only codes are exchanged.", details={"error": "unsupported_grant_type"})
+        raise AuthorizationError(
+            "Only the grant type authorization_code is supported.", details={"error": "unsupported_grant_type"}
+        )
     key, asked = call.services.login.authorizations.exchange(
         *(form.get(name, "") for name in ("code", "client_id", "redirect_uri", "code_verifier"))
     )

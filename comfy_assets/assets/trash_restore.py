@@ -108,7 +108,7 @@ class TrashRestorer:
                         return target, await self._complete(tx, intent, note)
                 except FileExistsError as error:
                     if attempt == _ATTEMPTS - 1:
-                        raise StorageError("The name of the file is taken again and again.") from error
+                        raise StorageError("Other programs keep taking the name of the file.") from error
         raise AssertionError("unreachable")
 
     async def _announce(self, deleted: DeletedAsset, roots: Roots, move: RestoreMove) -> tuple[DeletedAsset, Path]:

@@ -121,30 +121,30 @@ def _print_summary(summary: dict[str, object]) -> None:
 
 
 def _status(options: argparse.Namespace) -> int:
-    answer = asyncio.run(_read_status(options))
+    status = asyncio.run(_read_status(options))
     if options.json:
-        say_json(answer)
+        say_json(status)
         return 0
     say(
-        answer["store"],
-        ", ".join(f"{name} {version}" for name, version in answer["versions"].items()),
+        status["store"],
+        ", ".join(f"{name} {version}" for name, version in status["versions"].items()),
     )
     print_table(
-        _KINDS, [(name, f"{kind['files']:,}", written_size(kind["bytes"])) for name, kind in answer["kinds"].items()]
+        _KINDS, [(name, f"{kind['files']:,}", written_size(kind["bytes"])) for name, kind in status["kinds"].items()]
     )
-    say(_summary(answer))
-    if answer["deleted"]:
-        deleted, kept = counted(answer["deleted"], "deleted asset"), written_size(answer["trash_bytes"])
+    say(_summary(status))
+    if status["deleted"]:
+        deleted, kept = counted(status["deleted"], "deleted asset"), written_size(status["trash_bytes"])
         say(f"{deleted} can be restored, with {kept} of files in the trash")
-    for warning in answer["warnings"]:
+    for warning in status["warnings"]:
         complain(f"warning: {warning}")
     return 0
 
 
-def _summary(answer: dict[str, Any]) -> str:
-    parts = [counted(answer["assets"], "asset"), f"{answer['missing']:,} missing"]
-    if answer["pending"]:
-        parts.append(f"{answer['pending']:,} not hashed yet ({written_size(answer['pending_bytes'])})")
+def _summary(status: dict[str, Any]) -> str:
+    parts = [counted(status["assets"], "asset"), f"{status['missing']:,} missing"]
+    if status["pending"]:
+        parts.append(f"{status['pending']:,} not hashed yet ({written_size(status['pending_bytes'])})")
     return ", ".join(parts)
 
 
@@ -216,9 +216,9 @@ def _report_as_json(report: VerifyReport) -> dict[str, Any]:
 
 
 def _finding_as_json(finding: VerifyFinding) -> dict[str, Any]:
-    answer = {"path": finding.path, "problem": finding.problem, "recorded": hash_text(finding.recorded)}
+    entry = {"path": finding.path, "problem": finding.problem, "recorded": hash_text(finding.recorded)}
     if finding.found is not None:
-        answer["found"] = hash_text(finding.found)
+        entry["found"] = hash_text(finding.found)
     if finding.reason is not None:
-        answer["reason"] = finding.reason
-    return answer
+        entry["reason"] = finding.reason
+    return entry

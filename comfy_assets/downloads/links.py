@@ -10,7 +10,7 @@ import msgspec
 from ..errors import InvalidLinkError, SourceNotFoundError
 
 HUGGING_FACE, CIVITAI = "huggingface", "civitai"
-# Civitai answers under several names. Keys go to the configured address alone, whichever name the link has.
+# Civitai has several host names. Keys go to the configured address alone, whichever name the link has.
 _HOSTS = {
     HUGGING_FACE: frozenset({"huggingface.co", "www.huggingface.co", "hf.co"}),
     CIVITAI: frozenset({"civitai.com", "www.civitai.com", "civitai.red", "www.civitai.red", "civitai.green"}),

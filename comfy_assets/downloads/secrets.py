@@ -277,7 +277,7 @@ class SecretService:
         try:
             return await asyncio.wait_for(in_daemon_thread(ask_keyring), _KEYRING_S)
         except asyncio.TimeoutError:
-            raise _KeyringError("it does not answer") from None
+            raise _KeyringError("it does not respond") from None
         except Exception as error:  # noqa: BLE001 - code of the package and its backends; its text may quote the key
             raise _KeyringError(type(error).__name__) from None
 

@@ -50,7 +50,7 @@ log = logging.getLogger("comfy_assets.downloads")
 
 DOWNLOAD = "asset_download"
 MAX_ACTIVE = 100
-_KNOWN_S = 300.0  # answers of servers are kept for the request that follows
+_KNOWN_S = 300.0  # responses of servers are kept for the request that follows
 _MAX_KNOWN = 100
 _INTERRUPTED_MS = 7 * 24 * 60 * 60 * 1000  # partial files wait so long for another request
 _MAX_USER_METADATA_BYTES = 64 << 10
@@ -230,7 +230,7 @@ class DownloadService:
             raise DownloadsDisabledError("Downloads are turned off on this server.")
 
     async def _find(self, url: str, owner: str, field: str) -> RemoteFile:
-        """Return the file behind a link; an answer of the last minutes is used again."""
+        """Return the file behind a link; a response of the last minutes is used again."""
         provider = self._sources.provider_of(url, field)
         known_at, known = self._known.get((owner, url), (0.0, None))
         if known is not None and time.monotonic() - known_at < _KNOWN_S:

@@ -30,7 +30,7 @@ _MAX_PREVIEW = 1 << 20
 _PREVIEW_TYPES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"RIFF", "image/webp"))
 _MAX_PREVIEW_LEVEL = 2  # Civitai's levels 1 and 2 may be shown to everybody
 _PREVIEW_WIDTH = re.compile(r"/(?:original=true|width=\d+)[^/]*/")
-_INLINE_SIZE = 64 << 10  # larger answers are decoded in a thread
+_INLINE_SIZE = 64 << 10  # larger responses are decoded in a thread
 _SHA256 = re.compile(r'(?:W/)?"?([0-9a-f]{64})"?', re.IGNORECASE)
 _DISPOSITION_ENCODED = re.compile(r"filename\*\s*=\s*([A-Za-z0-9-]+)'[^']*'([^;\s]+)", re.IGNORECASE)
 _DISPOSITION = re.compile(r'filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))', re.IGNORECASE)
@@ -178,7 +178,7 @@ class Sources:
                 return msgspec.json.decode(body, type=dict[str, Any])
             return await asyncio.to_thread(msgspec.json.decode, body, type=dict[str, Any])
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise SourceMetadataError("The other server's answer is not what was expected.") from None
+            raise SourceMetadataError("The other server sent an unexpected response.") from None
 
     async def _plain(self, url: str) -> RemoteFile:
         """Request the first byte: many file servers refuse HEAD, and the response has the total size."""
@@ -208,7 +208,7 @@ def _whole_size(response: RemoteResponse) -> int | None:
 
 
 def _member(value: Mapping[str, Any], name: str, kind: type) -> Any:
-    """Return a member of an answer, or an empty value of the type if it is absent or of another type."""
+    """Return a member of a response, or an empty value of the type if it is absent or of another type."""
     found = value.get(name)
     return found if isinstance(found, kind) else kind()
 
@@ -234,7 +234,7 @@ def _civitai_file(
 ) -> RemoteFile:
     name, url = file.get("name"), file.get("downloadUrl") or version.get("downloadUrl")
     if not isinstance(name, str) or not isinstance(url, str):
-        raise SourceMetadataError("The other server's answer is not what was expected.")
+        raise SourceMetadataError("The other server sent an unexpected response.")
     kind = model.get("type") if file.get("type") in ("Model", "Pruned Model") else file.get("type")
     hashes = _member(file, "hashes", dict)
     size = file.get("sizeKB")

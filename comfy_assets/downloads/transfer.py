@@ -136,7 +136,7 @@ class Transfer:
         return RemoteRequest(self._source.url, headers=headers, key=self._key, provider=self._source.provider)
 
     def _check_kind(self, response: RemoteResponse) -> None:
-        """Raise SourceError for an answer that is not the content of the file."""
+        """Raise SourceError for a response that is not the content of the file."""
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise SourceError("The other server sends the file compressed, although that was not asked for.")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -146,7 +146,7 @@ class Transfer:
             raise SourceKeyNeededError("The other server sends a page and not the file.", details=details)
 
     async def _align(self, response: RemoteResponse) -> None:
-        """Bring the partial file to the first byte of the answer, and check the announced size. Raises SourceError."""
+        """Bring the partial file to the response's first byte, and check the announced size. Raises SourceError."""
         if response.status == 206:
             match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
             if match is None or int(match[1]) != self._file.size:

@@ -52,16 +52,16 @@ _AGENT = f"comfy-assets/{VERSION}"
 
 
 class RemoteLimits(msgspec.Struct, frozen=True):
-    """Limits of requests: seconds for the connection, without a byte, and for a whole answer that is no file.
+    """Limits of requests: seconds for the connection, without a byte, and for a whole response other than a file.
 
-    ``redirects`` is the largest number of them, ``answer_bytes`` the size of an answer that is no file.
+    ``redirects`` is the largest number of them, ``response_bytes`` the size of a response other than a file.
     """
 
     connect_s: float = 15.0
     idle_s: float = 60.0
-    answer_s: float = 30.0
+    response_s: float = 30.0
     redirects: int = 10
-    answer_bytes: int = 8 << 20
+    response_bytes: int = 8 << 20
 
 
 class RemoteKey(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ class RemoteRequest(msgspec.Struct, frozen=True):
 
 
 class RemoteResponse:
-    """An answer whose body has not been read. ``url`` is the last one after redirects."""
+    """A response whose body has not been read. ``url`` is the last one after redirects."""
 
     def __init__(self, response: ClientResponse, url: URL) -> None:
         self._response = response
@@ -158,7 +158,7 @@ class RemoteClient:
 
     @contextlib.asynccontextmanager
     async def open(self, request: RemoteRequest) -> AsyncIterator[RemoteResponse]:
-        """Send a request, follow redirects and yield the answer, whatever its status.
+        """Send a request, follow redirects and yield the response with any status.
 
         Raises InvalidLinkError, AddressNotAllowedError, SourceError.
         """
@@ -190,7 +190,7 @@ class RemoteClient:
         return self._parse(target)
 
     async def probe(self, request: RemoteRequest) -> RemoteResponse:
-        """Return status and headers of an answer whose body is not read. Raises the errors of ``open``."""
+        """Return status and headers of a response whose body is not read. Raises the errors of ``open``."""
         return await self._in_time(self._probe(request))
 
     async def _probe(self, request: RemoteRequest) -> RemoteResponse:
@@ -198,18 +198,18 @@ class RemoteClient:
             return response
 
     async def read(self, request: RemoteRequest, *, limit: int | None = None) -> bytes:
-        """Return the body of a successful answer that is no file.
+        """Return the body of a successful response other than a file.
 
         Raises SourceMetadataError if it is larger than ``limit`` (by default that of the client), and the errors of
         ``open`` and ``check_status``.
         """
-        return await self._in_time(self._read(request, limit or self.limits.answer_bytes))
+        return await self._in_time(self._read(request, limit or self.limits.response_bytes))
 
-    async def _in_time(self, answer: Coroutine[Any, Any, T]) -> T:
+    async def _in_time(self, response: Coroutine[Any, Any, T]) -> T:
         try:
-            return await asyncio.wait_for(answer, self.limits.answer_s)
+            return await asyncio.wait_for(response, self.limits.response_s)
         except asyncio.TimeoutError:
-            raise SourceTimeoutError("The other server did not answer in time.") from None
+            raise SourceTimeoutError("The other server did not respond in time.") from None
 
     async def _read(self, request: RemoteRequest, limit: int) -> bytes:
         body = bytearray()
@@ -218,7 +218,9 @@ class RemoteClient:
             async for chunk in response.chunks():
                 body += chunk
                 if len(body) > limit:
-                    raise SourceMetadataError("The other server's answer is too large.", details={"max_bytes": limit})
+                    raise SourceMetadataError(
+                        "The response of the other server is too large.", details={"max_bytes": limit}
+                    )
         return bytes(body)
 
     async def _send(self, request: RemoteRequest, url: URL, key: RemoteKey | None) -> ClientResponse:
@@ -268,7 +270,7 @@ def parse_size(text: str | None) -> int | None:
 
 
 def check_status(response: RemoteResponse, request: RemoteRequest) -> None:
-    """Raise the SourceError of an answer's status, unless it is 200 or 206."""
+    """Raise the SourceError of a response's status, unless it is 200 or 206."""
     if response.status in (200, 206):
         return
     raise _error_of(response.status, request)
@@ -283,13 +285,13 @@ def _error_of(status: int, request: RemoteRequest) -> SourceError:
     if status == 429:
         return SourceRateLimitError("The other server has had too many requests.", details=details)
     if status >= 500 or status in _PASSING:
-        return SourceServerError(f"The other server answered with status {status}.", details=details)
-    return SourceError(f"The other server answered with status {status}.", details=details)
+        return SourceServerError(f"The other server responded with status {status}.", details=details)
+    return SourceError(f"The other server responded with status {status}.", details=details)
 
 
 def _refused(status: int, key: RemoteKey | None, details: dict[str, object]) -> SourceError:
     if key is None and status == 401:
-        return SourceKeyNeededError("The other server wants a key for this file.", details=details)
+        return SourceKeyNeededError("The other server requires a key for this file.", details=details)
     if key is None:
         return SourceForbiddenError("The other server does not give access to this file.", details=details)
     if status == 401:

@@ -69,7 +69,7 @@ class Accounts:
             if user.key in state.users:
                 raise LoginConflictError("There is a user of this name already.", details={"field": "name"})
             if len(state.users) >= MAX_USERS:
-                raise LoginConflictError(f"There can be {MAX_USERS:,} users.", details={"max": MAX_USERS})
+                raise LoginConflictError(f"There can be at most {MAX_USERS:,} users.", details={"max": MAX_USERS})
             return replace(state.file, users=(*state.file.users, user)), None
 
         self._store.change(change)
@@ -198,7 +198,7 @@ class Accounts:
             _check_scopes(user, scopes)
             kept = tuple(each for each in state.file.tokens if not _is_over(each.expires_at, now))
             if sum(each.user == user.key for each in kept) >= MAX_TOKENS:
-                raise LoginConflictError(f"A user can have {MAX_TOKENS} tokens.", details={"max": MAX_TOKENS})
+                raise LoginConflictError(f"A user can have at most {MAX_TOKENS} tokens.", details={"max": MAX_TOKENS})
             chosen = sorted_scopes(scopes)
             record = TokenRecord(
                 keys.new_id(), user.key, name, new.lookup, new.salt, new.digest, chosen, now, expires_at

@@ -40,7 +40,7 @@ class AuthorizationRequest(msgspec.Struct, frozen=True):
     scopes: tuple[Scope, ...]
 
     def answer(self, **members: str) -> str:
-        """Return the address that the browser is led to, with the members of the answer in its query."""
+        """Return the address that the browser is led to, with the members of the response in its query."""
         joint = "&" if urlsplit(self.redirect_uri).query else "?"
         state = {"state": self.state} if self.state else {}
         return f"{self.redirect_uri}{joint}{urlencode({**members, **state})}"

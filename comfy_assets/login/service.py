@@ -506,7 +506,7 @@ class LoginService:
             raise
         if not is_right:
             await asyncio.to_thread(self._record_failure, user.key, client)
-            raise SignInFailedError("The old password is wrong.")
+            raise SignInFailedError("The current password is wrong.")
         self._throttle.succeeded(own)
 
 

@@ -127,7 +127,7 @@ def hasten(library: Any, source: SourceServer, **options: Any) -> RemoteClient:
     services = library.services
     client = RemoteClient(
         **{"allow_private": True, "allow_http": True, **options},
-        limits=RemoteLimits(connect_s=2, idle_s=0.3, answer_s=2, redirects=4, answer_bytes=100_000),
+        limits=RemoteLimits(connect_s=2, idle_s=0.3, response_s=2, redirects=4, response_bytes=100_000),
     )
     services.downloads = DownloadService(
         services.db,

@@ -1,6 +1,6 @@
 """Descriptions of models in JSON files beside them, as managers of models write them.
 
-Known are the answers of Civitai that Civitai Helper saves (``NAME.civitai.info``), those of StabilityMatrix
+Known are the responses of Civitai that Civitai Helper saves (``NAME.civitai.info``), those of StabilityMatrix
 (``NAME.cm-info.json``), LoRA Manager (``NAME.metadata.json``) and SwarmUI, and what users enter in A1111
 (``NAME.json``). Each becomes a mapping with the names that headers have, so that all else treats it as a header.
 """
@@ -62,7 +62,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
 
 def described(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts in a description, under the names of headers."""
-    if isinstance(found.get("civitai"), dict):  # LoRA Manager keeps the answer of Civitai beside the user's changes
+    if isinstance(found.get("civitai"), dict):  # LoRA Manager keeps the response of Civitai beside the user's changes
         return _of_lora_manager(found) | _without(described(found["civitai"]), _of_lora_manager(found))
     if "ModelName" in found or "TrainedWords" in found:
         return _of_stability_matrix(found)
