@@ -5,6 +5,7 @@ Nothing on a disk makes this raise: problems are counted and reported.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -258,11 +259,12 @@ def _is_former_spelling(other: str, path: str) -> bool:
 
     So it is where the case of names does not count, after a name has changed in case alone. Blocks.
     """
-    parts = Path(other).parts
+    top, *others = Path(other).parts
     # By their letters: to commonpath, names on Windows are equal in any case.
-    same = max(1, len(os.path.commonprefix((parts, Path(path).parts))))
-    folder = os.path.join(*parts[:same])  # noqa: PTH118
-    for name in parts[same:]:
+    pairs = zip(others, Path(path).parts[1:], strict=False)
+    shared = [name for name, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)]
+    folder = os.path.join(top, *shared)  # noqa: PTH118
+    for name in others[len(shared) :]:
         try:
             with os.scandir(extended(folder)) as entries:
                 if all(entry.name != name for entry in entries):
