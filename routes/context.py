@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 import msgspec
 from aiohttp import web
 
+from ..comfy_assets import json_text
 from ..comfy_assets.app import Services
 from ..comfy_assets.errors import ApiError, UnauthorizedError
 from ..comfy_assets.host.base import UnknownUserError
@@ -159,7 +161,13 @@ def encoded(value: Any) -> msgspec.Raw:
 
 def json_response(value: Any, status: int = 200) -> web.Response:
     """Encode the value as a JSON response."""
-    return web.Response(body=_encoder.encode(value), status=status, content_type="application/json")
+    try:
+        body = _encoder.encode(value)
+    except UnicodeEncodeError:
+        if status < HTTPStatus.BAD_REQUEST:
+            raise
+        body = json_text.encode(value).encode()  # errors quote texts of clients, which may have lone surrogates
+    return web.Response(body=body, status=status, content_type="application/json")
 
 
 def utc_time(milliseconds: int) -> datetime:

@@ -385,6 +385,12 @@ async def test_a_user_whom_the_host_does_not_know(make_library: Any, host_of: An
     assert await host.value("plain.png", user="nobody") == "plain.png"
 
 
+async def test_a_refusal_may_quote_half_a_character(host: Any) -> None:
+    loader = {"class_type": "Loader \ud83d", "inputs": {"file": by_hash(b"nobody has it")}}
+    body = await host.submit({"\ud800": loader}, 400)
+    assert [each["class_type"] for each in body["node_errors"].values()] == ["Loader ?"]
+
+
 async def test_a_failure_of_ours_is_answered_in_the_hosts_shape(
     host: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

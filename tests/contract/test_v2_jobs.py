@@ -175,6 +175,7 @@ class TestRefusals:
             ({"workflow": TRIVIAL, "metadata": []}, "metadata_invalid", "metadata"),
             ({"workflow": TRIVIAL, "metadata": {"a": 1}}, "metadata_invalid", "metadata.a"),
             ({"workflow": TRIVIAL, "metadata": {"": "x"}}, "metadata_invalid", "metadata."),
+            ({"workflow": TRIVIAL, "metadata": {"\ud800": "x"}}, "metadata_invalid", "metadata.?"),
             ({"workflow": TRIVIAL, "metadata": {"a": "x" * 513}}, "metadata_invalid", "metadata.a"),
             ({"workflow": TRIVIAL, "metadata": {"a": "\0"}}, "metadata_invalid", "metadata.a"),
             ({"workflow": TRIVIAL, "metadata": {str(i): "x" for i in range(17)}}, "metadata_invalid", "metadata"),
