@@ -12,27 +12,11 @@ from msgspec import UNSET, Raw, UnsetType
 from ..comfy_assets.jobs.progress import NodeProgress
 from ..comfy_assets.jobs.store import extra_data
 from ..comfy_assets.json_text import encode, read, strict
-from ..comfy_assets.models import (
-    COMPLETED,
-    FAILED,
-    FINAL,
-    JOB_STATUSES,
-    Job,
-    JobOutput,
-    JobRecord,
-)
+from ..comfy_assets.models import COMPLETED, FAILED, FINAL, JOB_STATUSES, Job, JobOutput, JobRecord
 from .asset_body import AssetBody, asset_body
 from .context import utc_time
-from .operations import (
-    Record,
-    array,
-    mapping,
-    string,
-)
-from .params import (
-    ANY_OBJECT,
-    doc,
-)
+from .operations import Record, array, mapping, string
+from .params import ANY_OBJECT, doc
 
 ANY_JOB_ID = "The job's id: a UUID, or an id chosen by the client on servers that allow any."
 

@@ -22,15 +22,7 @@ from ..comfy_assets.errors import (
     StorageError,
 )
 from ..comfy_assets.ids import canonical_id
-from ..comfy_assets.models import (
-    JOB_STATUSES,
-    MEDIA,
-    Job,
-    JobFilter,
-    JobPage,
-    JobSort,
-    Page,
-)
+from ..comfy_assets.models import JOB_STATUSES, MEDIA, Job, JobFilter, JobPage, JobSort, Page
 from ..comfy_assets.search.query import parse_query
 from .context import NoQuery, RequestContext, endpoint
 from .job_body import (
@@ -47,29 +39,8 @@ from .job_body import (
     job_progress,
     job_status,
 )
-from .operations import (
-    PAGINATION,
-    Operation,
-    Record,
-    RequestBody,
-    Response,
-    Route,
-    array,
-    boolean,
-    integer,
-)
-from .params import (
-    Id,
-    JobLimit,
-    Offset,
-    SearchText,
-    SortDirection,
-    Text,
-    decode_cursor,
-    doc,
-    encode_cursor,
-    parse_body,
-)
+from .operations import PAGINATION, Operation, Record, RequestBody, Response, Route, array, boolean, integer
+from .params import Id, JobLimit, Offset, SearchText, SortDirection, Text, decode_cursor, doc, encode_cursor, parse_body
 
 # The contract's names, and the names that the stock page uses.
 SortBy = Literal["create_time", "execution_time", "created_at", "execution_duration", "state"]

@@ -22,24 +22,13 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.json_limits import JsonLimits
 from ..comfy_assets.json_text import members
-from ..comfy_assets.models import (
-    Workflow,
-    WorkflowContent,
-    WorkflowView,
-)
+from ..comfy_assets.models import Workflow, WorkflowContent, WorkflowView
 from ..comfy_assets.workflows.folder import FOLDER
 from ..comfy_assets.workflows.service import SavedVersion
 from . import request_body
 from .context import NoQuery, RequestContext, utc_time
-from .operations import (
-    is_missing_at_host,
-)
-from .params import (
-    ANY_OBJECT,
-    Text,
-    doc,
-    split_error,
-)
+from .operations import is_missing_at_host
+from .params import ANY_OBJECT, Text, doc, split_error
 
 S = TypeVar("S", bound=msgspec.Struct)
 

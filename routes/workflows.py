@@ -21,13 +21,7 @@ from ..comfy_assets.errors import (
     WorkflowVersionNotFoundError,
 )
 from ..comfy_assets.ids import canonical_id
-from ..comfy_assets.models import (
-    WorkflowEdit,
-    WorkflowFilter,
-    WorkflowPage,
-    WorkflowSort,
-    WorkflowView,
-)
+from ..comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage, WorkflowSort, WorkflowView
 from ..comfy_assets.workflows.service import WorkflowDetails
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import (
@@ -43,17 +37,7 @@ from .operations import (
     is_missing_at_host,
     string,
 )
-from .params import (
-    After,
-    Id,
-    Offset,
-    ShortPageLimit,
-    SortDirection,
-    Text,
-    decode_cursor,
-    doc,
-    encode_cursor,
-)
+from .params import After, Id, Offset, ShortPageLimit, SortDirection, Text, decode_cursor, doc, encode_cursor
 from .workflow_body import (
     BODY_LIMIT,
     CreateWorkflowRequest,
