@@ -63,6 +63,7 @@ ALLOWED = [
     ("routes", ("routes", "comfy_assets.plugin")),
     ("comfy_assets.plugin", ("comfy_assets.cli", "comfy_assets.plugin", "")),
     ("comfy_assets.app", ("routes", "comfy_assets.cli", "comfy_assets.plugin", "comfy_assets.app")),
+    ("comfy_assets.composition", ("comfy_assets.app",)),
     ("comfy_assets.host.comfyui", ("comfy_assets.plugin",)),
     ("comfy_assets.host.standalone", ("comfy_assets.cli", "comfy_assets.host.standalone")),
 ]
