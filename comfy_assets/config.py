@@ -165,7 +165,7 @@ def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
 def _checked_words(
     environment: Mapping[str, str], name: str, parse: Callable[[str], object], kind: str
 ) -> tuple[str, ...]:
-    """Return the words, each of which ``parse`` accepts. Raises ValueError, which says that they must be ``kind``."""
+    """Return the words, if ``parse`` accepts each. Raises ValueError, with ``kind`` as the expected form."""
     words = _words(environment, name)
     for word in words:
         try:

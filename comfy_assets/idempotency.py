@@ -74,5 +74,5 @@ class IdempotencyKeys:
 
 
 def _is_certain(error: BaseException) -> bool:
-    """Return whether an error says that nothing was made. One of the store may come after a commit."""
+    """Return whether an error means that nothing was made. One of the store may come after a commit."""
     return isinstance(error, ApiError) and not isinstance(error, StoreUnavailableError)

@@ -242,7 +242,7 @@ def markup(
 
 
 def consent_markup(*, root: str, languages: str, user: str, client: str, days: int) -> LoginPage:
-    """Return the page on which a signed-in user lets a program in, which says that it is ``client``."""
+    """Return the page on which a signed-in user admits a program, which calls itself ``client``."""
     texts = _texts(chosen_language(languages))
     shown = {
         "allow_title": texts["allow_title"].replace("{client}", client),

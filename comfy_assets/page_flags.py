@@ -1,4 +1,4 @@
-"""Feature flags for ComfyUI's page: they tell it which of its own panels this library can serve.
+"""Feature flags for ComfyUI's page: the panels of its own that this library can serve.
 
 The page receives them when it connects, and in ``GET /api/features``. It ignores flags that it does not know. A flag
 whose feature needs more than this table says is set by the function that decides on it, listed in ``CONDITIONAL``.

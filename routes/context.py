@@ -67,7 +67,7 @@ def endpoint(
     The handler never raises: errors become responses of ``failure``, by default of ``error_response``.
     ``allow_anonymous`` passes the user "" if the host does not know the request's user. Browsers, for example, send no
     user header with the images of a page. Without ``requires_store`` the handler does not wait for the store to open.
-    ``has_more_parameters`` tells that not only those of ``query`` are used.
+    ``has_more_parameters``: the function also reads parameters that ``query`` does not have.
     """
     guard = guarded(query, requires_store=requires_store, allow_anonymous=allow_anonymous, failure=failure)
 

@@ -109,7 +109,7 @@ async def manage_stock_history(call: HostRequest) -> web.StreamResponse:
         return await call.run(_remove_own)
     response = await call.pass_on()
     if response.status == 200:
-        # Its error is dropped: the host has done what it was asked for and says so.
+        # Its error is dropped: the host has succeeded, and its response stays.
         await call.run(_remove_too)
     return response
 

@@ -100,7 +100,7 @@ def middleware(
     return comfy_assets
 
 
-# Statuses with which a host says that it does not know the id either, or that the feature is off.
+# Statuses of a host that does not know the id either, or whose feature is off.
 _UNKNOWN_TO_HOST = frozenset({404, 405, 501, 503})
 
 

@@ -156,7 +156,7 @@ class EmptyTrashResponse(msgspec.Struct, kw_only=True):
 
 
 class AssetUseBody(msgspec.Struct, omit_defaults=True):
-    """A use of an asset. Of one by another user nothing but the kind and the user is told."""
+    """A use of an asset. A use by another user has only its kind and the user."""
 
     kind: Annotated[
         Literal["workflow_version", "share", "job", "reference", "preview"],
@@ -258,7 +258,7 @@ async def get_thumbnail(call: RequestContext[TrashThumbnailQuery]) -> web.Respon
 
 @endpoint()
 async def restore_entry(call: RequestContext[NoQuery]) -> RestoredAssetResponse:
-    """Restore a deleted asset; tell whether its file has another name now (restoreTrashEntry, an extension)."""
+    """Restore a deleted asset; return whether its file has another name now (restoreTrashEntry, an extension)."""
     return _restored_body(await call.services.trash.restore(call.path["id"], call.user))
 
 

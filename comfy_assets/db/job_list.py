@@ -197,7 +197,7 @@ async def _count(db: Database, wanted: JobFilter, selection: _Selection) -> int:
 
 
 def _page_query(wanted: JobFilter, selection: _Selection, page: JobPage) -> tuple[str, list[Any]]:
-    """Return the query for a page's rows and one more, which tells whether there is another page."""
+    """Return the query for a page's rows and one more, which means that there is another page."""
     keys, parameters = _keys_query(wanted, selection, page)
     sql = (
         f"SELECT {jobs.COLUMNS.sql} FROM ({keys}) k CROSS JOIN jobs j ON j.id = k.id"

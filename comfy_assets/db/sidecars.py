@@ -96,7 +96,7 @@ def _wanted(rows: Sequence[Row]) -> dict[tuple[int, int], SidecarLink]:
     by_folder: dict[int, dict[int, str]] = {}
     for folder_id, row_id, name, *_ in rows:
         by_folder.setdefault(folder_id, {})[row_id] = name
-    # One that is missing or deleted belongs to a model that is so, too, and says nothing of one that is there.
+    # A missing or deleted sidecar belongs to a missing or deleted model, and describes none that is present.
     lack = {row[1]: (bool(row[3]), bool(row[5] & tags.DELETED)) for row in rows}
     owner = {row[1]: row[4] for row in rows}
     return {

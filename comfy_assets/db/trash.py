@@ -139,9 +139,9 @@ async def reveal_changed(tx: Transaction) -> None:
 
 
 async def reveal_rewritten(tx: Transaction, ids: str) -> None:
-    """Restore those of the files (a JSON array of ids) with a new size or time whose content is sure to be another.
+    """Restore those of the files (a JSON array of ids) with a new size or time whose content is certainly new.
 
-    That is so if the content was never known, and if the file had been missing: whatever is there now is new.
+    That is so if the former content was never known, or if the file had been missing.
     """
     rows = await tx.fetch_all(
         "SELECT t.asset_id FROM trash t JOIN files f ON f.id = t.asset_id"

@@ -1,7 +1,7 @@
 """Find the generation data in a graph: prompts, models, LoRAs and the sampler's settings. Pure.
 
 Prompts are found by following the inputs named positive and negative back to texts, through whatever conditions,
-joins or translates them. Node packs are free in their names, so inputs are told apart by parts of their names. The work
+joins or translates them. Node packs choose their names, so inputs are distinguished by parts of their names. The work
 is bounded, and no graph raises.
 """
 

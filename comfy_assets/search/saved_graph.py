@@ -246,7 +246,7 @@ def widget_values(node: dict[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for at, value in enumerate(values):
         if isinstance(value, str) and value in SEED_FOLLOWERS and at and isinstance(values[at - 1], int):
-            continue  # it says what becomes of the seed before it
+            continue  # it is the control of the seed before it
         follower = values[at + 1] if at + 1 < len(values) else None
         is_seed = isinstance(follower, str) and follower in SEED_FOLLOWERS
         name = names.pop(0) if names else "seed" if is_seed and "seed" not in named else f"widget_{at}"

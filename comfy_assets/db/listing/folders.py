@@ -66,7 +66,7 @@ async def resolve(db: Database, term: FolderTerm) -> FolderScope:
 async def nodes_at(db: Database, path: str) -> tuple[int, ...]:
     """Return the node with this path; if there is none, those whose paths the file system may not tell from it.
 
-    Composed and decomposed letters are alike everywhere, as files come from other systems, cases where it is so.
+    Composed and decomposed letters are alike everywhere, as files come from other systems; cases on some systems.
     """
     rows = await db.fetch_all("SELECT id FROM folder_nodes WHERE position = ?", (position_of(path),))
     if rows or (path.isascii() and not IGNORES_CASE):

@@ -237,7 +237,7 @@ def _summary(problems: Iterable[Iterable[ValidationProblem]]) -> ValidationProbl
 def _unwrap_values(graph: Mapping[str, Mapping[str, Any]]) -> None:
     """Replace ``{"__value__": x}`` by x: the form in which clients send a list that is not a link.
 
-    Such a list becomes a tuple, by which it is told apart from a link.
+    Such a list becomes a tuple, which distinguishes it from a link.
     """
     for entry in graph.values():
         inputs = entry["inputs"]

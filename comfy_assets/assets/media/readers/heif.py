@@ -181,7 +181,7 @@ def _read_associations(meta: _Meta, data: bytes) -> None:
     cursor = _Cursor(data, 4)
     for _ in range(min(cursor.number(4), MAX_PARTS)):
         item = cursor.number(id_size)
-        # The highest bit says that a reader must know the property.
+        # The highest bit means that a reader must know the property.
         numbers = [cursor.number(2) & 0x7FFF if is_wide else cursor.number(1) & 0x7F for _ in range(cursor.number(1))]
         meta.associations.setdefault(item, numbers)
 

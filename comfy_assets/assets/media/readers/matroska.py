@@ -374,7 +374,7 @@ def _add_video(facts: MediaFacts, video: _MatroskaTrack) -> None:
 
 
 def _size(video: _MatroskaTrack) -> tuple[int, int]:
-    """Return the size as shown: in square pixels, without cropped edges, turned by a quarter where it says so."""
+    """Return the size as shown: in square pixels, without cropped edges, turned by a quarter if the track states it."""
     shown = [pixels - crop for pixels, crop in zip(video.pixels, video.crops, strict=True)]
     if video.display_unit == 0 and all(video.display):
         shown = video.display
