@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from aiohttp import web
 from multidict import CIMultiDict
@@ -19,7 +19,8 @@ def with_headers(request: R, headers: Mapping[str, str], rel_url: URL | None = N
     Such a header is decoded as ISO-8859-1 instead: it stays different from all others, and is no ASCII.
     """
     changes: dict[str, Any] = {} if rel_url is None else {"rel_url": rel_url}
-    return request.clone(headers=CIMultiDict((name, _unicode(text)) for name, text in headers.items()), **changes)
+    readable = CIMultiDict((name, _unicode(text)) for name, text in headers.items())
+    return cast(R, request.clone(headers=readable, **changes))  # aiohttp does not annotate that the class stays
 
 
 def _unicode(text: str) -> str:
