@@ -213,7 +213,7 @@ def test_emptying(panel: Any, server: Any) -> None:
     trash.get_by_role("button", name="Empty trash…").click()
     question = panel.page.get_by_role("dialog", name="Empty the trash?")
     question.get_by_text("2 files will be deleted, which frees 14 B.").wait_for()
-    question.get_by_text("name of 1 removed asset are deleted. Its file stays").wait_for()
+    question.get_by_text("name of 1 removed asset will be deleted. Its file stays").wait_for()
     question.get_by_role("button", name="Delete permanently").click()
     panel.says("3 assets deleted permanently, 14 B freed")
     trash.get_by_text("The trash is empty").wait_for()
