@@ -35,7 +35,12 @@ class Work(_Output):
 
         def report(step: int, total: int) -> None:
             picture = ("JPEG", Image.new("RGB", (32, 32), (step % 256, 0, 0)), 64) if preview else None
-            bar.update_absolute(step, total, picture)
+            try:
+                bar.update_absolute(step, total, picture)
+            except comfy.model_management.InterruptProcessingException:  # ComfyUI looks for interrupts here, too
+                if not deaf:
+                    raise
+                comfy.model_management.interrupt_current_processing()  # as it was
 
         work.work(report, _check, steps=steps, gate=gate, deaf=deaf)
         return {"ui": {}}
