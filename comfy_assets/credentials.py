@@ -104,7 +104,8 @@ def _credentials_in(value: object) -> Iterator[Any]:
 
 def _names_in(value: object) -> set[Any]:
     """Return the names of all members."""
-    # Written for speed: a submission waits for it, and nearly all prompts have no credentials.
+    # Written for speed: a submission waits for it, and nearly all prompts have no credentials. ``isinstance`` with an
+    # abstract class takes longer than all else that is done for a list.
     names, seen = set[Any](), set[int]()
     waiting: list[Any] = [value]
     while waiting:
@@ -113,14 +114,19 @@ def _names_in(value: object) -> set[Any]:
             continue
         seen.add(id(item))
         kind = type(item)
-        if kind is dict or isinstance(item, Mapping):
+        if kind is dict:
             names.update(item)
             members: Iterable[Any] = item.values()
         elif kind is list or isinstance(item, (list, tuple)):
             members = item
+        elif isinstance(item, Mapping):
+            names.update(item)
+            members = item.values()
         else:
             continue
-        waiting += [member for member in members if type(member) not in _SCALARS]
+        for member in members:
+            if type(member) not in _SCALARS:
+                waiting.append(member)
     return names
 
 
