@@ -287,6 +287,32 @@ async def test_the_first_of_many_files_does_not_wait_for_the_others(
     assert await jobs(library) == {"a.png": JOB, "b.png": JOB, "c.png": JOB}
 
 
+async def test_prompts_that_a_client_waits_for_are_recorded_together(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
+) -> None:
+    """Nothing executes between short prompts that follow one another, and yet each is no batch of its own."""
+    batches: list[int] = []
+    real = output_recorder.record_files
+
+    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
+        batches.append(len(outputs))
+        return await real(tx, outputs, *more, **named)
+
+    monkeypatch.setattr(output_recorder, "record_files", record)
+    monkeypatch.setattr(output_recorder, "BUSY_S", 60)
+    outputs = library.services.outputs
+    await finish(library, JOB, library.write("output/a.png", png(1)).name)
+    monkeypatch.setattr(output_recorder, "IDLE_S", 0.6)
+    names = ("b.png", "c.png", "d.png", "e.png", "f.png")
+    for number, name in enumerate(names):
+        library.write(f"output/{name}", png(2 + number))
+        outputs.record(FinishedPrompt(JOB, {"9": shown(name)}))
+        await asyncio.sleep(0.25)
+    await outputs.drain()
+    assert batches == [1, len(names)]
+    assert await jobs(library) == dict.fromkeys(("a.png", *names), JOB)
+
+
 async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
     """While a batch is read and written, the thread that executes prompts goes on."""
     reading, go_on = threading.Event(), threading.Event()

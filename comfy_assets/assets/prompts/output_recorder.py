@@ -202,13 +202,18 @@ class OutputRecorder:
                 self._done_with(batch)
 
     async def _wait_for_more(self) -> None:
-        """Wait a moment, and while prompts execute until a second after the last batch, unless files are wanted now."""
+        """Wait until prompts have stopped ending, at most until a second after the last batch.
+
+        Do not wait any longer when files are wanted now.
+        """
         while True:
+            count = len(self._waiting)
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._flush_now.wait(), IDLE_S)
-            if self._flush_now.is_set() or self._loop.time() >= self._last + BUSY_S:
+            if self._flush_now.is_set() or self._loop.time() >= self._last + BUSY_S or len(self._waiting) >= _BATCH:
                 break
-            if len(self._waiting) >= _BATCH or not self._host.is_executing():
+            # Between two short prompts of a client that waits for each, nothing executes.
+            if len(self._waiting) == count and not self._host.is_executing():
                 break
         if not self._token.is_cancelled:
             self._flush_now.clear()
