@@ -22,7 +22,7 @@ from comfy_assets_node.comfy_assets.assets.index import hash_run, watcher
 from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
-from support.windows import symbolic_links
+from support.windows import allowed_s, symbolic_links
 
 LORA = "models/loras/style.safetensors"
 
@@ -33,7 +33,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"TICK_S": 0.02, "POLL_S": 0.1, "LONGEST_REST_S": 0.1}.items():
         monkeypatch.setattr(watcher, name, seconds)
     monkeypatch.setattr(watcher, "STABLE_S", 0.2)
-    monkeypatch.setattr(watcher, "REMOVAL_S", 0.5)
+    monkeypatch.setattr(watcher, "REMOVAL_S", allowed_s(0.5))
 
 
 @pytest.fixture(params=["watched", pytest.param("polled", marks=pytest.mark.slow)])
@@ -64,7 +64,7 @@ async def followed(
     return open_library
 
 
-async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> Any:
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = allowed_s(30)) -> Any:
     """Wait until the condition holds; answers what it answered."""
     deadline = time.monotonic() + seconds
     while not (found := await condition()):
