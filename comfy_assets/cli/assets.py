@@ -112,7 +112,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tag", action="append", default=[], metavar="TAG", help="only with this tag (can be repeated)"
     )
-    parser.add_argument("--missing", action="store_true", help="only files that are gone")
+    parser.add_argument("--missing", action="store_true", help="only missing files")
     parser.add_argument("--sort", choices=_SORTS, help="(default: created, or the order of a saved search)")
     add_limit(parser, "assets")
     _add_user(parser)

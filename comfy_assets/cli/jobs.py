@@ -81,7 +81,7 @@ def add_to(commands: Commands) -> None:
     )
     prune.set_defaults(refuse=prune.error)  # argparse cannot require one of two options that may also be combined
     prune.add_argument("--older-than", type=age_ms, metavar="AGE", help="jobs that ended longer ago: 12h, 90d, 8w")
-    prune.add_argument("--keep", type=number, metavar="N", help="keep the latest N jobs, whatever their age")
+    prune.add_argument("--keep", type=number, metavar="N", help="keep the latest N jobs, of any age")
     add_yes(prune)
     for parser in (list_, show):
         add_json(parser)

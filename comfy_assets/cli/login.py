@@ -57,14 +57,16 @@ def _add_users(group: Commands) -> None:
     add_json(add_command(group, "list", _list_users, "list the users", ("users list",)))
     more = "It ends the user's sessions."
     _add_name(add_command(group, "passwd", _set_password, "set a password", ("users passwd Ada",), more=more))
-    _add_name(add_command(group, "disable", _disable, "let a user in no more", ("users disable Ada",), more=more))
-    _add_name(add_command(group, "enable", _enable, "let a disabled user in again", ("users enable Ada",)))
-    role = add_command(group, "role", _set_role, "change what a user may do", ("users role Ada admin",))
+    _add_name(add_command(group, "disable", _disable, "stop a user from signing in", ("users disable Ada",), more=more))
+    _add_name(add_command(group, "enable", _enable, "let a disabled user sign in again", ("users enable Ada",)))
+    role = add_command(group, "role", _set_role, "change the role of a user", ("users role Ada admin",))
     _add_name(role)
     role.add_argument("role", choices=ROLES, metavar="ROLE", help=f"{', '.join(ROLES[:-1])} or {ROLES[-1]}")
     quotas = ("users quota Ada --jobs 20 --storage 5000", "users quota Ada --jobs unlimited", "users quota Ada")
     more = "Without options it prints the quota. It applies on servers with --multi-user."
-    quota = add_command(group, "quota", _set_quota, "limit what a user may take", quotas, more=more)
+    quota = add_command(
+        group, "quota", _set_quota, "limit the waiting jobs and the storage of a user", quotas, more=more
+    )
     _add_name(quota)
     kinds = "a number, unlimited, or default for that of the server's settings"
     for option, metavar, kind, what in (
