@@ -27,6 +27,7 @@ _PAUSE_S = 0.01  # the first one; each is twice as long as the one before
 _LONGEST_PAUSE_S = 0.2
 _ACCESS_DENIED = 5  # among others for replacing a file that is open
 _SHARING_VIOLATIONS = frozenset({32, 33})  # the latter for a locked range
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
 _MAPPED = 1224  # a program has mapped the file into its memory
 # Windows does not replace an open file even if its readers allow that. Those of this process need not be waited for.
 _one_at_a_time = threading.Lock()
@@ -99,6 +100,22 @@ def open_shared(path: Path | str) -> BufferedReader:
 def open_shared_raw(path: Path | str) -> FileIO:
     """Open a file as ``open_shared`` does, without a buffer. Raises OSError."""
     return FileIO(extended(os.fspath(path)), opener=_OPENER)
+
+
+def read_at_once(path: str, size: int) -> tuple[bytes, os.stat_result]:
+    """Return the content of a file that should have ``size`` bytes, and its stat after that. Raises OSError.
+
+    Of a larger file, one byte more is read. For thousands of small files, as a file object for each costs time.
+    """
+    path = extended(path)
+    descriptor = os.open(path, _READ_FLAGS) if _OPENER is None else _OPENER(path, _READ_FLAGS)
+    try:
+        data = os.read(descriptor, size + 1)
+        while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
+            data += more
+        return data, os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_patiently(path: Path | str) -> BufferedReader:

@@ -155,15 +155,15 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
     """An error that root meets too: the file is locked, or its disk is failing."""
     library.write("output/bad.bin", b"bad")
     library.write("output/good.bin", b"good")
-    real = content_reader.open_shared_raw
+    real = content_reader.read_at_once
 
-    def open_file(path: Any, *rest: Any) -> Any:
-        if str(path).endswith("bad.bin"):
+    def read_file(path: str, size: int) -> Any:
+        if path.endswith("bad.bin"):
             raise PermissionError(13, "Permission denied")
-        return real(path, *rest)
+        return real(path, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(content_reader, "open_shared_raw", open_file)
+        patch.setattr(content_reader, "read_at_once", read_file)
         for _ in range(2):
             status = await library.scan()
             assert (status["status"], status["unreadable"]) == ("completed", 1)
@@ -180,16 +180,16 @@ async def test_an_unreadable_file_is_counted_and_tried_again(library: Any, monke
 async def test_a_locked_file_is_read_soon_after_it_is_free(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without another scan: on Windows copying programs and virus scanners lock new files for seconds."""
     monkeypatch.setattr(indexer, "RETRIES_S", (0.01,) * 5)
-    real, attempts = content_reader.open_shared_raw, 0
+    real, attempts = content_reader.read_at_once, 0
 
-    def open_locked(path: str) -> Any:
+    def read_locked(path: str, size: int) -> Any:
         nonlocal attempts
         attempts += 1
         if attempts > 3:
-            return real(path)
+            return real(path, size)
         raise SharingViolation
 
-    monkeypatch.setattr(content_reader, "open_shared_raw", open_locked)
+    monkeypatch.setattr(content_reader, "read_at_once", read_locked)
     library.write("input/a.png", b"content")
     await library.scan()
     await until(lambda: attempts == 4)
@@ -205,12 +205,12 @@ async def test_a_file_that_stays_locked_is_given_up_until_the_next_scan(
     monkeypatch.setattr(indexer, "RETRIES_S", (0.01,) * 3)
     attempts = 0
 
-    def open_locked(path: str) -> Any:
+    def read_locked(path: str, size: int) -> Any:
         nonlocal attempts
         attempts += 1
         raise FileHeldError(13, "Another program has the file open", path)
 
-    monkeypatch.setattr(content_reader, "open_shared_raw", open_locked)
+    monkeypatch.setattr(content_reader, "read_at_once", read_locked)
     library.write("input/a.png", b"content")
     await library.scan()
     await until(lambda: attempts == 4)

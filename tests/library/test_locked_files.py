@@ -41,15 +41,15 @@ def locked(path: Path) -> Iterator[None]:
         with opened_alone(path):
             yield
         return
-    real = content_reader.open_shared_raw
+    real = content_reader.read_at_once
 
-    def open_locked(which: Path | str) -> Any:
+    def read_locked(which: str, size: int) -> Any:
         if Path(which) == path:
             raise SharingViolation
-        return real(which)
+        return real(which, size)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(content_reader, "open_shared_raw", open_locked)
+        patch.setattr(content_reader, "read_at_once", read_locked)
         yield
 
 

@@ -13,7 +13,6 @@ import time
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from blake3 import blake3
 from ...db.contents import Document, Facts, Hashed, Unreadable
 from ...db.outdated import OutdatedContent
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
-from ...fs.shared_files import is_in_use, open_shared_raw
+from ...fs.shared_files import is_in_use, open_shared_raw, read_at_once
 from ...models import Pending
 from ...names import WINDOWS
 from ...store_guard import check, check_found, stat_found
@@ -252,10 +251,8 @@ def _read_small(path: str, file: Pending, pause: Pause, count: Count) -> tuple[b
     pause()
     if not matches_record(stat_found(path), file.size, file.mtime_ns):
         return None
-    with open_shared_raw(path) as stream:
-        data = _read_all(stream, file.size)
-        info = os.fstat(stream.fileno())
-    if not matches_record(info, file.size, file.mtime_ns):
+    data, info = read_at_once(path, file.size)
+    if len(data) != file.size or not matches_record(info, file.size, file.mtime_ns):
         return None
     count(file.size)
     return blake3(data).digest(), _extracted(file.name, lambda: extract(file.name, data))
@@ -282,15 +279,6 @@ def _read_large(
         if not matches_record(os.fstat(opened.stream.fileno()), file.size, file.mtime_ns):
             return None
     return digest, extracted
-
-
-def _read_all(stream: FileIO, size: int) -> bytes:
-    data = stream.read(size + 1)
-    while 0 < len(data) < size and (more := stream.read(size + 1 - len(data))):
-        data += more
-    if len(data) != size:
-        raise ChangedWhileReading
-    return data
 
 
 def _digest_large(opened: _OpenFile, file: Pending, count: Count) -> bytes:

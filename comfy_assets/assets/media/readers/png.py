@@ -17,7 +17,6 @@ from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = frozenset((b"tEXt", b"zTXt", b"iTXt", b"comf"))  # comf: ComfyUI's animated PNGs
 _READ_CHUNKS = _TEXT_CHUNKS | {b"eXIf", b"acTL", b"fcTL"}
-_NOT_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
 _MAX_KEYWORD = 79
 _READ = 64 << 10  # bytes of a compressed text that are read at a time
 _STEP = 1 << 20  # bytes that are inflated at a time
@@ -83,7 +82,7 @@ def _chunks(contents: Contents, source: ByteSource) -> Iterator[tuple[_Chunk, by
         if kind == b"IEND":
             return
         is_read = kind in _READ_CHUNKS
-        if not is_read and kind.translate(None, _NOT_LETTERS) != kind:
+        if not is_read and not kind.isalpha():
             contents.problems.append("The PNG file is damaged.")
             return
         if start + 12 + length > source.size:
