@@ -298,6 +298,11 @@ async def references_need_file(tx: Transaction, content_id: int, row_id: int) ->
     return found is not None
 
 
+async def any_references(tx: Transaction) -> bool:
+    """Return whether there is a reference, so that changes of contents may concern one."""
+    return bool(await tx.fetch_value(f"SELECT EXISTS (SELECT 1 FROM assets WHERE origin = {REFERENCE})"))
+
+
 async def of_assets(tx: Transaction, ids: Sequence[int]) -> set[int]:
     """Return the contents of these assets, as far as they have been read."""
     rows = await tx.fetch_all(

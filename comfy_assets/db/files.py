@@ -266,6 +266,11 @@ async def missing_count(db: Database | Transaction) -> int:
     return int(rows[0][0])
 
 
+async def any_missing(tx: Transaction) -> bool:
+    """Return whether a file is marked missing."""
+    return bool(await tx.fetch_value("SELECT EXISTS (SELECT 1 FROM files WHERE missing = 1)"))
+
+
 async def last_id(db: Database | Transaction) -> int:
     """Return the highest file id so far."""
     rows = await db.fetch_all("SELECT coalesce(max(id), 0) FROM files")

@@ -132,7 +132,8 @@ async def reveal_changed(tx: Transaction) -> None:
         "UPDATE trash SET content_id = (SELECT content_id FROM assets WHERE id = asset_id) WHERE content_id IS NULL"
     )
     rows = await tx.fetch_all(
-        "SELECT t.asset_id FROM trash t JOIN assets a ON a.id = t.asset_id WHERE a.content_id <> t.content_id"
+        # In this order: SQLite would begin with all assets whose content is known.
+        "SELECT t.asset_id FROM trash t CROSS JOIN assets a ON a.id = t.asset_id WHERE a.content_id <> t.content_id"
     )
     for (row_id,) in rows:
         await reveal(tx, row_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, contents
+from comfy_assets_node.comfy_assets.db import assets, contents, files, trash
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts
@@ -54,3 +55,31 @@ async def test_what_has_not_been_read_holds_no_content(db: Database) -> None:
         first = await refer(tx, 1, "a")
         await tx.execute("UPDATE assets SET content_id = NULL")
         assert await contents.of_assets(tx, [first, first + 1]) == set()
+
+
+async def test_what_a_batch_of_read_files_asks_does_not_grow_with_the_library(db: Database) -> None:
+    """Whether deleted assets come back, and whether a file is missing or a reference there, is asked for each batch."""
+    async with db.transaction() as tx:
+        asked: list[str] = []
+
+        class Noting:
+            execute = tx.execute
+
+            async def fetch_all(self, sql: str) -> Any:
+                asked.append(sql)
+                return await tx.fetch_all(sql)
+
+            async def fetch_value(self, sql: str) -> Any:
+                asked.append(sql)
+                return await tx.fetch_value(sql)
+
+        noting = cast("Transaction", Noting())
+        await trash.reveal_changed(noting)
+        assert not await files.any_missing(noting)
+        assert not await contents.any_references(noting)
+        await refer(tx, 1, "a")
+        assert await contents.any_references(noting)
+        for sql in asked:
+            plan = [row[3] for row in await tx.fetch_all(f"EXPLAIN QUERY PLAN {sql}")]
+            scans = [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step]
+            assert all(step.startswith("SCAN t") or "files_missing" in step or "_referring" in step for step in scans)

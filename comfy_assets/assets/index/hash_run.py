@@ -167,21 +167,25 @@ class HashRun:
         failures = [o for o in outcomes if isinstance(o, Unreadable)]
         moved = [o for o in outcomes if isinstance(o, _ChangedFile)]
         ids = [outcome.file_id for outcome in outcomes]
+        gone = [] if self._is_followed else [m.file_id for m in moved if m.stat is None]
         async with self._db.transaction() as tx:
+            # Most libraries have neither missing files nor references, and need nothing of what these do.
+            may_match = bool(gone) or await files.any_missing(tx)
+            may_refer = bool(gone) or await contents.any_references(tx)
             # Before the contents are recorded, after which no file is unread.
-            first_time = await moves.never_hashed(tx, [h.file_id for h in hashed])
-            touched = await contents.of_assets(tx, ids)
+            first_time = await moves.never_hashed(tx, [h.file_id for h in hashed]) if may_match else []
+            touched = await contents.of_assets(tx, ids) if may_refer else set()
             await contents.record(tx, hashed)
-            touched |= await contents.of_assets(tx, ids)  # the contents before, and those after
+            touched |= await contents.of_assets(tx, ids) if may_refer else set()  # those before, and those after
             if failures:
                 await contents.record_unreadable(tx, failures)
             if moved:
                 await files.mark_changed(tx, [(m.file_id, *m.stat) for m in moved if m.stat], now_ms())
-                if not self._is_followed:
-                    await files.mark_missing(tx, [m.file_id for m in moved if m.stat is None])
-            if first_time and await files.missing_count(tx):
+                await files.mark_missing(tx, gone)
+            if first_time:
                 self.progress.moved += await match_contents(tx, first_time, await current_roots(self._host))
-            await contents.update_missing_references(tx, touched)
+            if may_refer:
+                await contents.update_missing_references(tx, touched)
         self.progress.hashed += len(hashed)
         self.progress.unreadable += len(failures)
         self.progress.locked += sum(failure.is_locked for failure in failures)

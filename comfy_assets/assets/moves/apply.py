@@ -70,7 +70,7 @@ async def match_listed(
     """
     known = await moves.by_id(tx, [path.id for path in changed]) if changed else []
     alike = await moves.of_look(tx, (stat for path in changed for stat in (path.was, path.now))) if changed else []
-    olds, news = await moves.missing_and_new(tx, after_id) if await files.missing_count(tx) else ([], [])
+    olds, news = await moves.missing_and_new(tx, after_id) if await files.any_missing(tx) else ([], [])
     if not (known or olds):
         return MoveResult()
     recent = frozenset(gone)

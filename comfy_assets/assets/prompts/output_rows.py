@@ -164,7 +164,7 @@ async def _record_contents(
     touched = former | await contents.of_assets(tx, [row.id for row in rows.values()])
     await contents.record_unreadable(tx, failures)
     moved = 0
-    if first_time and await files.missing_count(tx):
+    if first_time and await files.any_missing(tx):
         moved = await match_contents(tx, first_time, roots)
     await contents.update_missing_references(tx, touched)
     return moved
