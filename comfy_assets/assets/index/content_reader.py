@@ -26,7 +26,7 @@ from ...fs.shared_files import is_in_use, open_shared_raw, read_at_once
 from ...models import Pending
 from ...names import WINDOWS
 from ...store_guard import check, check_found, stat_found
-from ..media.metadata import FileMetadata, extract, extract_path, extract_stream
+from ..media.metadata import WHOLE, FileMetadata, extract, extract_path, extract_stream
 from ..media.readers.registry import READER_VERSION
 
 log = logging.getLogger("comfy_assets.library")
@@ -188,14 +188,10 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
     """Return the facts of a content, from one of its files; None if the file does not match its record any more."""
     path = extended(os.path.join(content.folder, content.name))  # noqa: PTH118 - called for every content
     try:
-        check_found(path)
-        with open_shared_raw(path) as stream:
-            if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
-                return None
-            extracted = _extracted(content.name, lambda: extract_stream(content.name, stream, content.size))
-            if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
-                return None
+        extracted = _read_again(path, content)
     except OSError:
+        return None
+    if extracted is None:
         return None
     metadata = _metadata_text(extracted)
     if metadata == content.metadata and extracted.mime_type == content.mime_type:
@@ -204,6 +200,19 @@ def read_facts_again(content: OutdatedContent) -> Facts | Unchanged | None:
         if "".join([f"{key}{_digest_of(text)}\n" for key, text in documents]) == (content.documents or ""):
             return Unchanged(metadata, extracted.mime_type)
     return _facts(content.hash, content.size, extracted)
+
+
+def _read_again(path: str, content: OutdatedContent) -> FileMetadata | None:
+    """Return the metadata of a file, without reading more of it than needed; None if it does not match its row."""
+    if content.size <= WHOLE:
+        found = _read_whole(path, content.size, content.mtime_ns)
+        return None if found is None else _extracted(content.name, lambda: extract(content.name, found))
+    check_found(path)
+    with open_shared_raw(path) as stream:
+        if not matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns):
+            return None
+        extracted = _extracted(content.name, lambda: extract_stream(content.name, stream, content.size))
+        return extracted if matches_record(os.fstat(stream.fileno()), content.size, content.mtime_ns) else None
 
 
 def _digest_of(text: bytes) -> str:
@@ -249,13 +258,19 @@ def digest_of(path: Path, size: int, pause: Pause, count: Count) -> bytes:
 def _read_small(path: str, file: Pending, pause: Pause, count: Count) -> tuple[bytes, FileMetadata] | None:
     """Return the digest and the metadata of a file that is read at once; None if it does not match its row."""
     pause()
-    if not matches_record(stat_found(path), file.size, file.mtime_ns):
-        return None
-    data, info = read_at_once(path, file.size)
-    if len(data) != file.size or not matches_record(info, file.size, file.mtime_ns):
+    data = _read_whole(path, file.size, file.mtime_ns)
+    if data is None:
         return None
     count(file.size)
     return blake3(data).digest(), _extracted(file.name, lambda: extract(file.name, data))
+
+
+def _read_whole(path: str, size: int, mtime_ns: int) -> bytes | None:
+    """Return the content of a small file; None if it does not match its row before and after reading."""
+    if not matches_record(stat_found(path), size, mtime_ns):
+        return None
+    data, info = read_at_once(path, size)
+    return data if len(data) == size and matches_record(info, size, mtime_ns) else None
 
 
 def _read_large(

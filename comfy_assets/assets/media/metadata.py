@@ -21,7 +21,7 @@ from .readers.base import ByteSource
 
 _MAX_FACTS = 4096  # bytes of JSON: lists show the facts of hundreds of files
 _WINDOW = 4096
-_FIRST_WINDOW = 16 << 10
+WHOLE = 16 << 10  # bytes of a file that the first look at it reads
 _ALWAYS = frozenset({"format", "kind", "width", "height", "embedded", "omitted", OWN_PICTURE})
 
 
@@ -58,7 +58,7 @@ def extract_path(name: str, path: Path) -> FileMetadata:
 def extract_stream(name: str, stream: FileIO, size: int) -> FileMetadata:
     """Return the metadata of an open file of ``size`` bytes that is at its beginning. Raises only OSError."""
     window = _FileWindow(stream, size)
-    if size <= _FIRST_WINDOW:  # what the first look reads is all
+    if size <= WHOLE:
         return extract(name, window.read(0, size))
     return extract_source(name, ByteSource(window.read, size, in_memory=False))
 
@@ -100,7 +100,7 @@ class _FileWindow:
                 return self._read_at(offset, length)
             self._start, start = offset, 0
             # Most texts are near the beginning of their files.
-            window = _FIRST_WINDOW if offset == 0 else _WINDOW
+            window = WHOLE if offset == 0 else _WINDOW
             self._data = self._read_at(offset, min(window, self._size - offset))  # beyond the end is another call
         return self._data[start : start + length]
 
