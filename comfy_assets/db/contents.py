@@ -6,13 +6,13 @@ A *reference* is an asset without a file of its own, whose content is in another
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from ..models import REFERENCE
 from . import tags, trash
+from .compression import decompress, decompress_within
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
 from .sql import Row, json_array
@@ -29,7 +29,7 @@ SAME_CONTENT = (
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """A text found in a file: its key there, blake3 digest, and zlib-compressed body."""
+    """A text found in a file: its key there, blake3 digest, and compressed body."""
 
     key: str
     hash: bytes
@@ -241,7 +241,7 @@ async def graph_of_asset(db: Database, row_id: int) -> bytes | None:
     rows = await db.fetch_all(
         "SELECT d.body FROM asset_graphs g JOIN documents d ON d.id = g.document_id WHERE g.asset_id = ?", (row_id,)
     )
-    return await asyncio.to_thread(zlib.decompress, rows[0][0]) if rows else None
+    return await asyncio.to_thread(decompress, rows[0][0]) if rows else None
 
 
 async def text_beside(db: Database, row_id: int) -> dict[str, bytes]:
@@ -250,19 +250,17 @@ async def text_beside(db: Database, row_id: int) -> dict[str, bytes]:
         "SELECT t.key, d.body FROM asset_texts t JOIN documents d ON d.id = t.document_id WHERE t.asset_id = ?",
         (row_id,),
     )
-    return {key: zlib.decompress(body) for key, body in rows}  # at most 64 KiB
+    return {key: decompress(body) for key, body in rows}  # at most 64 KiB
 
 
 def _unpacked(rows: Sequence[Row], max_bytes: int | None) -> dict[str, bytes | None]:
     if max_bytes is None:
-        return {key: zlib.decompress(body) for key, body in rows}
+        return {key: decompress(body) for key, body in rows}
     found: dict[str, bytes | None] = {}
     left = max_bytes
     for key, body in rows:
-        # One byte more than is left shows that a document is too large, whatever size it unpacks to.
-        text = zlib.decompressobj().decompress(body, left + 1)
-        found[key] = text if len(text) <= left else None
-        left -= len(text) if len(text) <= left else 0
+        text = found[key] = decompress_within(body, left)
+        left -= len(text) if text is not None else 0
     return found
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
 from . import contents, job_labels
+from .compression import decompress
 from .connection import Database, Transaction
 from .contents import Document
 from .sql import Columns, Row, json_array
@@ -346,8 +347,8 @@ def _record(row: Row) -> JobRecord:
     graph, workflow, extra_data, targets, shown, result, problem, run = row[-8:]
     return JobRecord(
         job=COLUMNS.read(row),
-        graph=zlib.decompress(graph) if graph is not None else b"{}",
-        workflow=zlib.decompress(workflow) if workflow is not None else None,
+        graph=decompress(graph) if graph is not None else b"{}",
+        workflow=decompress(workflow) if workflow is not None else None,
         extra_data=extra_data.encode(),
         targets=targets.encode(),
         result=zlib.decompress(result) if result is not None else _so_far(shown),

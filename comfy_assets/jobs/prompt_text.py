@@ -6,12 +6,12 @@ They are stored with a new job. Jobs of earlier releases get them in idle time, 
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from ..db import jobs
+from ..db.compression import decompress
 from ..db.connection import Database
 from ..models import Job
 from ..search.decoding import decode
@@ -53,4 +53,4 @@ async def _read(db: Database, rows: Sequence[int]) -> dict[int, str]:
 
 
 def _decoded(body: bytes) -> object:
-    return decode(zlib.decompress(body))
+    return decode(decompress(body))

@@ -10,6 +10,7 @@ from functools import lru_cache
 import msgspec
 
 from ..db import fulltext
+from ..db.compression import decompress_within
 from ..db.connection import Database, Transaction
 from ..db.fulltext import EVERY, IndexedAsset, IndexEntry, StoredText
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
@@ -151,10 +152,9 @@ def _words_in_bodies(wanted: Sequence[_Keyed], bodies: dict[int, bytes]) -> dict
 def _inflate(body: bytes) -> bytes:
     """Return a document's text, or nothing if it is damaged or larger than any that is read."""
     try:
-        text = zlib.decompressobj().decompress(body, MAX_DOCUMENT + 1)
+        return decompress_within(body, MAX_DOCUMENT) or b""
     except zlib.error:
         return b""
-    return text if len(text) <= MAX_DOCUMENT else b""
 
 
 def _asset_entries(rows: Sequence[IndexedAsset], documents: Mapping[_Keyed, tuple[str, ...]]) -> list[IndexEntry]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import zlib
 from collections.abc import Sequence
 
 from ..background.tasks import Task, TaskRunner
 from ..background.throttle import Throttle
 from ..background.work_watch import WorkWatch
 from ..db import fulltext
+from ..db.compression import decompress
 from ..db.connection import Database, Transaction
 from ..db.fulltext import FullTextIndex, IndexedAsset, IndexEntry
 from ..errors import SearchNotReadyError, StoreBusyError
@@ -209,4 +209,4 @@ async def remove_jobs(tx: Transaction, row_ids: Sequence[int]) -> None:
 
 
 def _job_entries(graphs: Sequence[tuple[int, bytes]]) -> list[IndexEntry]:
-    return [IndexEntry(row_id, (" ".join(words_of_graph(zlib.decompress(body))),)) for row_id, body in graphs]
+    return [IndexEntry(row_id, (" ".join(words_of_graph(decompress(body))),)) for row_id, body in graphs]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import posixpath
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..db import workflow_files, workflows
+from ..db.compression import decompress
 from ..db.connection import Database, Transaction
 from ..db.workflow_files import WorkflowFileRow
 from ..db.workflows import NewVersion, NewWorkflow
@@ -152,7 +152,7 @@ class FileWriter:
         if held is not None and held.hash == row.hash:
             stamp = held.stamp  # written before a crash, only not recorded
         else:
-            text = zlib.decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
+            text = decompress(await workflow_files.body_of(self._db, row.row_id, row.latest))
             replaces = row.held_hash if row.version is not None else None
             written = await asyncio.to_thread(folder.write, path, text, replaces=replaces)
             if written is None:

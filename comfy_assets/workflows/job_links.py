@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from .. import json_text
 from ..db import job_links
+from ..db.compression import decompress
 from ..db.connection import Database
 from ..db.job_links import LinkCandidate, NamedWorkflow, UnlinkedJob
 from .document import graph_digest, graph_id
@@ -119,7 +119,7 @@ def choose(workflow_id: str, graph: GraphIdentity | None, found: Sequence[LinkCa
 
 def _identity(body: bytes) -> GraphIdentity | None:
     try:
-        value = json_text.decode(zlib.decompress(body))
+        value = json_text.decode(decompress(body))
     except (ValueError, RecursionError):
         return None
     return GraphIdentity(graph_id(value), graph_digest(value)) if isinstance(value, dict) else None

@@ -6,7 +6,6 @@ Each change is one transaction that checks the version it is based on, so that o
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..db import workflow_files, workflows
+from ..db.compression import decompress
 from ..db.connection import Database, Transaction
 from ..db.workflows import NewVersion, NewWorkflow
 from ..errors import (
@@ -159,7 +159,7 @@ class WorkflowService:
         if found is None:
             raise _no_version(workflow, number)
         content, body = found
-        return replace(content, text=await asyncio.to_thread(zlib.decompress, body))
+        return replace(content, text=await asyncio.to_thread(decompress, body))
 
     async def find(self, name: str | None, text: bytes, owner: str) -> Workflow | None:
         """Return a workflow of the owner with exactly this name and latest text, or None."""

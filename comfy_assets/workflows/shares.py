@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import uuid
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ from ..assets.index.indexer import Indexer
 from ..assets.references import add_reference
 from ..assets.roots import Roots, absolute, current_roots
 from ..db import assets, content_files, shares, workflows
+from ..db.compression import decompress, decompress_within
 from ..db.connection import Database, Transaction
 from ..db.content_files import ContentFile
 from ..db.contents import Facts
@@ -367,11 +367,7 @@ def _checked(ids: Sequence[str], field: str) -> list[str]:
 
 def _unpacked(body: bytes, limit: int | None) -> bytes | None:
     """Decompress a text. None if it has more than ``limit`` bytes. Blocks."""
-    if limit is None:
-        return zlib.decompress(body)
-    # One byte more than the limit is enough to know, however large the text is.
-    text = zlib.decompressobj().decompress(body, limit + 1)
-    return text if len(text) <= limit else None
+    return decompress(body) if limit is None else decompress_within(body, limit)
 
 
 def _unchanged_files(found: dict[bytes, list[ContentFile]], host: Host) -> dict[bytes, Path]:

@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from comfy_assets_node.comfy_assets.db.compression import decompress
+
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -65,6 +67,6 @@ def texts_in(value: Any) -> Iterator[str]:
 
 def _unpacked(value: bytes) -> bytes:
     try:
-        return zlib.decompress(value)
+        return decompress(value)
     except zlib.error:
         return value

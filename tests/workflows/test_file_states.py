@@ -8,11 +8,11 @@ import posixpath
 import shutil
 import tempfile
 import uuid
-import zlib
 from pathlib import Path
 from typing import Any
 
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.db.compression import decompress
 from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.comfy_assets.models import WorkflowEdit, WorkflowFilter, WorkflowPage
@@ -263,7 +263,7 @@ class WorkflowFileModel:
             "SELECT w.uuid, d.body FROM workflow_versions v JOIN workflows w ON w.id = v.workflow_id"
             " JOIN documents d ON d.id = v.document_id ORDER BY v.version"
         ):
-            found[key].append(zlib.decompress(body))
+            found[key].append(decompress(body))
         assert found == {key: each.versions for key, each in self.workflows.items()}
         files = {
             each.relative_to(self.folder).as_posix(): each.read_bytes()

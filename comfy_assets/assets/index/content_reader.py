@@ -10,7 +10,6 @@ import mmap
 import os
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
+from ...db.compression import compress
 from ...db.contents import Document, Facts, Hashed, Unreadable
 from ...db.outdated import OutdatedContent
 from ...fs.paths import ChangedWhileReading, extended, fresh_for_ns, matches_record
@@ -37,7 +37,6 @@ SMALL_FILE = 4 << 20  # read at once, which is faster than to map it; larger fil
 _SLICE = 64 << 20
 _CHUNK = 4 << 20
 _REMEMBERED_TEXT = 64 << 10
-_LEAST_COMPRESSED = 128  # bytes: a shorter text gets hardly smaller, and most of the time goes into the preparations
 # If another program truncates a mapped file, reading it is a bus error: files that may still be written are not mapped.
 _MAP_AFTER_NS = 30_000_000_000
 
@@ -352,15 +351,11 @@ def _wait_until_reliable(mtime_ns: int, pause: Pause) -> None:
 
 def document(key: str, text: bytes) -> Document:
     """Return a document found in a file, compressed for the store."""
-    if len(text) > _REMEMBERED_TEXT:
-        return Document(key, blake3(text).digest(), zlib.compress(text, 1))
-    return _small_document(key, text)
+    return _document(key, text) if len(text) > _REMEMBERED_TEXT else _document_once(key, text)
 
 
-@lru_cache(maxsize=64)
-def _small_document(key: str, text: bytes) -> Document:
-    """Make a document once for many files in a row with the same workflow."""
-    # The memory that zlib prepares for its usual window takes ten times as long as to compress a prompt.
-    bits = min(max(len(text).bit_length(), 9), zlib.MAX_WBITS)
-    stream = zlib.compressobj(len(text) >= _LEAST_COMPRESSED, zlib.DEFLATED, bits, max(1, bits - 7))
-    return Document(key, blake3(text).digest(), stream.compress(text) + stream.flush())
+def _document(key: str, text: bytes) -> Document:
+    return Document(key, blake3(text).digest(), compress(text))
+
+
+_document_once = lru_cache(maxsize=64)(_document)  # once for many files in a row with the same workflow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from ...assets.roots import Roots, current_roots
 from ...background.cancel import CancelToken, uninterrupted
 from ...db import assets, collections, content_files, shares, workflows
 from ...db.collections import CollectionOfAssets
+from ...db.compression import decompress
 from ...db.connection import Database
 from ...errors import WorkflowNotFoundError
 from ...fs.paths import ChangedWhileReading, extended_path
@@ -72,7 +72,7 @@ async def _share(db: Database, share_id: str) -> BundleContent | None:
     if found is None:
         return None
     snapshot, body = found
-    text = await asyncio.to_thread(zlib.decompress, body)
+    text = await asyncio.to_thread(decompress, body)
     workflow = await workflows.get(db, snapshot.workflow_id)
     description = BundledWorkflow(
         _hash_of(text),

@@ -1,0 +1,2 @@
+-- Documents may be compressed with the dictionary of `compression.py` from here on, which earlier releases do not have:
+-- they refuse a store of this version, instead of failing to read its texts. Nothing that is stored changes.
