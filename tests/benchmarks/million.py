@@ -36,7 +36,7 @@ from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from library import StallWatch, fetch, timed  # noqa: E402
 
-LIST_MS, BY_TAG_MS, SEARCH_MS, HISTOGRAM_MS, ROW_BYTES = 6, 10, 20, 100, 1500
+LIST_MS, BY_TAG_MS, SEARCH_MS, HISTOGRAM_MS, ROW_BYTES = 6, 10, 20, 100, 1200
 # Needles are put together by how many assets they find: up to ten, from there up to a thousand, and so on.
 BANDS = (10, 1_000, 10_000, 100_000, 300_000, 1_000_000)
 NEEDLES = 8  # a band
