@@ -49,7 +49,11 @@ export class JobsTab {
     this.actions = new JobActions(context);
     this.liveUpdates = new LiveUpdates(context, () => this.element.offsetParent !== null && !document.hidden);
     /** @type {PagedList<Job>} */
-    this.list = new PagedList((request) => this.#load(request), { onChange: () => this.#onListChange() });
+    this.list = new PagedList((request) => this.#load(request), {
+      key: ({ id }) => id,
+      grid: () => this.grid,
+      onChange: () => this.#onListChange(),
+    });
     /** @type {VirtualGrid<JobRow>} */
     this.grid = new VirtualGrid({
       label: t("tab.jobs"),
@@ -89,8 +93,11 @@ export class JobsTab {
   #toolbar() {
     const { t } = this.#context;
     const search = searchBox(t("job.search"), t("job.searchHint"));
-    const applySearch = debounce(() => this.#setFilter({ text: search.input.value }), SEARCH_DELAY_MS);
-    search.input.addEventListener("input", applySearch);
+    const applySearch = () => this.#setFilter({ text: search.input.value });
+    search.input.addEventListener(
+      "input",
+      debounce(() => this.grid.press.released().then(applySearch), SEARCH_DELAY_MS),
+    );
     for (const filter of /** @type {JobFilter[]} */ (Object.keys(FILTERS))) {
       const attributes = { class: "ca-chip", type: "button", "aria-pressed": String(filter === this.#filter) };
       const choose = () => this.#setFilter({ filter });

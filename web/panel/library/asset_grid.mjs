@@ -68,7 +68,7 @@ export class AssetGrid extends EventTarget {
     /** @type {PagedList<Asset>} */
     this.list = new PagedList((request) => this.#load(request), {
       key: (asset) => asset.id,
-      anchor: () => this.grid.firstInView,
+      grid: () => this.grid,
       onMove: (by, moved) => this.#onMove(by, moved),
       onChange: () => this.#onListChange(),
     });

@@ -89,7 +89,8 @@ export class LibraryTab {
     const opener = new TrashOpener(context, this.actions.batches);
     const trash = () => opener.open(this.element, () => this.controls.focusTrash());
     const leaveSearch = () => this.grid.focus();
-    const callbacks = { upload, trash, leaveSearch };
+    const released = () => this.grid.grid.press.released();
+    const callbacks = { upload, trash, leaveSearch, released };
     this.controls = new ListControls(context, this.#store, this.navigation, this.stacks.back, callbacks);
     this.detail = new AssetDetail(context, this.grid, this.actions, this.commands, culling, { view, remove });
     const compare = (/** @type {Asset[]} */ assets) => this.#compare(assets);

@@ -27,10 +27,11 @@ export class ListControls {
    * @param {QueryStore} store
    * @param {Navigation} navigation
    * @param {HTMLElement} back the button that leaves a stack
-   * @param {{ upload: () => void, trash: () => void, leaveSearch: () => void }} callbacks let the user choose files, open
-   *   the trash, and move the focus from the search box to the list
+   * @param {{ upload: () => void, trash: () => void, leaveSearch: () => void, released: () => Promise<void> }} callbacks
+   *   let the user choose files, open the trash, move the focus from the search box to the list, and wait until nothing in
+   *   the list is pressed
    */
-  constructor(context, store, { view, place, list }, back, { upload, trash, leaveSearch }) {
+  constructor(context, store, { view, place, list }, back, { upload, trash, leaveSearch, released }) {
     this.#context = context;
     this.#store = store;
     this.toolbar = new Toolbar(context, store, view.button, {
@@ -38,6 +39,7 @@ export class ListControls {
       filters: () => this.filters.toggle(),
       help: () => this.help.toggle(),
       leaveSearch,
+      released,
     });
     this.help = new SearchHelp(context, store, (isOpen) => this.#onHelpToggle(isOpen));
     this.toolbar.search.help.setAttribute("aria-controls", this.help.element.id);

@@ -20,9 +20,10 @@ export class SearchBox {
   /**
    * @param {PanelContext} context
    * @param {QueryStore} store
-   * @param {{ help: () => void, leave: () => void }} callbacks open or close the help, and move the focus to the list
+   * @param {{ help: () => void, leave: () => void, released: () => Promise<void> }} callbacks open or close the help, move
+   *   the focus to the list, and wait until nothing in the list is pressed
    */
-  constructor({ t }, store, { help, leave }) {
+  constructor({ t }, store, { help, leave, released }) {
     this.#t = t;
     this.#store = store;
     this.#leave = leave;
@@ -34,7 +35,7 @@ export class SearchBox {
     this.error = h("p", { class: "ca-search-error", id: errorId, role: "alert" });
     this.error.hidden = true;
     this.element = element;
-    input.addEventListener("input", debounce(() => this.apply(), SEARCH_DELAY_MS));
+    input.addEventListener("input", debounce(() => released().then(() => this.apply()), SEARCH_DELAY_MS));
     input.addEventListener("paste", (event) => this.#paste(event));
     input.addEventListener("keydown", (event) => this.#onKeyDown(event));
     store.subscribe(() => this.#show());

@@ -18,15 +18,21 @@ export class Toolbar {
    * @param {PanelContext} context
    * @param {QueryStore} store
    * @param {HTMLElement} navigation the button that shows folders and collections
-   * @param {{ upload: () => void, filters: () => void, help: () => void, leaveSearch: () => void }} callbacks let the user
-   *   choose files, open the filters and the help with the search, and move the focus from the search box to the list
+   * @param {{
+   *   upload: () => void,
+   *   filters: () => void,
+   *   help: () => void,
+   *   leaveSearch: () => void,
+   *   released: () => Promise<void>,
+   * }} callbacks let the user choose files, open the filters and the help with the search, move the focus from the search
+   *   box to the list, and wait until nothing in the list is pressed
    */
-  constructor(context, store, navigation, { upload, filters, help, leaveSearch }) {
+  constructor(context, store, navigation, { upload, filters, help, leaveSearch, released }) {
     const { t } = context;
     this.#store = store;
     this.#t = t;
     const { state } = store;
-    this.search = new SearchBox(context, store, { help, leave: leaveSearch });
+    this.search = new SearchBox(context, store, { help, leave: leaveSearch, released });
     this.filterCount = h("span", { class: "ca-filter-count" });
     const filterAttributes = { class: "ca-button ca-filter-button", type: "button", "aria-expanded": "false" };
     this.filters = h(

@@ -6,13 +6,16 @@
 import { h, setChildren } from "./dom.mjs";
 import { button } from "./buttons.mjs";
 import { errorPlaceholder, loadingPlaceholder } from "./placeholders.mjs";
+import { Press } from "./press.mjs";
 
 export class Drawer {
   #t;
   #load;
   #onClose;
+  #press;
   /** @type {string | null} */
   #id = null;
+  #loads = 0; // the last of which counts
 
   /**
    * @param {Translate} t
@@ -26,6 +29,7 @@ export class Drawer {
     this.#onClose = onClose;
     this.element = h("div", { class: "ca-detail", role: "dialog", "aria-label": label, tabindex: "-1" });
     this.element.hidden = true;
+    this.#press = new Press(this.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.defaultPrevented) return;
       event.preventDefault();
@@ -45,15 +49,22 @@ export class Drawer {
     await this.refresh();
   }
 
-  /** Load the entry again, if one is shown. A response that arrives after the drawer was closed is dropped. */
+  /** Load the entry again, if one is shown. A response that arrives after a later request or the end is dropped. */
   async refresh() {
     const id = this.#id;
     if (id === null) return;
+    const load = (this.#loads += 1);
+    const content = await this.#contentOf(id);
+    await this.#press.released(); // a click must reach the button on which it began
+    if (load === this.#loads && id === this.#id) this.#show(content);
+  }
+
+  /** @param {string} id */
+  async #contentOf(id) {
     try {
-      const content = await this.#load(id);
-      if (id === this.#id) this.#show(content);
+      return await this.#load(id);
     } catch (error) {
-      if (id === this.#id) this.#show(errorPlaceholder(this.#t, error, () => this.refresh()));
+      return errorPlaceholder(this.#t, error, () => this.refresh());
     }
   }
 

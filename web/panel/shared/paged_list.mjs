@@ -1,8 +1,7 @@
 /**
  * A long list that holds only the pages near what is in view.
  *
- * The page after a known one is fetched by its cursor, any other by its offset. Cursors stay (a few bytes each), pages
- * only within `keep` pages of a view.
+ * The page after a known one is fetched by its cursor, any other by its offset. Pages stay within `keep` pages of a view.
  */
 
 import { findIndex, ListReload, pagesInView } from "./list_reload.mjs";
@@ -11,13 +10,15 @@ const MAX_ROUNDS = 4; // of requests to find where the items in view have moved 
 
 /** @typedef {import("./list_reload.mjs").PageRequest} PageRequest */
 
+/** What shows a list. @typedef {Pick<import("./virtual_grid.mjs").VirtualGrid, "active" | "firstInView" | "moveItems" | "press">} ListGrid */
+
 /** @template Item */
 export class PagedList {
   #load;
   #size;
   #keep;
   #key;
-  #anchor;
+  #grid;
   #onMove;
   #onChange;
   /** @type {Map<number, Item[]>} by page number */
@@ -45,21 +46,21 @@ export class PagedList {
    * @param {{
    *   size?: number,
    *   keep?: number,
-   *   key?: (item: Item) => string,
-   *   anchor?: () => number,
+   *   key: (item: Item) => string,
+   *   grid: () => ListGrid,
    *   onMove?: (by: number, moved: (index: number) => number) => void,
    *   onChange: () => void,
    * }} options `size` is that of a page; `onChange` is called when the items, the total or the error have changed.
-   *   With `key` and `anchor`, the index of an item that must stay in view, `onMove` is called before that when items
-   *   have moved: `by` is the way of the anchor, `moved` returns the new index of an old one
+   *   `onMove` is called before that when items have moved, in place of the grid's `moveItems`: `by` is the way of the
+   *   first item in view, which must stay there, `moved` returns the new index of an old one
    */
-  constructor(load, { size = 80, keep = 4, key = () => "", anchor, onMove = () => {}, onChange }) {
+  constructor(load, { size = 80, keep = 4, key, grid, onMove, onChange }) {
     this.#load = load;
     this.#size = size;
     this.#keep = keep;
     this.#key = key;
-    this.#anchor = anchor;
-    this.#onMove = onMove;
+    this.#grid = grid;
+    this.#onMove = onMove ?? ((by, moved) => grid().moveItems(by, moved(grid().active), this.total ?? 0));
     this.#onChange = onChange;
   }
 
@@ -147,9 +148,10 @@ export class PagedList {
     const reload = new ListReload(this.#load, this.#size);
     this.#reload = reload;
     try {
-      const by = await this.#reloadViews(reload);
+      await this.#reloadViews(reload);
+      await this.#grid().press.released();
       if (this.#reload !== reload) return;
-      this.#replaceAll(reload, by);
+      this.#replaceAll(reload, this.#wayOfAnchor(reload) ?? 0);
     } catch (error) {
       if (this.#reload !== reload) return; // it was aborted
       this.error = error;
@@ -211,7 +213,7 @@ export class PagedList {
   }
 
   /**
-   * Load the pages that hold the items in view. Returns how far the anchor has moved.
+   * Load the pages that hold the items in view, wherever these have moved.
    *
    * @param {ListReload<Item>} reload
    */
@@ -225,7 +227,6 @@ export class PagedList {
       by = found;
     }
     await reload.load(this.#pagesInView(reload.total, by));
-    return this.#wayOfAnchor(reload) ?? 0;
   }
 
   /**
@@ -235,8 +236,7 @@ export class PagedList {
    * @param {ListReload<Item>} reload
    */
   #wayOfAnchor(reload) {
-    if (this.#anchor === undefined) return 0;
-    const anchor = this.#anchor();
+    const anchor = this.#grid().firstInView;
     for (let index = anchor; index < anchor + this.#size; index += 1) {
       const item = this.at(index);
       if (item === undefined) continue;

@@ -13,6 +13,7 @@ import { h, uniqueId } from "./dom.mjs";
 import { GridCells } from "./grid_cells.mjs";
 import { GridGeometry } from "./grid_geometry.mjs";
 import { GridHeadings, HEADING_PX, NO_GROUPS } from "./grid_headings.mjs";
+import { Press } from "./press.mjs";
 
 const IDLE_MS = 90;
 
@@ -53,6 +54,7 @@ export class VirtualGrid {
       { class: "ca-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": label, tabindex: "0" },
       this.canvas,
     );
+    this.press = new Press(this.element); // meanwhile the items must stay where they are
     this.element.addEventListener("scroll", () => this.#scheduleDraw(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(this.element);
   }

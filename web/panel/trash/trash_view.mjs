@@ -45,6 +45,7 @@ export class TrashView {
     /** @type {PagedList<TrashEntry>} */
     this.list = new PagedList((request) => this.#load(request), {
       key: ({ id }) => id,
+      grid: () => this.grid,
       onChange: () => this.#onListChange(),
     });
     /** @type {VirtualGrid<TrashRow>} */
@@ -115,7 +116,7 @@ export class TrashView {
     const { t } = this.#context;
     const { element, input } = searchBox(t("trash.search"), t("trash.search"));
     const find = () => this.#change(() => (this.#text = input.value.trim()));
-    input.addEventListener("input", debounce(find, SEARCH_DELAY_MS));
+    input.addEventListener("input", debounce(() => this.grid.press.released().then(find), SEARCH_DELAY_MS));
     const kinds = KINDS.map((kind) => /** @type {const} */ ([kind, t(`trash.kinds.${kind || "all"}`)]));
     const choose = (/** @type {typeof KINDS[number]} */ kind) => this.#change(() => (this.#kind = kind));
     const row = h(

@@ -41,7 +41,11 @@ export class WorkflowsTab {
     this.actions = new WorkflowActions(context, () => this.list.refresh());
     this.folders = new WorkflowFolders(context, (folder) => this.#change(() => (this.#folder = folder)));
     /** @type {PagedList<Workflow>} */
-    this.list = new PagedList((request) => this.#load(request), { onChange: () => this.#onListChange() });
+    this.list = new PagedList((request) => this.#load(request), {
+      key: ({ id }) => id,
+      grid: () => this.grid,
+      onChange: () => this.#onListChange(),
+    });
     /** @type {VirtualGrid<WorkflowRow>} */
     this.grid = new VirtualGrid({
       label: t("tab.workflows"),
@@ -80,8 +84,11 @@ export class WorkflowsTab {
   #toolbar() {
     const { t, page } = this.#context;
     const search = searchBox(t("workflow.search"), t("workflow.search"));
-    const applySearch = debounce(() => this.#change(() => (this.#text = search.input.value)), SEARCH_DELAY_MS);
-    search.input.addEventListener("input", applySearch);
+    const applySearch = () => this.#change(() => (this.#text = search.input.value));
+    search.input.addEventListener(
+      "input",
+      debounce(() => this.grid.press.released().then(applySearch), SEARCH_DELAY_MS),
+    );
     /** @type {[WorkflowSort, string][]} */
     const orders = [
       ["starred", t("workflow.sort.starred")],
