@@ -32,6 +32,14 @@ class Quota(msgspec.Struct, frozen=True):
     size: int | None = None
 
 
+class QuotaUse(msgspec.Struct, frozen=True):
+    """What a user takes now, waiting jobs and bytes, and their quota."""
+
+    jobs: int
+    size: int
+    quota: Quota
+
+
 class Quotas:
     """The quotas of users by their ids of the host.
 
@@ -65,8 +73,18 @@ class Quotas:
         if not user or not self._host.is_multi_user():
             return Quota()
         record = self._users(self._keys.get(user, ""))
-        if record is None:
-            return self._default
+        return self._default if record is None else self._of(record)
+
+    async def use_of(self, record: UserRecord) -> QuotaUse | None:
+        """Return what a user of the login takes; None on a host for one user, where quotas do not apply."""
+        if not self._host.is_multi_user():
+            return None
+        user = await asyncio.to_thread(self._host.user_named, record.name)
+        if user is None:  # who has never come to this host has nothing on it
+            return QuotaUse(0, 0, self._of(record))
+        return QuotaUse(self._waiting(user), await self.used(user), self._of(record))
+
+    def _of(self, record: UserRecord) -> Quota:
         return Quota(_limit(record.max_jobs, self._default.jobs), _limit(record.max_bytes, self._default.size))
 
     @contextmanager

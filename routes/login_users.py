@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.errors import (
     BusyError,
@@ -21,7 +22,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.login import keys
 from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
-from ..comfy_assets.login.records import UserRecord
+from ..comfy_assets.login.records import UNLIMITED, UserRecord
 from ..comfy_assets.login.service import Identity, LoginService
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .login import login_route, signed_in
@@ -30,6 +31,8 @@ from .operations import Operation, Record, RequestBody, Response, array
 from .params import Text, doc, parse_body
 
 _RoleName = Literal["admin", "member", "guest"]
+_MAX_QUOTA = 1 << 52  # exact in JSON everywhere
+_Quota = Annotated[int, msgspec.Meta(ge=0, le=_MAX_QUOTA)] | Literal["unlimited", "default"]
 _NewPassword = Annotated[str, msgspec.Meta(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
 
 
@@ -54,6 +57,12 @@ class ChangeUserRequest(msgspec.Struct, frozen=True, kw_only=True):
     password: Annotated[
         _NewPassword | None, doc("The new password, which ends the user's sessions.", writeOnly=True)
     ] = None
+    max_jobs: Annotated[
+        _Quota | UnsetType, doc("How many jobs of the user may wait; `default` for the number of the settings.")
+    ] = UNSET
+    max_bytes: Annotated[
+        _Quota | UnsetType, doc("How much space the user's files may take; `default` for that of the settings.")
+    ] = UNSET
 
     def __repr__(self) -> str:
         return "ChangeUserRequest(…)"
@@ -70,6 +79,29 @@ class LoginUserResponse(msgspec.Struct):
     has_password: Annotated[bool, doc("Whether the user can sign in with a password.")]
     created_at: Annotated[datetime, doc("Time when the user was added.")]
     last_used_at: Annotated[datetime | None, doc("Time of the last use of a session; null without a session.")]
+    max_jobs: Annotated[_Quota, doc("The user's own quota of waiting jobs; `default` for that of the settings.")]
+    max_bytes: Annotated[_Quota, doc("The user's own quota of space; `default` for that of the settings.")]
+
+
+class JobsUse(msgspec.Struct):
+    """The waiting jobs of a user."""
+
+    used: Annotated[int, doc("How many jobs wait.")]
+    limit: Annotated[int | None, doc("How many may wait; null without a limit.")]
+
+
+class StorageUse(msgspec.Struct):
+    """The space that the files of a user take."""
+
+    used: Annotated[int, doc("Bytes that the files take, those in the trash included.")]
+    limit: Annotated[int | None, doc("Bytes that they may take; null without a limit.")]
+
+
+class UserUseResponse(msgspec.Struct):
+    """What a user takes, and the quotas that apply: the user's own, or those of the settings."""
+
+    jobs: Annotated[JobsUse | None, doc("Waiting jobs; null on a server for one user, where no quotas apply.")]
+    storage: Annotated[StorageUse | None, doc("Space of files; null on a server for one user.")]
 
 
 @endpoint(requires_store=False, allow_anonymous=True)
@@ -103,7 +135,14 @@ async def change_user(call: RequestContext[NoQuery]) -> LoginUserResponse:
     password = None if body.password is None else await login.hasher.hash(body.password)
     accounts = login.accounts(by=identity.user)
     changed = await asyncio.to_thread(
-        lambda: accounts.change_user(user.name, role=body.role, is_disabled=body.is_disabled, password=password)
+        lambda: accounts.change_user(
+            user.name,
+            role=body.role,
+            is_disabled=body.is_disabled,
+            password=password,
+            max_jobs=_stored(body.max_jobs),
+            max_bytes=_stored(body.max_bytes),
+        )
     )
     return _user(changed, identity, login.last_uses().get(changed.key))
 
@@ -115,6 +154,16 @@ async def remove_user(call: RequestContext[NoQuery]) -> web.Response:
     accounts = call.services.login.accounts(by=identity.user)
     await asyncio.to_thread(accounts.remove_user, _named(call).name)
     return web.Response(status=204)
+
+
+@endpoint(allow_anonymous=True)
+async def get_use(call: RequestContext[NoQuery]) -> UserUseResponse:
+    """Return what a user takes of their quotas (getLoginUserUse, an extension)."""
+    _administrator(call)
+    use = await call.services.quotas.use_of(_named(call))
+    if use is None:
+        return UserUseResponse(None, None)
+    return UserUseResponse(JobsUse(use.jobs, use.quota.jobs), StorageUse(use.size, use.quota.size))
 
 
 @endpoint(requires_store=False, allow_anonymous=True)
@@ -150,6 +199,20 @@ def _all_users(login: LoginService, identity: Identity) -> list[LoginUserRespons
     return [_user(each, identity, uses.get(each.key)) for each in users]
 
 
+def _stored(quota: int | str | UnsetType) -> int | UnsetType | None:
+    """Return a quota of a body as records have it."""
+    if isinstance(quota, str):
+        return UNLIMITED if quota == "unlimited" else None
+    return quota
+
+
+def _shown(quota: int | None) -> int | Literal["unlimited", "default"]:
+    """Return a quota of a record as responses have it."""
+    if quota is None:
+        return "default"
+    return "unlimited" if quota == UNLIMITED else quota
+
+
 def _user(record: UserRecord, identity: Identity, used_at: int | None) -> LoginUserResponse:
     return LoginUserResponse(
         keys.user_id(record.key),
@@ -160,6 +223,8 @@ def _user(record: UserRecord, identity: Identity, used_at: int | None) -> LoginU
         bool(record.password),
         utc_time(record.created_at),
         None if used_at is None else utc_time(used_at),
+        _shown(record.max_jobs),
+        _shown(record.max_bytes),
     )
 
 
@@ -201,7 +266,7 @@ ROUTES = [
         Operation(
             "changeLoginUser",
             "Login",
-            "Change, disable or enable a user",
+            "Change, disable or enable a user, or set their quotas",
             {200: Response("The user.", LoginUserResponse)},
             "Either everything in the body is changed, or nothing. The last administrator stays one.",
             parameters=_ID,
@@ -221,6 +286,19 @@ ROUTES = [
             "Their jobs, files and workflows stay, and are theirs again if a user of this name is added later.",
             parameters=_ID,
             errors=(LoginRecordNotFoundError, LoginConflictError, *_ERRORS),
+        ),
+    ),
+    login_route(
+        "GET",
+        "/api/login/users/{user_id}/use",
+        get_use,
+        Operation(
+            "getLoginUserUse",
+            "Login",
+            "Get what a user takes of their quotas",
+            {200: Response("The use, and the quotas that apply.", UserUseResponse)},
+            parameters=_ID,
+            errors=(LoginRecordNotFoundError, *_ERRORS),
         ),
     ),
     login_route(

@@ -13,6 +13,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from ..host.access import is_beyond_this_machine
 from ..ids import now_ms
 from ..login.accounts import LINK_MS, Accounts
@@ -38,7 +40,6 @@ from .store import host_on
 
 _BY = "command line"
 _QUOTA_WORDS = {"unlimited": UNLIMITED, "default": None}
-_NOT_GIVEN = -2  # an option of a quota; None means the default of the settings
 
 
 def add_to(commands: Commands) -> None:
@@ -73,7 +74,7 @@ def _add_users(group: Commands) -> None:
         ("--jobs", "N", _quota, "how many of the user's jobs may wait"),
         ("--storage", "MIB", _storage_quota, "how much space the user's files may take"),
     ):
-        quota.add_argument(option, type=kind, metavar=metavar, default=_NOT_GIVEN, help=f"{what}: {kinds}")
+        quota.add_argument(option, type=kind, metavar=metavar, default=UNSET, help=f"{what}: {kinds}")
     more = "Jobs and files of the user stay."
     remove = add_command(
         group, "remove", _remove_user, "remove a user and their tokens", ("users remove Ada",), more=more
@@ -272,13 +273,7 @@ def _storage_quota(text: str) -> int | None:
 
 
 def _set_quota(options: argparse.Namespace) -> int:
-    user = _store(options).state.users.get(name_key(options.name))
-    if user is None:
-        raise CommandError(f"there is no user {options.name}")
-    jobs = user.max_jobs if options.jobs == _NOT_GIVEN else options.jobs
-    size = user.max_bytes if options.storage == _NOT_GIVEN else options.storage
-    if (jobs, size) != (user.max_jobs, user.max_bytes):
-        user = _accounts(options).set_quota(user.name, jobs=jobs, size=size)
+    user = _accounts(options).change_user(options.name, max_jobs=options.jobs, max_bytes=options.storage)
     say(f"{user.name}: waiting jobs {_quota_text(user.max_jobs)}, files {_quota_text(user.max_bytes, 'MiB')}")
     return 0
 

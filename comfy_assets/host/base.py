@@ -116,6 +116,9 @@ class Host(Protocol):
     def user_of(self, request: web.Request) -> str:
         """Return the id of the request's user. Raises UnknownUserError."""
 
+    def user_named(self, name: str) -> str | None:
+        """Return the id of the user of this name on a host for several users, or None. Blocks."""
+
     def ensure_user(self, name: str) -> str:
         """Return the id of the user of this name, who is added if there is none, on a host for several users. Blocks.
 

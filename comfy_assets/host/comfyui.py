@@ -183,13 +183,17 @@ class ComfyUIHost:
         except KeyError as error:
             raise UnknownUserError(str(error)) from error
 
+    def user_named(self, name: str) -> str | None:
+        known = dict(self._server.user_manager.users)
+        return next((str(user) for user, each in known.items() if each == name), None)
+
     def ensure_user(self, name: str) -> str:
         users = self._server.user_manager
         if not self.is_multi_user():
             return str(next(iter(users.users)))
         with self._users_lock:
-            found = next((user for user, known in dict(users.users).items() if known == name), None)
-            return str(found if found is not None else users.add_user(name))
+            found = self.user_named(name)
+            return str(users.add_user(name)) if found is None else found
 
     def is_multi_user(self) -> bool:
         return bool(self._arguments.multi_user)

@@ -88,6 +88,9 @@ class MemoryHost:
             raise UnknownUserError(user)
         return user
 
+    def user_named(self, name: str) -> str | None:
+        return name if self.users is not None and name in self.users else None
+
     def ensure_user(self, name: str) -> str:
         if self.users is None:
             return DEFAULT_USER

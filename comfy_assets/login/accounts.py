@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from ..errors import InvalidBodyError, LoginConflictError, LoginRecordNotFoundError
@@ -115,11 +116,19 @@ class Accounts:
         return changed is not None
 
     def change_user(
-        self, name: str, *, role: Role | None = None, is_disabled: bool | None = None, password: str | None = None
+        self,
+        name: str,
+        *,
+        role: Role | None = None,
+        is_disabled: bool | None = None,
+        password: str | None = None,
+        max_jobs: int | UnsetType | None = UNSET,
+        max_bytes: int | UnsetType | None = UNSET,
     ) -> UserRecord:
         """Change the given properties of a user, all or none; ``password`` is the hash of one. Return the user.
 
-        Disabling a user and a new password end their sessions. Raises LoginRecordNotFoundError, LoginConflictError for
+        A quota is None for that of the settings, or ``UNLIMITED``. Disabling a user and a new password end their
+        sessions. Raises LoginRecordNotFoundError, LoginConflictError for
         the last administrator, LoginUnavailableError.
         """
 
@@ -130,6 +139,8 @@ class Accounts:
                 role=user.role if role is None else role,
                 is_disabled=user.is_disabled if is_disabled is None else is_disabled,
                 password=user.password if password is None else password,
+                max_jobs=user.max_jobs if max_jobs is UNSET else max_jobs,
+                max_bytes=user.max_bytes if max_bytes is UNSET else max_bytes,
             )
             if new == user:
                 return state.file, (user, user)
@@ -146,20 +157,8 @@ class Accounts:
             self._audit.write("user_disabled" if user.is_disabled else "user_enabled", user=user.name, by=self._by)
         if user.password != before.password:
             self._audit.write("password_changed", user=user.name, by=self._by)
-        return user
-
-    def set_quota(self, name: str, *, jobs: int | None, size: int | None) -> UserRecord:
-        """Set a user's own quotas, waiting jobs and bytes: None for those of the settings, or ``UNLIMITED``.
-
-        Return the user. Raises LoginRecordNotFoundError, LoginUnavailableError.
-        """
-
-        def change(state: LoginState) -> tuple[LoginFile, UserRecord]:
-            user = replace(_user(state, name), max_jobs=jobs, max_bytes=size)
-            return _with_user(state.file, user), user
-
-        user = self._store.change(change)
-        self._audit.write("quota_changed", user=user.name, jobs=jobs, bytes=size, by=self._by)
+        if (user.max_jobs, user.max_bytes) != (before.max_jobs, before.max_bytes):
+            self._audit.write("quota_changed", user=user.name, jobs=user.max_jobs, bytes=user.max_bytes, by=self._by)
         return user
 
     def remove_user(self, name: str) -> UserRecord:

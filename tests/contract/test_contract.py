@@ -47,6 +47,7 @@ EXTENSIONS |= {
     *("getOAuthMetadata", "getAuthorizePage", "authorizeProgram", "exchangeAuthorizationCode"),
 }
 EXTENSIONS |= {"listLoginUsers", "addLoginUser", "changeLoginUser", "removeLoginUser", "createLoginUserLink"}
+EXTENSIONS |= {"getLoginUserUse"}
 EXTENSIONS |= {"listWorkflowRequirements", "relinkWorkflow"}
 EXTENSIONS |= {"createAssetExport", "downloadExport", "downloadExportContent"}
 

@@ -333,6 +333,7 @@ WITHOUT_IDS = {
     "addLoginUser",
     "changeLoginUser",  # of administrators, like the following ones: tried with other users in test_login
     "createLoginUserLink",
+    "getLoginUserUse",
     "listLoginUsers",
     "removeLoginUser",
     "createLoginLink",

@@ -661,6 +661,11 @@ BAD_CHANGES: list[tuple[Any, int]] = [
     ({"role": "member"}, 409),  # the last administrator
     ({"is_disabled": True}, 409),
     ({"is_disabled": "yes"}, 400),
+    ({"role": "admin", "max_jobs": -1}, 400),
+    ({"max_jobs": 1.5}, 400),
+    ({"max_bytes": "much"}, 400),
+    ({"max_bytes": (1 << 52) + 1}, 400),
+    ({"max_bytes": None}, 400),
     ([], 400),
 ]
 

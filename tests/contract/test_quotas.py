@@ -234,7 +234,24 @@ async def test_a_users_own_quota_goes_before_the_setting(
     served = await make_served(user_max_jobs=default, user_max_size=default)
     quotas, accounts = served.services.quotas, served.services.login.accounts()
     accounts.add_user("ann", "member")
-    accounts.set_quota("ANN", jobs=own, size=own)
+    accounts.change_user("ANN", max_jobs=own, max_bytes=own)
     quotas.know(served.ann, "ann")
     assert (quotas.of(served.ann).jobs, quotas.of(served.ann).size) == (wanted, wanted)
     assert (quotas.of(served.bob).jobs, quotas.of("").jobs) == (default, None)
+
+
+async def test_what_a_user_of_the_login_takes(make_served: Make) -> None:
+    served = await make_served(user_max_jobs=2)
+    quotas, accounts = served.services.quotas, served.services.login.accounts()
+    ann, never = accounts.add_user("ann", "member"), accounts.add_user("never", "member")
+    _, running = await served.submit(served.ann, "running", held=True)
+    await served.state(served.ann, running["prompt_id"], "in_progress")
+    assert (await served.submit(served.ann, "waiting"))[0] == 200
+    before = (await quotas.use_of(ann)).size
+    assert (await served.send(served.ann, "POST", "/upload/image", data=form("a.png", MIB)))[0] == 200
+    use = await quotas.use_of(accounts.change_user("ann", max_bytes=UNLIMITED))
+    assert (use.jobs, use.quota.jobs, use.size - before, use.quota.size) == (1, 2, MIB, None)
+    use = await quotas.use_of(never)
+    assert (use.jobs, use.size, use.quota.jobs) == (0, 0, 2)
+    assert len((await served.send(served.ann, "GET", "/api/users"))[1]["users"]) == 2, "nobody was added to the host"
+    served.release()

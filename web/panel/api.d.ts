@@ -512,6 +512,17 @@ export interface LoginUser {
   is_current: boolean;
   has_password: boolean;
   last_used_at: string | null;
+  max_jobs: QuotaLimit;
+  max_bytes: QuotaLimit;
+}
+
+/** A user's own quota, or none of their own. */
+export type QuotaLimit = number | "unlimited" | "default";
+
+/** What a user takes of their quotas; null on a server for one user. */
+export interface UserUse {
+  jobs: { used: number; limit: number | null } | null;
+  storage: { used: number; limit: number | null } | null;
 }
 
 /** A link that signs a user in once: a path and a query below the address of the server. */
@@ -608,6 +619,7 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends "GET /login/tokens" ? { tokens: LoginToken[] }
   : Route extends "POST /login/tokens" ? { token: string; record: LoginToken }
   : Route extends "POST /login/links" | `POST /login/users/${string}/links` ? LoginLink
+  : Route extends `GET /login/users/${string}/use` ? UserUse
   : Route extends "GET /login/users" ? { users: LoginUser[] }
   : Route extends `${"POST" | "PATCH"} /login/users${string}` ? LoginUser
   : Route extends `GET /object_info/${string}` ? Record<string, NodeDefinition>

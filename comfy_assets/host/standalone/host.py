@@ -105,6 +105,9 @@ class StandaloneHost:
     def user_of(self, request: web.Request) -> str:
         return self._users.identify(request.headers)
 
+    def user_named(self, name: str) -> str | None:
+        return self._users.named(name.strip())
+
     def ensure_user(self, name: str) -> str:
         return self._users.ensure(name)
 

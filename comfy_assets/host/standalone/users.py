@@ -80,11 +80,15 @@ class Users:
             self._names[user] = name  # only now: a user that could not be saved would be gone at the next start
         return user
 
+    def named(self, name: str) -> str | None:
+        """Return the id of the user of this name, or None. Blocks."""
+        return next((user for user, known in self.names().items() if known == name), None)
+
     def ensure(self, name: str) -> str:
         """Return the id of the user of this name, who is added if there is none. Raise UserRefused, OSError. Blocks."""
         name = name.strip()
         for _ in range(2):  # another request may add them meanwhile
-            found = next((user for user, known in self.names().items() if known == name), None)
+            found = self.named(name)
             if found is not None or not self.multi_user:
                 return found or DEFAULT_USER
             try:

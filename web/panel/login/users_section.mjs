@@ -1,6 +1,6 @@
 /** The section of the users of the server, for administrators. */
 
-/** @import { LoginUser, Role } from "../api.d.ts" */
+/** @import { LoginUser, QuotaLimit, Role } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 
 import { button, select } from "../shared/buttons.mjs";
@@ -10,6 +10,7 @@ import { errorText } from "../shared/error_text.mjs";
 import { line, time } from "../shared/format.mjs";
 import { attempt, field, form, passwordInput, showLoaded } from "./account_parts.mjs";
 import { loginLink, validUntil } from "./login_link.mjs";
+import { UserQuotas } from "./user_quotas.mjs";
 
 /** @type {readonly Role[]} */
 const ROLES = ["member", "guest", "admin"];
@@ -121,11 +122,26 @@ export class UsersSection {
     // One's own account is changed in its own section, and never taken away from oneself by a slip.
     if (!user.is_current) details.append(this.#controls(user));
     else details.append(h("p", {}, t("account.ownHint")));
+    const quotas = new UserQuotas(this.#context, user, (change) => this.#setQuotas(user, change));
+    details.append(quotas.element);
     details.addEventListener("toggle", () => {
-      if (details.open) this.#open = user.id;
-      else if (this.#open === user.id) this.#open = "";
+      if (details.open) {
+        this.#open = user.id;
+        quotas.show();
+      } else if (this.#open === user.id) this.#open = "";
     });
     return details;
+  }
+
+  /**
+   * @param {LoginUser} user
+   * @param {{ max_jobs: QuotaLimit, max_bytes: QuotaLimit }} change
+   */
+  async #setQuotas(user, change) {
+    const { client, notifications, t } = this.#context;
+    await client.request("PATCH", `/login/users/${user.id}`, { body: change });
+    notifications.show(t("account.limitsSaved"));
+    await this.refresh();
   }
 
   /** @param {LoginUser} user */
