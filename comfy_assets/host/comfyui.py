@@ -13,9 +13,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 from msgspec.structs import replace
@@ -250,10 +251,24 @@ class ComfyUIHost:
     def on_emit(self, listener: EmitListener) -> None:
         self._emit_listeners.append(listener)
 
+    async def _revalidate_panel(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Have browsers ask for newer versions of the panel's files.
+
+        ComfyUI says so of scripts with the suffix .js alone. Browsers keep the others for a tenth of their age, and
+        would run old modules with new ones after an update of the pack.
+        """
+        if response.status != 101 and request.path.startswith(self._panel_path):
+            response.headers.setdefault("Cache-Control", "no-cache")
+
+    @cached_property
+    def _panel_path(self) -> str:
+        return f"/{unquote(self.web_path())}/"
+
     def attach(self, plugin: Plugin) -> None:
         app: web.Application = self._server.app
         app.middlewares.append(plugin.middleware)
         protect(app, plugin.access, plugin.gate, plugin.outer)
+        app.on_response_prepare.append(self._revalidate_panel)
         if plugin.gate is not None:
             plugin.gate.keep_first(app)
 

@@ -72,6 +72,19 @@ def test_the_stock_page_finds_models_for_its_library(server: Any) -> None:
     assert [asset["loader_path"] for asset in page["assets"]] == ["style/ink.safetensors"]
 
 
+def test_browsers_ask_for_new_versions_of_the_panel(tmp_path: Path, copied_pack: Any, start_plain_comfyui: Any) -> None:
+    """Otherwise old modules, which browsers have kept, run with the new ones of an update."""
+    copied_pack(fill(tmp_path, 1) / "custom_nodes" / "comfy-assets")
+    with start_plain_comfyui(tmp_path) as server:
+        server.wait_until_up()
+        for name in ("panel/panel.mjs", "panel/shared/client.mjs"):
+            path = f"/extensions/comfy-assets/{name}"
+            answer = server.get(path)
+            assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
+            same = server.get(path, **{"If-None-Match": answer.headers["ETag"]})
+            assert (same.status, same.headers["Cache-Control"]) == (304, "no-cache")
+
+
 async def test_pages_are_told_to_read_the_library(server: Any) -> None:
     """When they connect, and in the list of features."""
     async with ClientSession() as session, session.ws_connect(server.url + "/ws?clientId=flags") as socket:
