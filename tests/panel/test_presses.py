@@ -85,6 +85,15 @@ def test_keys_act_on_the_entry_that_was_chosen(panel: Any, workflows: Any) -> No
     shows(panel, "second")
 
 
+def test_an_entry_keeps_its_element_when_the_list_is_searched(panel: Any, workflows: Any) -> None:
+    """What points at the element, as a pointer or a screen reader does, is left with a hidden one otherwise."""
+    panel.option("second").evaluate("cell => { cell.dataset.marked = '' }")
+    with panel.page.expect_response(lambda response: "second" in response.url):
+        panel.root.get_by_label("Search workflows by name").press_sequentially(" second")
+    panel.options().nth(1).wait_for(state="detached")
+    panel.root.locator("[data-marked]", has_text="second").wait_for()
+
+
 def test_a_late_answer_does_not_replace_a_later_one(panel: Any, workflows: Any) -> None:
     held: list[Any] = []
 

@@ -73,7 +73,9 @@ export class GridCells {
 
   /** @param {number} index */
   #take(index) {
-    const cell = this.#recycled.pop() ?? this.#create();
+    // The one that had the place before, if there is one: after a search it often shows the same, with its image.
+    const before = this.#recycled.findIndex(({ dataset }) => dataset.index === String(index));
+    const [cell = this.#create()] = this.#recycled.splice(before, 1); // the last, without such a one
     cell.hidden = false;
     this.#visible.set(index, cell);
     return cell;
