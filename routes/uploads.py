@@ -57,8 +57,10 @@ from .params import (
 )
 from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
-_CHUNK_SIZE = 1 << 20
-_BATCH_SIZE = 2 << 20  # passing a batch to a thread costs about as much as hashing 100 KB
+# Of larger chunks and batches the memory is returned to the system and requested again all the time.
+_CHUNK_SIZE = 256 << 10
+_BATCH_SIZE = 1 << 20  # passing a batch to a thread costs about as much as hashing 100 KB
+_MAX_CHUNKS = 512  # in a batch: a chunk of few bytes takes more memory than its content
 FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(?:(blake3|sha256):)?([0-9a-f]{64})")
@@ -203,7 +205,7 @@ async def receive_into(draft: PartialFile, read: Callable[[int], Awaitable[bytes
                 raise too_large(limit)
             batch.append(chunk)
             gathered += len(chunk)
-            if gathered >= _BATCH_SIZE:
+            if gathered >= _BATCH_SIZE or len(batch) >= _MAX_CHUNKS:
                 if writing is not None:
                     await writing
                 writing = asyncio.ensure_future(run_blocking(partial(draft.write, batch)))

@@ -13,9 +13,12 @@ import hashlib
 import logging
 import os
 import shutil
+import sys
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
@@ -35,6 +38,7 @@ T = TypeVar("T")
 _ATTEMPTS = 1000  # numbered names; each may be taken by another program just before the move
 _BLOCK = 1 << 20
 _FLUSH_EVERY = 32 << 20  # bytes
+_MAX_GATHERED = 512  # blocks of one call; Linux and macOS allow 1024
 LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 # Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
 _TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
@@ -263,17 +267,34 @@ class PartialFile:
         self._stream: BinaryIO = self.path.open(mode, buffering=0)
 
     def write(self, blocks: Iterable[bytes]) -> None:
-        """Append blocks. Raises OSError."""
+        """Append blocks. Raises OSError; then none of them counts."""
         with self._lock:
-            for block in blocks:
-                view = memoryview(block)
-                while view:  # one call may write a part only, as the file is not buffered
-                    view = view[self._stream.write(view) :]
+            appended = list(blocks)
+            self._append(appended)
+            for block in appended:
                 self._update(block)
                 self.size += len(block)
             if self.size - self.flushed >= _FLUSH_EVERY:
                 # Flushing now and then keeps the flush at the end short, for which the client waits.
                 self._flush()
+
+    def _append(self, blocks: Iterable[bytes]) -> None:
+        waiting = deque(memoryview(block) for block in blocks if block)
+        while waiting:
+            written = self._write_some(waiting)
+            while waiting and written >= len(waiting[0]):
+                written -= len(waiting.popleft())
+            if written:  # one call may write a part only, as the file is not buffered
+                waiting[0] = waiting[0][written:]
+
+    def _write_some(self, blocks: Iterable[memoryview]) -> int:
+        """Write the first blocks, in one call where the system can; return the number of bytes.
+
+        After each call the thread waits for the interpreter lock, which the event loop may hold.
+        """
+        if sys.platform == "win32":
+            return self._stream.write(next(iter(blocks)))
+        return os.writev(self._stream.fileno(), list(islice(blocks, _MAX_GATHERED)))
 
     def _update(self, block: bytes) -> None:
         self._hash.update(block)

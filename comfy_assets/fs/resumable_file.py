@@ -26,7 +26,7 @@ class ResumableFile(PartialFile):
         self._open(folder, temp_name(key), "ab")
 
     def write(self, blocks: Iterable[bytes]) -> None:
-        """Append blocks. Raises OSError; the blocks before the one that failed are kept."""
+        """Append blocks, all of them or none. Raises OSError."""
         try:
             super().write(blocks)
         except OSError:

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData, web
+from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents as db_contents
 from comfy_assets_node.comfy_assets.fs import atomic
+from comfy_assets_node.routes import uploads
 
 CONTENT = bytes(range(256)) * 40
 
@@ -291,3 +293,41 @@ async def test_a_scan_beside_uploads_makes_no_second_asset(library: Any) -> None
     assets = await library.assets()
     assert len(assets) == 30
     assert {asset["name"] for asset in assets} == {f"n{number}.bin" for number in range(30)}
+
+
+async def test_many_small_chunks_are_written_before_they_take_much_memory() -> None:
+    """A client may send single bytes, and each chunk takes tens of bytes beside its content."""
+    batches: list[list[bytes]] = []
+
+    class Draft:
+        def write(self, blocks: list[bytes]) -> None:
+            batches.append(list(blocks))
+
+    chunks = iter([*(bytes([number % 256]) for number in range(5000)), b""])
+
+    async def read(_: int) -> bytes:
+        return next(chunks)
+
+    await uploads.receive_into(Draft(), read, 10_000)  # type: ignore[arg-type]
+    assert b"".join(b"".join(each) for each in batches) == bytes(number % 256 for number in range(5000))
+    assert max(len(each) for each in batches) <= uploads._MAX_CHUNKS
+
+
+@pytest.mark.skipif(not hasattr(os, "writev"), reason="Windows has no call for several blocks")
+@pytest.mark.parametrize("most", [1, 3, 7, 1000])
+def test_a_call_that_writes_a_part_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    write = os.writev
+
+    def write_some(handle: int, blocks: list[memoryview]) -> int:
+        return os.write(handle, b"".join(blocks)[:most])
+
+    monkeypatch.setattr(os, "writev", write_some)
+    draft = atomic.PartialFile(tmp_path)
+    blocks = [b"abc", b"", b"defghij", b"k" * 20, b""]
+    draft.write(blocks)
+    monkeypatch.setattr(os, "writev", write)
+    draft.write([bytes([number]) for number in range(200)] * 10)  # more than a call takes
+    content = b"".join(blocks) + bytes(range(200)) * 10
+    assert draft.finish() == blake3(content).digest() and draft.size == len(content)
+    assert draft.path.read_bytes() == content
+    draft.discard()
