@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -70,6 +71,8 @@ _VARY = "Sec-Fetch-Dest, Range"
 # The mask editor saves up to four files with one time stamp.
 _LAYER = re.compile(r"clipspace-(?:painted-masked|painted|paint|mask)-([0-9]+(?:\.[0-9]+)?)\.png", re.ASCII)
 _LAYER_KINDS = ("mask", "paint", "painted", "painted_masked")
+# No file has a name with a colon on Windows, so hosts refuse a hash as a name.
+_REFUSES_COLONS = os.name == "nt"
 _HASH = re.compile(r"blake3:([0-9a-f]{64})(?: \[(?:input|output|temp)\])?")  # pages add the folder to a picked image's
 # Query value -> plane of the thumbnail: "rgb" without transparency, "a" and "alpha" the transparency alone.
 _PLANES: dict[str | None, Plane] = {None: "flat", "rgb": "rgb", "a": "alpha", "alpha": "alpha"}
@@ -208,14 +211,17 @@ def _request_name(path: Path, folders: dict[str, Path]) -> dict[str, str] | None
 
 
 async def _view_unknown_hash(call: HostRequest) -> web.StreamResponse:
-    """Pass on a hash that is not in the store; return 404 if the host fails to read its own records."""
+    """Pass on a hash that is not in the store; return 404 if the host refuses it or fails to read its own records."""
     try:
-        return await call.pass_on()
-    except web.HTTPException:
-        raise
+        response = await call.pass_on()
+        if response.status != 400 or not _REFUSES_COLONS:
+            return response
+    except web.HTTPException as refusal:
+        if refusal.status != 400 or not _REFUSES_COLONS:
+            raise
     except Exception:
         log.exception("The host could not look for a file by its hash")
-        return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
+    return error_response(404, "FILE_NOT_FOUND", "There is no such file.")
 
 
 async def _viewed_files(call: HostRequest) -> list[Path]:
