@@ -144,7 +144,7 @@ RUNS: dict[str, list[tuple[list[str], bool]]] = {
     "users add": [([CODES, "--no-password"], False), (["Ada"], False)],
     "users list": [([], False)],
     "users role": [(["Ada", "guest"], False), ([CODES, "guest"], False)],
-    "users quota": [(["Ada", "--jobs", "3"], False), ([CODES], True)],
+    "users quota": [(["Ada", "--jobs", "3"], False), ([CODES], False)],
     "users passwd": [([CODES], True)],
     "users disable": [([CODES], False)],
     "users enable": [([CODES], False)],

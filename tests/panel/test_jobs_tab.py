@@ -78,7 +78,7 @@ def test_running_again_and_its_output(tab: Any, server: Any) -> None:
     tab.option(name).click()
     detail.get_by_role("button", name=name).click()  # from the job to its asset
     tab.root.get_by_role("tab", name="Library", selected=True).wait_for()
-    tab.button("Show job").click()  # and back
+    detail.get_by_role("button", name="Show job").click()  # and back; a message offers the same
     tab.root.get_by_role("tab", name="Jobs", selected=True).wait_for()
 
 

@@ -142,7 +142,7 @@ def test_a_damaged_file_is_not_requested_again(page: Any, media: Any) -> None:
     root.locator(".ca-cell", has_text="cut.mp4").locator(".ca-no-thumbnail").wait_for()
     for _ in range(2):
         root.get_by_label("Search the library").fill("clip")
-        root.locator(".ca-cell", has_text="cut.mp4").wait_for(state="detached")
+        root.locator(".ca-cell", has_text="cut.mp4").wait_for(state="hidden")
         root.get_by_label("Search the library").fill("")
         root.locator(".ca-cell", has_text="cut.mp4").wait_for()
     assert sum("cut.mp4" in url and "res=" in url for url in page.requests) <= 1
