@@ -147,8 +147,14 @@ def _report_other_index(host: Host) -> None:
         )
 
 
-def attach_to_comfyui() -> Services | None:
-    """Attach to the ComfyUI that imports this package; return None if another copy of the pack is attached already."""
-    from .host.comfyui import ComfyUIHost, claim  # here, because serve needs none of it
+def attach_to_comfyui() -> bool:
+    """Attach to the ComfyUI that imports this package; return whether it is left to ComfyUI to register the panel.
 
-    return attach(ComfyUIHost()) if claim() else None
+    Nothing is attached, and no panel registered, if another copy of the pack is attached already.
+    """
+    from .host.comfyui import ComfyUIHost, claim, serve_panel  # here, because serve needs none of it
+
+    if not claim():
+        return False
+    attach(ComfyUIHost())
+    return not serve_panel()

@@ -20,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from aiohttp import web
 from msgspec.structs import replace
+from yarl import URL
 
 from ..ignored_files import NO_PATTERNS, ExcludePatterns
 from .base import (
@@ -41,6 +42,7 @@ log = logging.getLogger("comfy_assets")
 
 DATA_FOLDER = "__comfy_assets"  # ComfyUI's userdata routes refuse user folders whose names begin with __
 _WEB = Path(__file__).resolve().parents[2] / "web"
+_WEB_NAME = "comfy-assets"  # in addresses, where the name of the pack's folder cannot be used
 _CLAIM = "comfy_assets_attached"
 _CODE_CATEGORY = "custom_nodes"
 _LISTENING_POLL_S = 0.05
@@ -304,6 +306,19 @@ def claim() -> bool:
         log.warning("comfy-assets is installed twice; this copy stays idle. Remove one from custom_nodes.")
         return False
     setattr(server, _CLAIM, True)
+    return True
+
+
+def serve_panel() -> bool:
+    """Register the panel with ComfyUI if the pack's folder has a name that aiohttp cannot serve files under.
+
+    aiohttp finds no static files at a path that it has to encode, such as that of "comfy-assets - Copy". Return
+    whether the panel is registered, so that ComfyUI must not do so by the name of the folder.
+    """
+    name = _WEB.parent.name
+    if URL.build(path=f"/{name}").raw_path == f"/{name}":
+        return False
+    importlib.import_module("nodes").EXTENSION_WEB_DIRS.setdefault(_WEB_NAME, str(_WEB))
     return True
 
 

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientSession
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.page_flags import page_flags
+from support.servers import PACK
 
 COMFYUI = os.environ.get("COMFYUI_PATH")
 
@@ -83,6 +84,17 @@ def test_browsers_ask_for_new_versions_of_the_panel(tmp_path: Path, copied_pack:
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-cache")
             same = server.get(path, **{"If-None-Match": answer.headers["ETag"]})
             assert (same.status, same.headers["Cache-Control"]) == (304, "no-cache")
+
+
+@pytest.mark.parametrize("name", ["comfy-assets", PACK, "comfy-assets – Kopie"])
+def test_the_panel_is_served_once(tmp_path: Path, copied_pack: Any, start_plain_comfyui: Any, name: str) -> None:
+    """Whatever the pack's folder is called."""
+    copied_pack(fill(tmp_path, 1) / "custom_nodes" / name)
+    with start_plain_comfyui(tmp_path) as server:
+        server.wait_until_up()
+        paths = [path for path in server.get("/api/extensions").json if "comfy" in path and "assets" in path]
+        assert len(paths) == len({path.rpartition("/")[2] for path in paths}) > 0
+        assert {server.get(path).status for path in paths} == {200}
 
 
 async def test_pages_are_told_to_read_the_library(server: Any) -> None:
