@@ -309,6 +309,25 @@ def test_keys_in_the_grid(panel: Any, server: Any) -> None:
     assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes  # the page's own undo did nothing
 
 
+def test_properties_are_shown_once(panel: Any, server: Any) -> None:
+    """A file that cannot be shown has a card with its properties, unless the information beside it has them."""
+    (server.base / "output/weights.bin").write_bytes(bytes(1000))
+    server.request("/api/assets/seed", {})
+    server.wait_for("/api/assets?name_contains=weights.bin", lambda found: found["total"] == 1)
+    search(panel, "weights.bin", 1)
+    viewer = view(panel, "weights.bin")
+    viewer.dialog.locator(".ca-card-view").wait_for()
+    headings = viewer.dialog.get_by_role("heading", name="Properties")
+    information = viewer.dialog.locator(".ca-viewer-info")
+    for is_shown in (True, False, True):
+        information.wait_for(state="visible" if is_shown else "hidden")
+        headings.wait_for()
+        assert headings.count() == 1
+        viewer.press("i")
+    viewer.press("i")
+    viewer.press("Escape")
+
+
 def test_the_menu_and_the_information_of_the_viewer(panel: Any, server: Any) -> None:
     viewer = view(panel, "picture_02.png")
     viewer.image.wait_for()
