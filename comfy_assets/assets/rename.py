@@ -138,7 +138,7 @@ def _move_all(folder: Path, renames: Sequence[FileRename]) -> None:
 
 
 def _move(old: Path, new: Path) -> None:
-    if old == new:
+    if old.name == new.name:  # paths of Windows are equal in any case
         return
     # Where case or composition does not matter, a name that differs in that alone is the name of the file itself.
     if folded(old.name) == folded(new.name) and new.exists() and new.samefile(old):
