@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:;"
     " media-src 'self' blob:; connect-src 'self' blob: data:; form-action 'none'; base-uri 'none';"
     " frame-ancestors 'self'"
 )
-"""Content-Security-Policy of the page."""
+HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": _POLICY,
+    "X-Frame-Options": "SAMEORIGIN",  # for browsers that do not know frame-ancestors
+}
+"""Headers of the page."""
 
 _MARKUP = """<!doctype html>
 <html lang="en">

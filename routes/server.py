@@ -111,8 +111,7 @@ class StaticContent:
 async def get_panel_page(call: RequestContext[NoQuery]) -> web.Response:
     """Return the page that shows the panel alone (getPanelPage, an extension)."""
     html = panel_page.markup(call.services.host.web_path(), "Library")
-    headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": panel_page.POLICY}
-    return await static_response(call.request, lambda: static_content(html.encode()), headers)
+    return await static_response(call.request, lambda: static_content(html.encode()), {**panel_page.HEADERS})
 
 
 def description_routes(others: Sequence[Route], host_operations: Sequence[HostOperation]) -> list[Route]:

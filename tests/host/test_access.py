@@ -158,7 +158,8 @@ def test_headers_keep_responses_from_other_origins(server: Any) -> None:
         assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin", path
         policies = answer.headers.get_all("Content-Security-Policy")
         assert sum(policy.count("frame-ancestors 'self'") for policy in policies) == 1, (path, policies)
-    assert server.get("/").headers["X-Frame-Options"] == "SAMEORIGIN"
+    for path in ("/", "/assets", "/api/docs"):
+        assert server.get(path).headers["X-Frame-Options"] == "SAMEORIGIN", path
 
 
 # How a path can be written so that aiohttp takes it for the same.

@@ -103,8 +103,8 @@ async def test_the_same_end(
             monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
         if way in (exchanged, replacing) and mtime_ns == WHOLE_NS:
             pytest.skip("without inodes, times in whole seconds do not tell what lies at a known path")
-        if target.endswith("y.safetensors"):
-            expected = {"a": target}  # size and time are all that there is
+    if target.endswith("y.safetensors") and (not has_inodes or os.name == "nt"):  # listings on Windows have no inodes
+        expected = {"a": target}  # size and time are all that there is
     library = await make_library(Config(scan_on_start=form == "followed", hash_files=False))
     for number, path in enumerate((OLD, OTHER)):
         os.utime(library.write(path, b"content" * (number + 1)), ns=(1, mtime_ns + number * 1_000_000_000))

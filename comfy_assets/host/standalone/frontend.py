@@ -164,11 +164,6 @@ no images.</p>
 async def show_page(request: web.Request) -> web.Response:
     """Send the page at ``/``."""
     return web.Response(
-        text=panel_page.markup(WEB_PATH, "comfy-assets, standalone", _ABOUT),
-        content_type="text/html",
-        headers={
-            "Cache-Control": "no-store",
-            "Content-Security-Policy": panel_page.POLICY,
-            "X-Content-Type-Options": "nosniff",
-        },
+        body=panel_page.markup(WEB_PATH, "comfy-assets, standalone", _ABOUT).encode(),
+        headers={**panel_page.HEADERS, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
