@@ -33,6 +33,7 @@ def wine_lacks(what: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(IS_WINE, reason=f"Wine lacks {what}")
 
 
+renames_in_case = wine_lacks("renames that change the case of a name alone: they do nothing")
 ctrl_break = wine_lacks("Ctrl-Break for the group of a process: there is no console")
 
 
