@@ -14,6 +14,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets.index import walker, watcher
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.fs import paths
+from support.windows import IS_WINE, times_of_creation
 
 LORAS = "models/loras"
 TIME_NS, WHOLE_NS = 1_600_000_000_123_456_700, 1_600_000_000_000_000_000
@@ -103,7 +104,7 @@ async def test_the_same_end(
             monkeypatch.setattr(module, "file_stat", lambda info, real=real: (*real(info)[:2], 0))
         if way in (exchanged, replacing) and mtime_ns == WHOLE_NS:
             pytest.skip("without inodes, times in whole seconds do not tell what lies at a known path")
-    if target.endswith("y.safetensors") and (not has_inodes or os.name == "nt"):  # listings on Windows have no inodes
+    if target.endswith("y.safetensors") and (not has_inodes or IS_WINE):  # Wine lacks times of creation
         expected = {"a": target}  # size and time are all that there is
     library = await make_library(Config(scan_on_start=form == "followed", hash_files=False))
     for number, path in enumerate((OLD, OTHER)):
@@ -140,6 +141,7 @@ async def are(library: Any, expected: dict[str, str]) -> bool:
     return await places(library) == expected
 
 
+@times_of_creation
 @pytest.mark.parametrize(("mtime_ns", "is_same"), [(TIME_NS, True), (WHOLE_NS, False)], ids=["fine", "whole seconds"])
 async def test_a_file_that_was_missing_long_before(make_library: Any, mtime_ns: int, is_same: bool) -> None:
     """Many archives give all of their files one time in whole seconds: a new file is not taken for one of long ago."""

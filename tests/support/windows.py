@@ -34,6 +34,7 @@ def wine_lacks(what: str) -> pytest.MarkDecorator:
 
 
 renames_in_case = wine_lacks("renames that change the case of a name alone: they do nothing")
+times_of_creation = wine_lacks("times of creation, which tell a file from its copy: it has those of the last change")
 ctrl_break = wine_lacks("Ctrl-Break for the group of a process: there is no console")
 
 
