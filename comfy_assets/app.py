@@ -1,4 +1,4 @@
-"""The life of the services: opening the store, recovery, background work, and the end."""
+"""Start and end of the services: opening the store, recovery, and background work."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class QuotaUse(msgspec.Struct, frozen=True):
-    """What a user takes now, waiting jobs and bytes, and their quota."""
+    """The waiting jobs and the bytes of a user now, and their quota."""
 
     jobs: int
     size: int
@@ -76,7 +76,7 @@ class Quotas:
         return self._default if record is None else self._of(record)
 
     async def use_of(self, record: UserRecord) -> QuotaUse | None:
-        """Return what a user of the login takes; None on a host for one user, where quotas do not apply."""
+        """Return the use of a user of the login; None on a host for one user, where quotas do not apply."""
         if not self._host.is_multi_user():
             return None
         user = await asyncio.to_thread(self._host.user_named, record.name)

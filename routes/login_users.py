@@ -98,7 +98,7 @@ class StorageUse(msgspec.Struct):
 
 
 class UserUseResponse(msgspec.Struct):
-    """What a user takes, and the quotas that apply: the user's own, or those of the settings."""
+    """The use of a user, and the quotas that apply: the user's own, or those of the settings."""
 
     jobs: Annotated[JobsUse | None, doc("Waiting jobs; null on a server for one user, where no quotas apply.")]
     storage: Annotated[StorageUse | None, doc("Space of files; null on a server for one user.")]
@@ -158,7 +158,7 @@ async def remove_user(call: RequestContext[NoQuery]) -> web.Response:
 
 @endpoint(allow_anonymous=True)
 async def get_use(call: RequestContext[NoQuery]) -> UserUseResponse:
-    """Return what a user takes of their quotas (getLoginUserUse, an extension)."""
+    """Return the use of a user and their quotas (getLoginUserUse, an extension)."""
     _administrator(call)
     use = await call.services.quotas.use_of(_named(call))
     if use is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -84,7 +85,7 @@ async def _is_stored_in_folder(request: web.Request, services: Services) -> bool
     if "dest" not in request.match_info or not has_body(request):
         return False
     folder = _folder(request, services)
-    return folder is not None and await asyncio.to_thread(_is_folder, folder, request.match_info["file"])
+    return folder is not None and await asyncio.to_thread(_holds, folder, request.match_info["file"], Path.is_dir)
 
 
 async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
@@ -106,20 +107,13 @@ def _folder(request: web.Request, services: Services) -> Path | None:
 
 
 def _with_files(folder: Path, splits: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [split for split in splits if _is_file(folder, split[0])]
+    return [split for split in splits if _holds(folder, split[0], Path.is_file)]
 
 
-def _is_folder(folder: Path, name: str) -> bool:
+def _holds(folder: Path, name: str, is_kind: Callable[[Path], bool]) -> bool:
+    """Return whether a folder has something of a kind, ``Path.is_file`` or ``Path.is_dir``. Blocks."""
     try:
         check_leads_nowhere(name)
-        return (folder / name).is_dir()
-    except (UnsafeName, OSError, ValueError):
-        return False
-
-
-def _is_file(folder: Path, name: str) -> bool:
-    try:
-        check_leads_nowhere(name)
-        return (folder / name).is_file()
+        return is_kind(folder / name)
     except (UnsafeName, OSError, ValueError):
         return False

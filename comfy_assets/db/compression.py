@@ -1,6 +1,6 @@
 """Compression of the texts in ``documents``: zlib, with a dictionary of what the graphs of ComfyUI have in common.
 
-Most of these texts are short and alike: without it, each of them stores the names of nodes and inputs anew.
+Most of these texts are short and alike. Without a dictionary, each stores the names of nodes and inputs again.
 """
 
 from __future__ import annotations

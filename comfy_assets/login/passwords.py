@@ -137,9 +137,7 @@ class PasswordHasher:
         Raises PasswordCheckUnavailableError if ``obstacle`` returns a reason for the hash.
         """
         if self.obstacle(encoded):
-            raise PasswordCheckUnavailableError(
-                "The server cannot check this password, be it right or wrong. The reason is in its log."
-            )
+            raise PasswordCheckUnavailableError("The server cannot check this password. The reason is in its log.")
         if self._argon2 is not None and is_argon2(encoded):
             try:
                 return bool(self._argon2.hasher.verify(encoded, _bytes(password)))

@@ -237,15 +237,23 @@ async def test_previews_and_files_that_are_not_there_are_not_taken(library: Any)
     assert library.host.events == []
 
 
-async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
-    batches: list[int] = []
+@pytest.fixture
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of files that are recorded together, batch by batch."""
+    found: list[int] = []
     real = output_recorder.record_files
 
     async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
-        batches.append(len(outputs))
+        found.append(len(outputs))
         return await real(tx, outputs, *more, **named)
 
     monkeypatch.setattr(output_recorder, "record_files", record)
+    return found
+
+
+async def test_many_prompts_are_recorded_together(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, batches: list[int]
+) -> None:
     monkeypatch.setattr(output_recorder, "_BATCH", 64)
     names = [f"{number:03}.png" for number in range(150)]
     for number, name in enumerate(names):
@@ -258,17 +266,9 @@ async def test_many_prompts_are_recorded_together(library: Any, monkeypatch: pyt
 
 
 async def test_the_first_of_many_files_does_not_wait_for_the_others(
-    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, batches: list[int]
 ) -> None:
     """While prompts follow each other, the first files are recorded at once, and the next together."""
-    batches: list[int] = []
-    real = output_recorder.record_files
-
-    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
-        batches.append(len(outputs))
-        return await real(tx, outputs, *more, **named)
-
-    monkeypatch.setattr(output_recorder, "record_files", record)
     monkeypatch.setattr(output_recorder, "BUSY_S", 60)
     library.host.is_busy = True
     outputs = library.services.outputs
@@ -288,17 +288,9 @@ async def test_the_first_of_many_files_does_not_wait_for_the_others(
 
 
 async def test_prompts_that_a_client_waits_for_are_recorded_together(
-    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, batches: list[int]
 ) -> None:
     """Nothing executes between short prompts that follow one another, and yet each is no batch of its own."""
-    batches: list[int] = []
-    real = output_recorder.record_files
-
-    async def record(tx: Any, outputs: Any, *more: Any, **named: Any) -> int:
-        batches.append(len(outputs))
-        return await real(tx, outputs, *more, **named)
-
-    monkeypatch.setattr(output_recorder, "record_files", record)
     monkeypatch.setattr(output_recorder, "BUSY_S", 60)
     outputs = library.services.outputs
     await finish(library, JOB, library.write("output/a.png", png(1)).name)

@@ -86,7 +86,7 @@ def test_keys_act_on_the_entry_that_was_chosen(panel: Any, workflows: Any) -> No
 
 
 def test_an_entry_keeps_its_element_when_the_list_is_searched(panel: Any, workflows: Any) -> None:
-    """What points at the element, as a pointer or a screen reader does, is left with a hidden one otherwise."""
+    """Otherwise a pointer or a screen reader on the element would be left with a hidden one."""
     panel.option("second").evaluate("cell => { cell.dataset.marked = '' }")
     with panel.page.expect_response(lambda response: "second" in response.url):
         panel.root.get_by_label("Search workflows by name").press_sequentially(" second")
