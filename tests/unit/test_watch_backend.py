@@ -18,7 +18,7 @@ from comfy_assets_node.comfy_assets.assets.index.watch_backend import (
     load_backend,
 )
 from comfy_assets_node.comfy_assets.background.cancel import CancelToken
-from support.windows import symbolic_links
+from support.windows import symbolic_links, wine_lacks
 
 
 @pytest.fixture
@@ -106,6 +106,32 @@ def test_it_ends_when_its_folder_goes(tmp_path: Path, watch: Callable[..., Direc
         place.mkdir()
     watch_backend.join(5)
     assert not watch_backend.is_alive() and watch_backend.problem is None
+
+
+def test_it_ends_when_a_folder_without_an_inode_goes(
+    tmp_path: Path, watch: Callable[..., DirectoryWatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on some network drives. A watch that stays would hear nothing of the folder that comes back."""
+    monkeypatch.setattr(watch_backend, "identity_at", lambda path: None)
+    place = tmp_path / "place"
+    place.mkdir()
+    thread = watch(place)
+    place.rename(tmp_path / "unplugged")
+    thread.join(5)
+    assert not thread.is_alive() and thread.problem is None
+
+
+@wine_lacks("refusals to open a folder that is removed while a program watches it: it looks as if it were still there")
+def test_a_removed_folder_makes_room_for_another(tmp_path: Path, watch: Callable[..., DirectoryWatch]) -> None:
+    """Some file systems of Windows, such as exFAT, keep the name of a removed folder until no program has it open."""
+    place = tmp_path / "place"
+    place.mkdir()
+    thread = watch(place)
+    place.rmdir()
+    thread.join(5)
+    assert not thread.is_alive() and thread.problem is None
+    until(lambda: not place.exists())
+    place.mkdir()
 
 
 def test_it_ends_when_asked_to(tmp_path: Path, watch: Callable[..., DirectoryWatch]) -> None:

@@ -89,7 +89,8 @@ class DirectoryWatch(threading.Thread):
         if now - self._checked_at < CHECK_S:
             return False
         self._checked_at = now
-        return identity_at(self.place) != self._identity
+        # Some network drives and RAM disks have no inodes: there the identity is None whether it is there or not.
+        return path_state(self.place) != FOLDER or identity_at(self.place) != self._identity
 
     def _note(self, found: set[tuple[int, str]]) -> None:
         with self._lock:
