@@ -35,8 +35,7 @@ from .output import (
     written_size,
     written_time,
 )
-from .short_ids import full_id
-from .store import Library, open_library
+from .store import Library, full_id, open_library
 
 _KINDS = ("models", "input", "output", "temp")
 # The sort keys of the API by the words of the option, each with its usual order.

@@ -20,8 +20,7 @@ from ..workflows.service import WorkflowService
 from ..workflows.sync import WorkflowSync
 from .command import PROBLEMS, Commands, add_command, add_extra_paths, add_json, show_progress, size
 from .output import UNNAMED, complain, counted, print_some, say, say_json, without_none, written_size
-from .short_ids import full_id
-from .store import Library, open_library
+from .store import Library, full_id, open_library
 
 _EXPORT_EXAMPLES = (
     "export Portrait portrait.zip",

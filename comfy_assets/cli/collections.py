@@ -20,8 +20,7 @@ from .assets import asset_as_json, first_assets, print_assets, search_index
 from .command import CommandError, Commands, add_command, add_group, add_json, add_limit, restore_each
 from .deletion import find_asset
 from .output import Column, counted, local_time, print_table, say, say_json, without_none, written_time
-from .short_ids import full_id
-from .store import Library, open_library
+from .store import Library, full_id, open_library
 
 _COLUMNS = (Column("CHANGED"), Column("ASSETS", True), Column("ID"), Column("NAME"))
 _DELETED = (Column("DELETED"), Column("ID"), Column("NAME"))

@@ -31,8 +31,7 @@ from .command import (
     require_terminal_or_yes,
 )
 from .output import Column, counted, local_time, print_table, say, say_json, without_none
-from .short_ids import full_id
-from .store import open_library
+from .store import full_id, open_library
 
 _COLUMNS = (
     Column("SUBMITTED"),

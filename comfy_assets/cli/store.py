@@ -1,8 +1,9 @@
-"""The library of a command: the host on its base directory, and the open store without a server."""
+"""The library of a command: the host on its base directory, the open store without a server, and ids in it."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from pathlib import Path
 from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
 from ..config import exclude_patterns
+from ..db import short_ids
 from ..db.connection import Database
+from ..db.short_ids import Subject
 from ..errors import StoreError
 from ..host.standalone import (
     EXTRA_PATHS_FILES,
@@ -22,8 +25,14 @@ from ..host.standalone import (
     read_base_paths,
     read_extra_folders,
 )
+from ..ids import canonical_id
 from ..ignored_files import ExcludePatterns
 from .base_directory import existing_base
+from .command import CommandError
+
+_LEAST = 4  # characters of an id that stand for it, as of git: fewer are more likely a mistake
+_SHORT = re.compile(rf"[0-9A-Fa-f][0-9A-Fa-f-]{{{_LEAST - 1},}}")
+_SHOWN = 4  # ids of an ambiguous one that the message lists
 
 
 def extra_folders(options: argparse.Namespace) -> list[ExtraFolder] | None:
@@ -91,3 +100,20 @@ async def open_library(options: argparse.Namespace) -> AsyncIterator[Library]:
     finally:
         await tasks.close()
         await db.close()
+
+
+async def full_id(db: Database, subject: Subject, text: str) -> str:
+    """Return the id that a text shortens; the canonical form of a UUID, and any other text, as it is.
+
+    Raises CommandError if several ids begin with the text.
+    """
+    canonical = canonical_id(text)
+    if canonical is not None or not _SHORT.fullmatch(text):
+        return canonical or text
+    found = await short_ids.beginning_with(db, subject, text.lower(), _SHOWN + 1)
+    if not found or text in found:  # clients may choose ids of jobs that are no UUIDs
+        return text
+    if len(found) > 1:
+        listed = ", ".join(found[:_SHOWN]) + (", …" if len(found) > _SHOWN else "")
+        raise CommandError(f"{text} is ambiguous: several {subject}s have ids that begin with it: {listed}")
+    return found[0]

@@ -26,8 +26,7 @@ from .command import (
 )
 from .deletion import restored_line
 from .output import Column, complain, counted, local_time, print_table, say, say_json, written_size, written_time
-from .short_ids import full_id
-from .store import open_library
+from .store import full_id, open_library
 
 _KINDS = {"trashed": "trashed", "removed": "removed", "left-out": "left_out"}
 _COLUMNS = (Column("DELETED"), Column("SIZE", True), Column("KEPT"), Column("ID"), Column("NAME"))

@@ -16,8 +16,7 @@ from ..workflows.folder import FOLDER
 from ..workflows.service import TRASH_DAYS, restore_workflow
 from .command import Commands, add_command, add_group, add_json, add_limit, restore_each
 from .output import UNNAMED, Column, counted, local_time, print_table, say, say_json, without_none, written_time
-from .short_ids import full_id
-from .store import open_library
+from .store import full_id, open_library
 
 # The sort keys of the API by the words of the option. Times begin with the latest.
 _SORTS: dict[str, WorkflowSort] = {"updated": "update_time", "created": "create_time", "name": "name"}
