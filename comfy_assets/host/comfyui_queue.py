@@ -17,8 +17,7 @@ from typing import Any
 
 from . import client_ids
 from .comfyui_items import QueueItems, as_mapping, id_of, item_of, prompt_of, prompts_in
-from .comfyui_messages import WORKER, MessagesOfPrompts
-from .comfyui_progress import ProgressMessages
+from .comfyui_messages import WORKER, MessagesOfPrompts, ProgressMessages
 from .comfyui_states import Graph, ObservedPrompt, PromptStates
 from .execution import (
     FinishedPrompt,
