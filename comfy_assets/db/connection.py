@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -383,6 +383,8 @@ class Transaction:
 
     async def execute_many(self, sql: str, rows: Iterable[Iterable[Any]]) -> int:
         """Run one statement for each row of parameters; return the number of changed rows in all."""
+        if isinstance(rows, Sized) and not rows:
+            return 0  # without a turn of the connection's thread
         return (await self._connection.executemany(sql, rows)).rowcount
 
     async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:

@@ -16,7 +16,8 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.prompts import output_recorder
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import tags
+from comfy_assets_node.comfy_assets.db import files, tags
+from comfy_assets_node.comfy_assets.fs import paths
 from comfy_assets_node.comfy_assets.fs.paths import file_stat
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from support.files import picture
@@ -310,10 +311,10 @@ async def test_the_worker_is_not_held_up(library: Any, monkeypatch: pytest.Monke
     reading, go_on = threading.Event(), threading.Event()
     real = output_recorder.read_file
 
-    def read_file(*arguments: Any) -> Any:
+    def read_file(*arguments: Any, **options: Any) -> Any:
         reading.set()
         assert go_on.wait(10)
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(output_recorder, "read_file", read_file)
     library.write("output/a.png", png(1))
@@ -347,12 +348,12 @@ async def test_a_file_that_changes_while_it_is_read(
     path = library.write("output/a.png", png(1))
     real = output_recorder.read_file
 
-    def read_file(*arguments: Any) -> Any:
+    def read_file(*arguments: Any, **options: Any) -> Any:
         if becomes == "gone":
             path.unlink()
         else:
             path.write_bytes(png(2) + b"longer")
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(output_recorder, "read_file", read_file)
     await finish(library, JOB, "a.png")
@@ -367,7 +368,7 @@ async def test_a_file_that_changes_while_it_is_read(
 
 
 async def test_a_file_that_cannot_be_read_is_listed(library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any) -> None:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise RuntimeError("a reader's fault")
 
     monkeypatch.setattr(output_recorder, "read_file", fail)
@@ -502,3 +503,38 @@ async def test_a_path_gives_no_file_of_another_user(library: Any) -> None:
         await tags.give_public(tx, [row[0]], "alice")
     await show_paths(library, JOB, int(time.time() * 1000), "a.glb", owner="bob")
     assert await count_of_outputs(library) == 0
+
+
+@pytest.mark.parametrize("tick_s", [2.0, 3600.0])
+async def test_a_file_that_is_written_again_within_a_tick_of_the_clock(
+    library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, annotate: Any, tick_s: float
+) -> None:
+    """It is read at once, and again when its time stamp is reliable or the server stops."""
+    monkeypatch.setattr(paths, "_TICK_NS", int(tick_s * 1e9))
+    contents = [picture(color) for color in (3, 4)]  # of equal size
+    path = library.write("output/a.png", contents[0])
+    before = path.stat()
+    await finish(library, JOB, "a.png")
+    first = await library.asset("a.png")
+    assert first["hash"] == f"blake3:{blake3(contents[0]).hexdigest()}"
+    await annotate(library, "a.png", "mine")
+    path.write_bytes(contents[1])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file_stat(path.stat()) == file_stat(before)
+    if tick_s > 60:
+        await library.services.outputs.close()
+        rows = await library.services.db.fetch_all("SELECT state, content_id FROM files JOIN assets USING (id)")
+        assert rows == [(files.CHANGED, None)]
+        monkeypatch.undo()
+        await library.scan()
+    await _until_hashed(library, contents[1])
+    after = await library.asset("a.png")
+    assert (after["id"], after["tags"]) == (first["id"], ["output", "mine"])
+    assert await jobs(library) == {"a.png": JOB}
+
+
+async def _until_hashed(library: Any, content: bytes) -> None:
+    deadline = time.monotonic() + 10
+    while (await library.asset("a.png"))["hash"] != f"blake3:{blake3(content).hexdigest()}":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)

@@ -135,16 +135,19 @@ def read_file(
     count: Count,
     digests: LargeDigests | None = None,
     is_paused: Callable[[], bool] = lambda: False,
+    *,
+    at_once: bool = False,
 ) -> Hashed | Unreadable | None:
     """Hash a file and extract its metadata; return None if it does not match its row or changes meanwhile.
 
     ``pause`` is called before each chunk: it may block, which ``is_paused`` tells, and may raise to abandon the file.
     ``count`` gets the number of bytes of each chunk. A large file whose digest is in ``digests`` is not hashed; others
-    are put there.
+    are put there. With ``at_once`` a small file is read before its time stamp is reliable: see ``is_rewritten``.
     """
     path = extended(os.path.join(file.path, file.name))  # noqa: PTH118 - called for every file
     try:
-        _wait_until_reliable(file.mtime_ns, pause)
+        if file.size > SMALL_FILE or not at_once:
+            _wait_until_reliable(file.mtime_ns, pause)
         if file.size <= SMALL_FILE:
             found = _read_small(path, file, pause, count)
         else:
@@ -166,6 +169,24 @@ def read_file(
         _documents(extracted),
         READER_VERSION,
     )
+
+
+def is_early(file: Pending) -> bool:
+    """Return whether ``read_file`` would read this file ``at_once`` before its time stamp is reliable."""
+    return file.size <= SMALL_FILE and fresh_for_ns(file.mtime_ns) > 0
+
+
+def is_rewritten(file: Pending, digest: bytes) -> bool:
+    """Return whether a small file still matches its row, but has another content than when it was read.
+
+    A further change can leave the time stamp as it is for some milliseconds: this is asked once they have passed.
+    """
+    path = extended(os.path.join(file.path, file.name))  # noqa: PTH118
+    try:
+        data = _read_whole(path, file.size, file.mtime_ns)
+    except OSError:
+        return False
+    return data is not None and blake3(data).digest() != digest
 
 
 def read_facts(name: str, path: Path, digest: bytes, size: int) -> Facts:

@@ -27,11 +27,11 @@ from ...errors import StoreBusyError
 from ...host.base import Host
 from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms
-from ...models import Pending
-from ..index.content_reader import read_file
+from ..index.content_reader import is_early, read_file
 from ..roots import Roots
 from .output_rows import JobOutputFile, is_of_job, record_files
 from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_files
+from .second_reading import SecondReading
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -84,6 +84,7 @@ class OutputRecorder:
         self._read_files = read_files
         self._is_private = host.is_multi_user() and not shared
         self._assigning: asyncio.Task[None] | None = None
+        self._second_reading = SecondReading(self._record_rewritten)
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, ShownFile]] = deque()
@@ -162,6 +163,7 @@ class OutputRecorder:
             await asyncio.wait([self._assigning])
         self.flush_soon()
         await self.drain()
+        await self._second_reading.close()
         self._is_closed = True
 
     def _start(self) -> None:
@@ -250,7 +252,6 @@ class OutputRecorder:
             return
         known = await files.by_position(self._db, [output.position for output in outputs])
         outputs = [output for output in outputs if not _is_recorded(output, known.get(output.position))]
-        # Reading waits until the times of new files are reliable.
         outputs, _ = await asyncio.gather(asyncio.to_thread(self._read, outputs, known, folders), self._jobs_recorded())
         async with self._db.transaction() as tx:
             created = await self._record(tx, outputs, folders.roots) if outputs else 0
@@ -263,6 +264,19 @@ class OutputRecorder:
                 created += await job_links.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
         if outputs or created:
             self._host.emit("assets.changed", {"created": created} if created else {"changed": len(outputs)})
+        self._second_reading.plan(outputs)
+
+    async def _record_rewritten(self, outputs: Sequence[JobOutputFile]) -> None:
+        """Record the content of files that were rewritten after they were read, without a change of their stat."""
+        async with self._recording:
+            folders = await asyncio.to_thread(lambda: OutputFolders(self._host.folders()))
+            unread = [replace(output, reading=None) for output in outputs]
+            read = await asyncio.to_thread(self._read, unread, {}, folders)
+            async with self._db.transaction() as tx:
+                rows = await files.by_position(tx, [output.position for output in read])
+                await files.mark_changed(tx, [(row.id, *row.stat) for row in rows.values()], now_ms())
+                await self._record(tx, read, folders.roots)
+        self._host.emit("assets.changed", {"changed": len(read)})
 
     async def _makers_of_paths(self, batch: Sequence[tuple[str, ShownFile]]) -> dict[str, JobOwner]:
         """Return the jobs that name files by bare paths, by their ids."""
@@ -311,16 +325,17 @@ class OutputRecorder:
             if row is not None and row.is_read and row.stat[:2] == output.located.stat[:2]:
                 done.append(output)
                 continue
+            early = is_early(output.located.pending())  # asked first: reading takes a moment
             reading = self._read_one(output.located) if self._read_files else None
             if reading is not None:
-                done.append(replace(output, reading=reading))
+                done.append(replace(output, reading=reading, is_early=early))
             elif (located := folders.locate(output.file)) is not None:  # changed meanwhile, or reading is off
                 done.append(replace(output, located=located))
         return done
 
     def _read_one(self, file: LocatedFile) -> Hashed | Unreadable | None:
         try:
-            return read_file(Pending(0, file.folder, file.name, *file.stat[:2], files.NEW), self._token.check, _ignore)
+            return read_file(file.pending(), self._token.check, _ignore, at_once=True)
         except Cancelled:
             return None
         except Exception as error:

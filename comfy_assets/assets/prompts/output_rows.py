@@ -22,12 +22,16 @@ from .outputs import LocatedFile, OutputFile
 
 @dataclass(frozen=True)
 class JobOutputFile:
-    """An output file of a job; ``reading`` is the result of reading it, if it was read."""
+    """An output file of a job; ``reading`` is the result of reading it, if it was read.
+
+    ``is_early``: it was read before its time stamp was reliable.
+    """
 
     job_id: str
     file: OutputFile
     located: LocatedFile
     reading: Hashed | Unreadable | None = None
+    is_early: bool = False
 
     @property
     def position(self) -> Position:

@@ -10,10 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from ...db import files
 from ...fs.paths import birth_ns, extended, file_stat, real_path
 from ...host.base import HostFolders
 from ...ids import canonical_id
-from ...models import FileStat
+from ...models import FileStat, Pending
 from ..media.mime import DEFAULT_MIME, guess_mime
 from ..roots import Place, Roots, absolute
 
@@ -41,6 +42,10 @@ class LocatedFile:
     name: str
     stat: FileStat
     birth_ns: int | None = None
+
+    def pending(self) -> Pending:
+        """Return the file as one to read."""
+        return Pending(0, self.folder, self.name, *self.stat[:2], files.NEW)
 
     def is_other_than(self, former: FileStat) -> bool:
         """Return whether this is certainly another file than the former one, not the same one overwritten."""
