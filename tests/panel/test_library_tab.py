@@ -43,6 +43,42 @@ def test_tags_filter_the_list_and_each_other(panel: Any) -> None:
     panel.count_is(3)
 
 
+def test_tags_take_two_rows_until_all_are_asked_for(panel: Any, server: Any) -> None:
+    """As many as the width has room for; a chosen one always shows."""
+    asset = server.request("/api/assets?limit=1")["assets"][0]["id"]
+    names = [f"tag of some length {number:02}" for number in range(24)]
+    server.request(f"/api/assets/{asset}/tags", {"tags": names})
+    facets = panel.root.locator(".ca-tag-facets")
+    chips = facets.locator(".ca-chip:visible")
+    rows = "chips => new Set(chips.map(chip => chip.offsetTop)).size"
+    more = facets.locator(".ca-more")
+    try:
+        more.wait_for()
+        assert chips.evaluate_all(rows) == 2
+        hidden = int(more.inner_text().split()[0])
+        assert facets.locator("[data-tag]").count() == hidden + chips.count() - 1
+        more.click()
+        assert chips.evaluate_all(rows) > 2 and more.get_attribute("aria-expanded") == "true"
+        chips.filter(has_text=names[-1]).click()
+        facets.locator("[aria-pressed=true]", has_text=names[-1]).wait_for()
+        more.click()
+        assert chips.evaluate_all(rows) == 2
+        assert facets.locator("[aria-pressed=true]", has_text=names[-1]).is_visible()
+        place = panel.root.locator("xpath=..")
+        narrow = chips.count()
+        place.evaluate("element => { element.style.width = '900px' }")
+        panel.page.wait_for_function(
+            "count => document.querySelectorAll('.ca-tag-facets .ca-chip:not([hidden])').length > count",
+            arg=narrow,
+        )
+        assert chips.evaluate_all(rows) == 2
+        place.evaluate("element => { element.style.width = '' }")
+    finally:
+        facets.locator("[aria-pressed=true]").click()
+        server.request(f"/api/assets/{asset}/tags", {"tags": names}, "DELETE")
+        more.wait_for(state="hidden")
+
+
 def test_sorting_and_list_view(panel: Any) -> None:
     panel.count_is(ASSETS)
     panel.root.get_by_label("Kind").select_option("output")

@@ -226,6 +226,7 @@ def test_every_kind_of_file(panel: Any, name: str, selector: str) -> None:
         case "moving.gif":
             assert "res=" not in shown.get_attribute("src")
         case "shape.glb":
+            assert "3D file" in str(panel.option(name).get_attribute("aria-label"))
             before = shown.screenshot()
             colours = Image.open(io.BytesIO(before)).convert("RGB").quantize(8).getcolors()
             assert colours is not None and len(colours) > 3

@@ -3,6 +3,8 @@
 /** @import { Asset } from "../api.d.ts" */
 /** @import { HostPage } from "../types.d.ts" */
 
+import { solidFormat } from "../viewer/solid_formats.mjs";
+
 const VIEW_TYPES = ["input", "output", "temp"];
 const LOCATION_TAGS = new Set(["models", "input", "output", "temp", "missing"]);
 const MODEL_TYPE = "model_type:";
@@ -39,7 +41,8 @@ export function rating(asset) {
 export function mediaKind(asset) {
   const family = asset.mime_type.split("/")[0];
   if (family === "image" || family === "video" || family === "audio") return family;
-  return asset.tags.includes("models") ? "model" : "file";
+  if (asset.tags.includes("models")) return "model";
+  return asset.mime_type.startsWith("model/") || solidFormat(asset) !== null ? "solid" : "file";
 }
 
 /**

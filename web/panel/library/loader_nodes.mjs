@@ -12,7 +12,7 @@ const OF_MEDIA = {
   image: [["LoadImage", "image"], ["LoadImageMask", "image"], ["LoadImageOutput", "image"]],
   video: [["LoadVideo", "file"], ["VHS_LoadVideo", "video"]],
   audio: [["LoadAudio", "audio"], ["VHS_LoadAudioUpload", "audio"]],
-  model: [["Load3D", "model_file"]], // of 3D files: mediaKind has no kind of its own for them
+  solid: [["Load3D", "model_file"]],
 };
 /** By category, as ComfyUI's own model library has them. */
 const OF_MODELS = {
@@ -80,7 +80,7 @@ export function triggerText(asset) {
  */
 function ofFile(asset) {
   const params = viewParams(asset);
-  const kind = asset.mime_type.startsWith("model/") ? "model" : mediaKind(asset);
+  const kind = mediaKind(asset);
   if (params === null || !(kind in OF_MEDIA)) return [];
   const { filename, subfolder, type } = params;
   const path = subfolder ? `${subfolder}/${filename}` : filename;

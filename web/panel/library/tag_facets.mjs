@@ -1,4 +1,7 @@
-/** The tags of the listed assets, with counts. Choosing tags narrows the list, and the counts with it. */
+/**
+ * The tags of the listed assets, with counts, in two rows; a button shows all. Choosing tags narrows the list, and the
+ * counts with it.
+ */
 
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { QueryStore } from "./query.mjs" */
@@ -10,16 +13,20 @@ import { icon } from "../shared/icons.mjs";
 import { filterParams, KINDS } from "./query.mjs";
 
 const FETCH_LIMIT = 60;
-const COLLAPSED_COUNT = 10;
+const COLLAPSED_ROWS = 2;
 
 export class TagFacets {
   #context;
   #store;
+  #more;
   /** @type {[tag: string, count: number][]} most frequent first */
   #counts = [];
   /** @type {AbortController | null} */
   #request = null;
   #isExpanded = false;
+  #width = 0;
+  /** @type {HTMLElement[]} tags that are not chosen */
+  #others = [];
 
   /**
    * @param {PanelContext} context
@@ -30,6 +37,8 @@ export class TagFacets {
     this.#store = store;
     const label = context.t("library.tags");
     this.element = h("div", { class: "ca-tag-facets", role: "group", "aria-label": label });
+    this.#more = h("button", { class: "ca-chip ca-more", type: "button", onclick: () => this.#toggleExpanded() });
+    new ResizeObserver(([{ contentRect }]) => this.#onWidth(contentRect.width)).observe(this.element);
   }
 
   /** Load the counts for the current query. Errors are left to the list, which fails for the same reason. */
@@ -52,27 +61,56 @@ export class TagFacets {
     const { tags } = this.#store.state;
     const counts = new Map(this.#counts);
     const others = this.#counts.filter(([tag]) => !tags.includes(tag));
-    const visible = this.#isExpanded ? others : others.slice(0, COLLAPSED_COUNT);
     const { activeElement } = document;
     const focusedTag = activeElement instanceof HTMLElement ? activeElement.dataset.tag : undefined;
-    const chips = [
-      ...tags.map((tag) => this.#chip(tag, counts.get(tag) ?? 0, true)),
-      ...visible.map(([tag, count]) => this.#chip(tag, count, false)),
-    ];
-    const more = others.length > COLLAPSED_COUNT && this.#expandButton(others.length - COLLAPSED_COUNT);
-    setChildren(this.element, chips, more);
+    const chosen = tags.map((tag) => this.#chip(tag, counts.get(tag) ?? 0, true));
+    this.#others = others.map(([tag, count]) => this.#chip(tag, count, false));
+    const chips = [...chosen, ...this.#others];
+    setChildren(this.element, chips, this.#more);
     this.element.hidden = chips.length === 0;
+    this.#fit();
     if (focusedTag !== undefined) chips.find((chip) => chip.dataset.tag === focusedTag)?.focus();
   }
 
-  /** @param {number} count of the tags that are not shown while collapsed */
-  #expandButton(count) {
+  /** @param {number} width */
+  #onWidth(width) {
+    if (width === this.#width) return; // the height changes with the chips
+    this.#width = width;
+    this.#fit();
+  }
+
+  /** Hide the tags beyond the collapsed rows. Chosen tags always show. */
+  #fit() {
+    if (this.#width === 0) return; // not displayed, so nothing can be measured
+    const others = this.#others;
+    for (const chip of others) chip.hidden = false;
+    const [last] = others.slice(-1);
+    const end = this.#lastTop();
+    this.#more.hidden = !last || last.offsetTop <= end;
+    if (this.#more.hidden || this.#isExpanded) return this.#labelMore(0);
+    let shown = others.filter((chip) => chip.offsetTop <= end).length;
+    for (const chip of others.slice(shown)) chip.hidden = true;
+    this.#labelMore(others.length - shown);
+    while (shown > 0 && this.#more.offsetTop > end) { // until there is room for the button
+      others[--shown].hidden = true;
+      this.#labelMore(others.length - shown);
+    }
+  }
+
+  /** Return the top of the last row while collapsed. */
+  #lastTop() {
+    const chips = /** @type {NodeListOf<HTMLElement>} */ (this.element.querySelectorAll("[data-tag]"));
+    const tops = new Set(Array.from(chips, (chip) => chip.offsetTop));
+    return [...tops].slice(0, COLLAPSED_ROWS).pop() ?? 0;
+  }
+
+  /** @param {number} count of the tags that are hidden, 0 while expanded */
+  #labelMore(count) {
     const { t, language } = this.#context;
-    const label = this.#isExpanded
+    this.#more.setAttribute("aria-expanded", String(this.#isExpanded));
+    this.#more.textContent = this.#isExpanded
       ? t("library.fewerTags")
       : t("library.moreTags", { count: format.number(count, language) });
-    const attributes = { class: "ca-chip ca-more", type: "button", "aria-expanded": String(this.#isExpanded) };
-    return h("button", { ...attributes, onclick: () => this.#toggleExpanded() }, label);
   }
 
   /**
@@ -102,7 +140,7 @@ export class TagFacets {
 
   #toggleExpanded() {
     this.#isExpanded = !this.#isExpanded;
-    this.#show();
+    this.#fit();
   }
 }
 
