@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -246,7 +247,7 @@ def test_a_place_that_cannot_be_watched_is_told_of_once(
     tmp_path: Path, token: CancelToken, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = Failing(OSError(LIMIT), at_once=True)
-    watches = WatchSet(backend, token)
+    watches = WatchSet(backend, token, tmp_path)
     caplog.set_level(logging.WARNING)
     for _ in range(3):
         for _ in range(3):
@@ -261,7 +262,7 @@ def test_a_place_that_cannot_be_watched_is_told_of_once(
 
 
 def test_places_are_watched_while_they_are_wanted_and_there(tmp_path: Path, token: CancelToken) -> None:
-    watches = WatchSet(load_backend() or pytest.skip("needs watchfiles"), token)
+    watches = WatchSet(load_backend() or pytest.skip("needs watchfiles"), token, tmp_path)
     a, b = tmp_path / "a", tmp_path / "b"
     a.mkdir()
     watches.update([str(a), str(b)])
@@ -274,3 +275,29 @@ def test_places_are_watched_while_they_are_wanted_and_there(tmp_path: Path, toke
     token.cancel()
     watches.join()
     assert watches.counts() == {"watched": 0}
+
+
+def test_nothing_on_a_drive_that_can_be_ejected_is_watched(
+    tmp_path: Path, token: CancelToken, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such a drive may also be mounted later at the path of a folder that is watched."""
+    caplog.set_level(logging.INFO)
+    drive, disk = tmp_path / "drive", tmp_path / "disk"
+    drive.mkdir()
+    disk.mkdir()
+    watches = WatchSet(load_backend() or pytest.skip("needs watchfiles"), token, tmp_path)
+    watches.update([str(drive), str(disk)])
+    opened = [thread for thread in threading.enumerate() if thread.name == f"comfy-assets-watch {drive}"]
+    assert watches.counts() == {"watched": 2} and len(opened) == 1
+    monkeypatch.setattr(watch_backend, "ejectable", lambda folders, store: {str(drive)} & set(folders))
+    for _ in range(3):
+        watches.update([str(drive), str(disk)])
+        assert watches.counts() == {"watched": 1}
+    opened[0].join(5)
+    assert not opened[0].is_alive()
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line == (
+        f"Changes in {drive} are polled every few seconds, as watching it would keep its drive from being ejected"
+    )
+    token.cancel()
+    watches.join()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...background.cancel import CancelToken
+from ...fs.drives import ejectable
 from ...fs.paths import FOLDER, identity_at, path_state, real_path
 from ...names import folded
 
@@ -115,11 +116,15 @@ class DirectoryWatch(threading.Thread):
 
 
 class WatchSet:
-    """The watches of the library's folders. Folders that cannot be watched give no events."""
+    """The watches of the library's folders. Folders that cannot be watched give no events.
 
-    def __init__(self, backend: WatchBackend | None, token: CancelToken) -> None:
+    Nor do those that a watch would keep open on a drive that users eject: see ``ejectable``.
+    """
+
+    def __init__(self, backend: WatchBackend | None, token: CancelToken, store: Path) -> None:
         self._backend = backend
         self._token = token
+        self._store = store
         self._watches: dict[str, DirectoryWatch] = {}
         self._reported: set[str] = set()
 
@@ -137,17 +142,23 @@ class WatchSet:
     def update(self, places: Iterable[str]) -> None:
         """Watch exactly these folders; a watch that has failed waits for ``retry``. Blocks."""
         wanted = set(places) if self._backend is not None else set()
+        unwatched = ejectable(wanted, self._store)
+        for place in sorted(unwatched):
+            self._report_once(logging.INFO, place, "watching it would keep its drive from being ejected")
+        wanted -= unwatched
         for place in self._watches.keys() - wanted:
             self._watches.pop(place).end()
         for place in wanted:
             watch = self._watches.get(place)
             if watch is None or not (watch.is_alive() or watch.problem):
                 self._open(place)
-            elif watch.problem and place not in self._reported:
-                self._reported.add(place)
-                log.warning(
-                    "Changes in %s are polled every few seconds, as it cannot be watched: %s", place, watch.problem
-                )
+            elif watch.problem:
+                self._report_once(logging.WARNING, place, f"it cannot be watched: {watch.problem}")
+
+    def _report_once(self, level: int, place: str, reason: str) -> None:
+        if place not in self._reported:
+            self._reported.add(place)
+            log.log(level, "Changes in %s are polled every few seconds, as %s", place, reason)
 
     def _open(self, place: str) -> None:
         if self._backend is not None and path_state(place) == FOLDER:

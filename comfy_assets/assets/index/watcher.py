@@ -133,7 +133,7 @@ class Follower:
             backend = await asyncio.to_thread(load_backend)
             if backend is None:
                 log.info("The watchfiles package is not installed: changes on disk are polled every few seconds.")
-            watches = WatchSet(backend, task.token)
+            watches = WatchSet(backend, task.token, self._host.data_directory())
             try:
                 await _FollowRun(self._host, self._gate, self._indexer, watches, task).run()
             finally:

@@ -1,0 +1,44 @@
+"""Which folders are on drives that users eject."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from comfy_assets_node.comfy_assets.fs import drives
+
+
+@pytest.fixture
+def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The volumes of folders; those above 9 can be ejected."""
+    found: dict[str, int] = {}
+    monkeypatch.setattr(drives, "_volume_of", found.get)
+    monkeypatch.setattr(drives, "_is_ejectable", lambda folder: found.get(folder, 0) > 9)
+    return found
+
+
+def test_folders_on_drives_that_can_be_ejected(volumes: dict[str, int]) -> None:
+    store = Path("store")
+    volumes |= {"store": 1, "output": 1, "disk": 2, "stick": 10, "stick/deep": 10, "usb disk": 11}
+    assert drives.ejectable([*volumes, "missing"], store) == {"stick", "stick/deep", "usb disk"}
+
+
+def test_the_drive_of_the_store_stays(volumes: dict[str, int]) -> None:
+    """A ComfyUI that is itself on a USB disk has files open there: its folders may be watched."""
+    volumes |= {"store": 11, "output": 11, "stick": 10, "models": 1}
+    assert drives.ejectable(volumes, Path("store")) == {"stick"}
+
+
+def test_the_drives_of_this_machine(tmp_path: Path) -> None:
+    """Those of the tests and of Python are not expected to be sticks, and a missing folder is on none."""
+    folders = [str(tmp_path), sys.prefix, str(tmp_path / "missing")]
+    assert drives.ejectable(folders, tmp_path / "missing") == set()
+
+
+@pytest.mark.skipif(os.name != "nt", reason="other systems eject drives with open folders")
+def test_the_bus_of_a_disk_is_known(tmp_path: Path) -> None:
+    drive = Path(os.path.realpath(tmp_path)).anchor
+    assert drives._bus_of(drive)  # not BusTypeUnknown  # type: ignore[attr-defined, unused-ignore]
+    assert drives._bus_of("Q:\\") is None  # type: ignore[attr-defined, unused-ignore]
