@@ -167,7 +167,7 @@ class EventStream:
         while asyncio.get_running_loop().time() < end and not self._views.live.is_closed:
             try:
                 view = await self._views.ending(self._job.id, self._owner)
-                if view.job.status in FINAL:
+                if view.has_ended:
                     return view
             except sqlite3.Error as error:
                 log.warning("The end of the job %s cannot be read yet: %s", self._job.id, error)

@@ -24,7 +24,8 @@ class LiveJob:
     job_id: str = field(init=False)
     is_over: bool = False
     is_interrupted: bool = False
-    started_at: int | None = None  # ms since 1970
+    created_at: int = 0  # ms since 1970
+    started_at: int | None = None
 
     def __post_init__(self) -> None:
         self.job_id = self.prompt_id.encode("utf-8", "backslashreplace").decode()

@@ -62,6 +62,11 @@ class JobRecorder:
         self.trouble: StoreBusyError | None = None  # the reason why reported events are not stored
 
     @property
+    def has_journal(self) -> bool:
+        """Whether reported events survive the process before they are stored."""
+        return self._journal is not None
+
+    @property
     def seat(self) -> int:
         """The number of this server among the servers that share the store; 0 without a journal."""
         return self._journal.seat if self._journal is not None else 0
@@ -93,6 +98,7 @@ class JobRecorder:
             log.exception("What was submitted as %s could not be recorded", job.job_id)
             bare = JobSubmitted(job.job_id, now_ms(), job.owner, 0.0, "{}", None, "{}", "[]", run=job.run)
             event = store.without_content(bare, f"{type(error).__name__}.") or bare
+        job.created_at = event.at
         self._report(event)
 
     def _submitted(self, prompt: SubmittedPrompt, submission: JobSubmission, job: LiveJob) -> JobSubmitted:
@@ -104,7 +110,7 @@ class JobRecorder:
     def restored(self, jobs: Iterable[JobRecord]) -> None:
         """Add jobs of an earlier run that are about to return to the queue."""
         for record in jobs:
-            self.live.add(record.job.id, record.job.owner, record.run)
+            self.live.add(record.job.id, record.job.owner, record.run).created_at = record.job.created_at
 
     def started(self, prompt_id: str) -> None:
         job_id, run = self._stored_key(prompt_id)

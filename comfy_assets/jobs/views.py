@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ log = logging.getLogger("comfy_assets.jobs")
 
 JobState = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled"]
 _ENDS: dict[int, JobState] = {COMPLETED: "succeeded", FAILED: "failed", CANCELLED: "canceled"}
+_END_STATES = frozenset(_ENDS.values())
 
 
 class ShownOutput(msgspec.Struct, frozen=True):
@@ -48,17 +49,28 @@ class ShownOutput(msgspec.Struct, frozen=True):
 
 
 class JobView(msgspec.Struct, frozen=True):
-    """A job as clients see it. ``position`` in the queue counts from 1, and is None unless it waits in this server.
+    """A job as clients see it. Times are in milliseconds since 1970; ``error`` is a JSON object.
 
-    ``outputs`` are those so far, of a job that has not ended; none in lists.
+    ``position`` in the queue counts from 1, and is None unless the job waits in this server. ``outputs`` are those so
+    far, of a job that has not ended; none in lists.
     """
 
-    job: Job
+    id: str
     state: JobState
+    created_at: int
+    updated_at: int
     labels: Mapping[str, str]
+    started_at: int | None = None
+    finished_at: int | None = None
+    error: str | None = None
     position: int | None = None
     progress: ProgressSnapshot | None = None
     outputs: Sequence[ShownOutput] = ()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in _END_STATES
 
 
 class JobViews:
@@ -107,14 +119,27 @@ class JobViews:
             await self._wait(job_id, owner, wait_s)
         return await self.view(await self.job(job_id, owner), owner)
 
-    async def submitted(self, job_id: str, owner: str) -> JobView:
-        """Return a job that was submitted a moment ago, without waiting for outputs that it may have by now."""
+    async def submitted(self, job_id: str, owner: str, labels: Mapping[str, str]) -> JobView:
+        """Return a job that was submitted a moment ago with these labels, without waiting for outputs.
+
+        The journal has it already: it is written to the store later, with other jobs.
+        """
+        known, state = self._recorder.live.find(job_id), self.live.find(job_id)
+        if known is None or known.is_over or not known.is_accessible(owner) or not self._recorder.has_journal:
+            return await self._stored(job_id, owner)
+        created_at, started_at = known.created_at, known.started_at
+        if started_at is None:
+            return JobView(known.job_id, "queued", created_at, created_at, labels, position=self._position(state))
+        phase: JobState = "canceling" if known.is_interrupted else "running"
+        return JobView(known.job_id, phase, created_at, started_at, labels, started_at)
+
+    async def _stored(self, job_id: str, owner: str) -> JobView:
         job = await self._service.get(job_id, owner, wait_for_files=False)
         if job.status in FINAL:
             return await self.view(job, owner)
         labels = (await job_labels.of_jobs(self._db, [job.row_id])).get(job.row_id, {})
         state = self.live.find(job.id)
-        return JobView(job, self.state_of(job, state), labels, self._position(state))
+        return _view(job, self.state_of(job, state), labels, position=self._position(state))
 
     async def _wait(self, job_id: str, owner: str, wait_s: float) -> None:
         """Wait for the end of a job that runs in this server, or is the next to run; at most ``wait_s``."""
@@ -145,14 +170,16 @@ class JobViews:
         if job.status != PENDING and (state is None or state.shown):
             outputs = await self.outputs(job, owner, state)
         progress = await state.progress_now() if state is not None else None
-        return JobView(job, self.state_of(job, state), labels, self._position(state), progress, outputs)
+        return _view(
+            job, self.state_of(job, state), labels, position=self._position(state), progress=progress, outputs=outputs
+        )
 
     async def _ended(self, job: Job, owner: str, labels: Mapping[str, str]) -> JobView:
         progress = self.live.last_progress(job.id)
         if job.status == COMPLETED:
             progress = await self._completed(job, progress)
         outputs = await self._all_outputs(job, owner)
-        return JobView(job, self.state_of(job), labels, None, progress, outputs)
+        return _view(job, self.state_of(job), labels, progress=progress, outputs=outputs)
 
     async def _completed(self, job: Job, last: ProgressSnapshot | None) -> ProgressSnapshot | None:
         """Return the progress of a job that has succeeded; ``last`` is what was read of it while it ran."""
@@ -216,7 +243,12 @@ class JobViews:
         found = await self._service.list(JobFilter(owner, labels=tuple(labels.items())), page)
         labelled = await job_labels.of_jobs(self._db, [job.row_id for job in found.items])
         views = [
-            JobView(job, self.state_of(job), labelled.get(job.row_id, {}), self._position(self.live.find(job.id)))
+            _view(
+                job,
+                self.state_of(job),
+                labelled.get(job.row_id, {}),
+                position=self._position(self.live.find(job.id)),
+            )
             for job in found.items
         ]
         return Page(views, found.total, found.has_more, found.next_key)
@@ -231,6 +263,13 @@ class JobViews:
 
     def _position(self, state: LiveState | None) -> int | None:
         return self.live.position(state) if state is not None else None
+
+
+def _view(job: Job, state: JobState, labels: Mapping[str, str], **more: Any) -> JobView:
+    """Return the view of a stored job."""
+    return JobView(
+        job.id, state, job.created_at, job.updated_at, labels, job.started_at, job.finished_at, job.error, **more
+    )
 
 
 def _completed(record: JobRecord) -> ProgressSnapshot:

@@ -14,7 +14,6 @@ from ...comfy_assets.ids import hash_text
 from ...comfy_assets.jobs.progress import ProgressSnapshot
 from ...comfy_assets.jobs.views import JobView, ShownOutput
 from ...comfy_assets.json_text import read
-from ...comfy_assets.models import Job
 from ..context import utc_time
 from ..params import HASH, HASH_PATTERN, doc
 from .addresses import api_url, asset_url, url_expires_at
@@ -130,32 +129,30 @@ def job_body(view: JobView, request: web.Request) -> JobV2Body:
     return JobV2Body(
         **_listed(view, request),
         progress=progress_body(progress) if progress is not None else None,
-        outputs=[output_body(output, view.job.id, request) for output in view.outputs],
-        error=_error(view.job),
-        metrics=_metrics(view.job),
+        outputs=[output_body(output, view.id, request) for output in view.outputs],
+        error=_error(view),
+        metrics=_metrics(view),
     )
 
 
 def list_item(view: JobView, request: web.Request) -> JobListItemBody:
     """Make the body of a job in a list."""
-    job = view.job
     return JobListItemBody(
-        **_listed(view, request), create_time=utc_time(job.created_at), update_time=utc_time(job.updated_at)
+        **_listed(view, request), create_time=utc_time(view.created_at), update_time=utc_time(view.updated_at)
     )
 
 
 def _listed(view: JobView, request: web.Request) -> dict[str, Any]:
-    job = view.job
     return {
-        "id": job.id,
+        "id": view.id,
         "status": view.state,
-        "created_at": utc_time(job.created_at),
-        "started_at": utc_time(job.started_at) if job.started_at is not None else None,
-        "completed_at": utc_time(job.finished_at) if job.finished_at is not None else None,
+        "created_at": utc_time(view.created_at),
+        "started_at": utc_time(view.started_at) if view.started_at is not None else None,
+        "completed_at": utc_time(view.finished_at) if view.finished_at is not None else None,
         "expires_at": _NEVER,
         "queue_position": view.position,
         "metadata": dict(view.labels),
-        "urls": job_urls(job.id, request),
+        "urls": job_urls(view.id, request),
     }
 
 
@@ -193,13 +190,13 @@ def _output_type(output: ShownOutput) -> str:
     return kind if kind in _KINDS else "file"
 
 
-def _metrics(job: Job) -> dict[str, int | None]:
+def _metrics(job: JobView) -> dict[str, int | None]:
     queued = job.started_at - job.created_at if job.started_at is not None else None
     ran = job.finished_at - job.started_at if job.finished_at is not None and job.started_at is not None else None
     return {"queue_ms": queued, "execution_ms": ran}
 
 
-def _error(job: Job) -> JobErrorBody | None:
+def _error(job: JobView) -> JobErrorBody | None:
     if job.error is None:
         return None
     error: Mapping[str, Any] = read(job.error, dict[str, Any])

@@ -101,7 +101,7 @@ async def post_job(call: RequestContext[NoQuery]) -> web.Response:
             if await submission.is_made():
                 claim.begin()
             raise
-    view = await call.services.job_views.submitted(submission.job_id, call.user)
+    view = await call.services.job_views.submitted(submission.job_id, call.user, wanted.labels)
     return json_response(job_body(view, call.request), 201)
 
 

@@ -35,6 +35,21 @@ class TestAJob:
         times = [datetime.fromisoformat(ended[name].replace("Z", "+00:00")) for name in ("created_at", "completed_at")]
         assert times == sorted(times)
 
+    async def test_is_submitted_as_later_requests_read_it(self, studio: Studio) -> None:
+        first = await studio.post(WAITING, metadata={"project": "one"})
+        await studio.until(first["id"], "running")
+        waiting = await studio.post(metadata={"project": "two", "kind": "b"})
+        assert (waiting["status"], waiting["queue_position"]) == ("queued", 1)
+        assert await studio.get(waiting["id"]) == waiting
+        studio.release()
+        assert (await studio.end(waiting["id"]))["created_at"] == waiting["created_at"]
+
+    async def test_is_accepted_while_the_store_is_written(self, studio: Studio) -> None:
+        """The journal has it: the response waits for no transaction."""
+        async with studio.services.db.transaction():
+            job = await asyncio.wait_for(studio.post(metadata={"project": "demo"}), 10)
+        assert (await studio.end(job["id"]))["metadata"] == {"project": "demo"}
+
     async def test_its_outputs_are_assets(self, studio: Studio) -> None:
         [output] = (await studio.run())["outputs"]
         assert (output["node_id"], output["type"], output["content_type"]) == ("2", "image", "image/png")

@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.jobs.event_stream import EventStream, Previe
 from comfy_assets_node.comfy_assets.jobs.live_events import LiveEvents
 from comfy_assets_node.comfy_assets.jobs.progress import NodeProgress, ProgressSnapshot
 from comfy_assets_node.comfy_assets.jobs.views import ShownOutput
-from comfy_assets_node.comfy_assets.models import COMPLETED, IN_PROGRESS, PENDING
+from comfy_assets_node.comfy_assets.models import COMPLETED, FINAL, IN_PROGRESS, PENDING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -406,8 +406,9 @@ class _Views:
         return list(self.made)
 
     async def ending(self, job_id: str, owner: str) -> Any:
-        job = await self.job(job_id, owner)
-        return SimpleNamespace(job=job, progress=ProgressSnapshot(1.0, 2, 2), outputs=self.made, state="succeeded")
+        has_ended = (await self.job(job_id, owner)).status in FINAL
+        progress = ProgressSnapshot(1.0, 2, 2)
+        return SimpleNamespace(has_ended=has_ended, progress=progress, outputs=self.made, state="succeeded")
 
 
 async def _one_run(steps: str, paces: list[int]) -> list[list[Any]]:
