@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from .readers.raw_json import ABSENT, MALFORMED, decode_raw
+from ...json_limits import ABSENT, MALFORMED, decode_raw
 
 if TYPE_CHECKING:
     from typing import TypeGuard

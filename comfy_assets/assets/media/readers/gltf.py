@@ -11,11 +11,11 @@ import struct
 
 import msgspec
 
+from ....json_limits import ABSENT, MALFORMED, decode_raw
 from ..decoders import OWN_PICTURE
 from ..own_pictures import names_picture
 from .base import TRUNCATED, ByteSource, Contents, Format, starts_with
 from .media_facts import add_number, add_tag, bounded
-from .raw_json import ABSENT, MALFORMED, decode_raw
 from .recoding import unquoted
 from .texts import omit
 
