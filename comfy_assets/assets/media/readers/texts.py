@@ -2,16 +2,22 @@
 
 This is the only module that knows the keywords of tools. A reader calls ``add`` with each text and its keyword in the
 container: the keyword of a PNG, the name of an EXIF tag, the tag of a video or sound, or "comment".
+
+Some tools write their settings as single texts. Easy Diffusion writes each setting as a text of its own, under the
+names of its interface or of its API: "Prompt", "Seed", "Steps". InvokeAI 1 and 2 wrote the command line of their
+program. Other tools write a plain prompt under the keyword that ComfyUI uses for its graph.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
-from . import single_fields, xmp
+from . import xmp
 from .base import MAX_TEXT, Contents
 from .json_repair import is_object, object_text, utf8_text
 from .recoding import unquoted
@@ -48,7 +54,42 @@ _ENCODER = re.compile(
     re.IGNORECASE,
 )
 
-_KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, _XMP_NAME}) | single_fields.KEYWORDS
+# Easy Diffusion's names in lower case, and its names of the same settings in JSON.
+_EASY_DIFFUSION = {
+    "prompt": "prompt",
+    "negative prompt": "negative_prompt",
+    "seed": "seed",
+    "stable diffusion model": "use_stable_diffusion_model",
+    "clip skip": "clip_skip",
+    "controlnet model": "use_controlnet_model",
+    "vae model": "use_vae_model",
+    "sampler": "sampler_name",
+    "scheduler": "scheduler_name",
+    "width": "width",
+    "height": "height",
+    "steps": "num_inference_steps",
+    "guidance scale": "guidance_scale",
+    "prompt strength": "prompt_strength",
+    "lora model": "use_lora_model",
+    "lora strength": "lora_alpha",
+    "hypernetwork model": "use_hypernetwork_model",
+    "embedding models": "use_embeddings_model",
+}
+_SETTING_NAMES = _EASY_DIFFUSION | {name: name for name in _EASY_DIFFUSION.values()}
+_COMMAND = "dream"
+_SETTING_KEYWORDS = frozenset(_SETTING_NAMES) | {_COMMAND}
+
+_MAX_FIELD = 256 << 10  # bytes of a text
+_MAX_COMMAND = 64 << 10  # bytes of a command line: a pattern takes a hundred bytes of memory for each character
+
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?")
+_TEXT_SETTINGS = frozenset({"prompt", "negative_prompt"})
+_QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_OPTION = re.compile(r"\s-(s|S|W|H|C|A)\s*([^\s\"]{1,64})")
+# InvokeAI's names of the same settings in its newer metadata.
+_OPTIONS = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_scale", "A": "scheduler"}
+
+_KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, _XMP_NAME}) | _SETTING_KEYWORDS
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -94,7 +135,7 @@ def is_known(keyword: str) -> bool:
 def key_of(keyword: str) -> str:
     """Return the key of the document that texts with this keyword usually become, for messages."""
     name = keyword.strip().lower()
-    if name in _OBJECTS or (name in single_fields.KEYWORDS and name not in _KEYS):
+    if name in _OBJECTS or (name in _SETTING_KEYWORDS and name not in _KEYS):
         return "generation"
     return _KEYS.get(name, "description")
 
@@ -122,7 +163,7 @@ def add(contents: Contents, keyword: str, text: bytes) -> None:
         _add_free(contents, name, text)
     elif name in _ARTISTS:
         contents.facts.setdefault("artist", _shown(text))
-    elif name in single_fields.KEYWORDS:
+    elif name in _SETTING_KEYWORDS:
         _add_field(contents, name, text)
     elif text.startswith(b"{") and _SWARMUI in text[:_MAX_SIGNATURE]:  # its older versions wrote it to the camera model
         _file(contents, "parameters", text)
@@ -143,7 +184,7 @@ def _add_keyed(contents: Contents, name: str, text: bytes) -> None:
 
 
 def _add_field(contents: Contents, name: str, text: bytes) -> None:
-    if len(text) > single_fields.MAX_FIELD:
+    if len(text) > _MAX_FIELD:
         contents.omitted.add("generation")
     else:
         contents.fields.setdefault(name, text)
@@ -279,7 +320,7 @@ def _file(contents: Contents, key: str, text: bytes) -> None:
 def documents(contents: Contents) -> dict[str, bytes]:
     """Return the texts as JSON documents. Texts that are too large or invalid are noted instead."""
     found: dict[str, bytes] = {}
-    settings = single_fields.generation(contents.fields) if contents.fields else {}
+    settings = _generation(contents.fields) if contents.fields else {}
     if settings and "generation" not in contents.texts:
         found["generation"] = msgspec.json.encode(settings)
     for key, text in contents.texts.items():
@@ -289,4 +330,40 @@ def documents(contents: Contents) -> dict[str, bytes]:
             found[key] = whole
         else:
             contents.problems.append(f"The embedded {key} is not valid JSON.")
+    return found
+
+
+def _generation(fields: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the settings in texts by their keywords in lower case; an empty dictionary if there are none.
+
+    A command line gives InvokeAI's names (``positive_prompt``, ``cfg_scale``), other texts Easy Diffusion's.
+    """
+    found: dict[str, Any] = {}
+    for keyword, text in fields.items():
+        if keyword in _SETTING_NAMES and (value := text.decode("utf-8", "replace").strip()) not in ("", "None"):
+            name = _SETTING_NAMES[keyword]
+            found.setdefault(name, value if name in _TEXT_SETTINGS else _value(value))
+    if not found and _COMMAND in fields:
+        return _command(fields[_COMMAND][:_MAX_COMMAND].decode("utf-8", "replace"))
+    return found
+
+
+def _value(text: str) -> str | int | float:
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    return float(text) if number[1] else int(text)
+
+
+def _command(line: str) -> dict[str, Any]:
+    """Return the settings of a command line such as ``"a cat [dog]" -s 50 -S 123 -W 512 -H 512 -C 7.5 -A k_lms``."""
+    quoted = _QUOTED.match(line)
+    positive, end = (quoted[1], quoted.end()) if quoted else (line, len(line))
+    # Negative prompts are in brackets.
+    negative = ", ".join(part.strip() for part in re.findall(r"\[([^\[\]]*)\]", positive))
+    found: dict[str, Any] = {"positive_prompt": re.sub(r"\[[^\[\]]*\]", "", positive).strip()}
+    if negative:
+        found["negative_prompt"] = negative
+    for option, value in _OPTION.findall(line[end:]):
+        found.setdefault(_OPTIONS[option], _value(value))
     return found
