@@ -21,7 +21,6 @@ from ..assets.references import CreatedAsset
 from ..assets.roots import Roots, current_roots
 from ..assets.uploads import UploadService, storable_name
 from ..background.tasks import Task, TaskRunner
-from ..config import Config
 from ..db import downloads
 from ..db import tasks as task_rows
 from ..db.connection import Database
@@ -285,16 +284,6 @@ class DownloadService:
             with suppress(StoreUnavailableError):
                 await downloads.remove(self._db, task_id)
             raise
-
-
-def import_flags(config: Config) -> dict[str, bool]:
-    """Return the feature flags with which the page offers its import wizard, and the settings of keys for it.
-
-    The first shows the button, the second lets it open the wizard instead of an advertisement, and the third mentions
-    keys there and adds them to the settings of users who have signed in.
-    """
-    names = ("model_upload_button_enabled", "private_models_enabled", "user_secrets_enabled")
-    return dict.fromkeys(names, True) if config.downloads else {}
 
 
 def _check_source(source: RemoteFile, field: str) -> None:

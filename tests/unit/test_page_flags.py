@@ -8,9 +8,9 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets import page_flags
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.comfyui import ComfyUIHost
+from comfy_assets_node.comfy_assets.page_flags import page_flags
 
 SENT = {
     "assets": True,
@@ -36,11 +36,11 @@ def server_flags(monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any] | None) 
     monkeypatch.setitem(sys.modules, "comfy_api.feature_flags", module)
 
 
-def test_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert page_flags.page_flags(Config()).items() >= SENT.items()
-    assert page_flags.page_flags(Config(feature_flags=False)) == {}
-    monkeypatch.setattr(page_flags, "CONDITIONAL", (lambda config: {"more": config.follow},))
-    assert page_flags.page_flags(Config(follow=False)) == {**page_flags.ALWAYS, "more": False}
+def test_what_is_sent() -> None:
+    imports = ["model_upload_button_enabled", "private_models_enabled", "user_secrets_enabled"]
+    assert page_flags(Config()) == {**SENT, **dict.fromkeys(imports, True)}
+    assert page_flags(Config(downloads=False)) == SENT
+    assert page_flags(Config(feature_flags=False)) == {}
 
 
 @pytest.mark.parametrize(
