@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..assets.trash import AssetTrash, DeletionAction, RestoredAsset
-from ..db import assets
-from ..db.assets import NamedAsset
+from ..db import lookup
+from ..db.lookup import NamedAsset
 from ..db.trash import DeletedAsset
 from ..errors import ApiError
 from .base_directory import existing_base
@@ -82,7 +82,7 @@ async def _delete_all(options: argparse.Namespace) -> int:
 
 async def find_asset(library: Library, text: str) -> NamedAsset:
     """Return the asset that a text means. Raises CommandError, also if it means several."""
-    found = await assets.named(library.db, text, str(library.base / text))
+    found = await lookup.assets_named(library.db, text, str(library.base / text))
     if not found:
         raise CommandError("There is no such asset.")
     if len(found) > 1:
@@ -123,7 +123,7 @@ def _deleted(entries: Sequence[DeletedAsset], text: str, base: Path) -> DeletedA
         lambda each: each.id == text.lower(),
         lambda each: each.file_name is not None and Path(str(each.folder), each.file_name) == place,
         lambda each: text in (each.name, each.file_name),
-        lambda each: len(text) >= assets.SHORT_ID and each.id.startswith(text.lower()),
+        lambda each: len(text) >= lookup.SHORT_ID and each.id.startswith(text.lower()),
     ]
     for test in tests:
         found = [each for each in entries if test(each)]

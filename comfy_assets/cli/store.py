@@ -12,9 +12,9 @@ from pathlib import Path
 from ..app import STORE_NAME
 from ..background.tasks import TaskRunner, TaskStore
 from ..config import exclude_patterns
-from ..db import short_ids
+from ..db import lookup
 from ..db.connection import Database
-from ..db.short_ids import Subject
+from ..db.lookup import Subject
 from ..errors import StoreError
 from ..host.standalone import (
     EXTRA_PATHS_FILES,
@@ -110,7 +110,7 @@ async def full_id(db: Database, subject: Subject, text: str) -> str:
     canonical = canonical_id(text)
     if canonical is not None or not _SHORT.fullmatch(text):
         return canonical or text
-    found = await short_ids.beginning_with(db, subject, text.lower(), _SHOWN + 1)
+    found = await lookup.beginning_with(db, subject, text.lower(), _SHOWN + 1)
     if not found or text in found:  # clients may choose ids of jobs that are no UUIDs
         return text
     if len(found) > 1:

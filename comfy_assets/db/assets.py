@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from msgspec.structs import asdict, replace
 
@@ -430,47 +429,6 @@ async def edit(tx: Transaction, row_id: int, change: AssetEdit, now: int) -> Non
 async def touch(tx: Transaction, row_id: int, now: int) -> None:
     """Set the time (ms) of an asset's last change."""
     await tx.execute("UPDATE assets SET updated_at = ? WHERE id = ?", (now, row_id))
-
-
-SHORT_ID = 8  # characters of an id that stand for it, as people read and type them
-
-
-@dataclass(frozen=True)
-class NamedAsset:
-    """An asset that a text means, of any owner. ``path`` is the place of its file below the kind of its folder."""
-
-    id: str
-    owner: str
-    name: str
-    path: str | None
-
-
-_NAMED = f"""
-    SELECT a.uuid, s.owner, a.name, d.logical || '/' || f.name FROM assets a
-    JOIN tag_sets s ON s.id = a.tag_set_id AND NOT s.hidden & {tags.DELETED}
-    LEFT JOIN files f ON f.id = a.id LEFT JOIN folders d ON d.id = f.folder_id
-"""
-
-
-async def named(db: Database, text: str, path: str) -> list[NamedAsset]:
-    """Return the assets that are meant by an id, a place such as "output/a.png", a path, a name, or part of an id.
-
-    The first of these by which some are found decides.
-    """
-    place, name = text.replace("\\", "/").rpartition("/")[::2]
-    folder, file = str(PurePath(path).parent), PurePath(path).name
-    tests: list[tuple[str, tuple[str, ...]]] = [
-        ("a.uuid = ?", (text.lower(),)),
-        ("d.logical = ? AND f.name = ?", (place, name)),
-        ("d.path = ? AND f.name = ?", (folder, file)),
-        ("a.name_key = ? AND a.name = ?", (text.casefold(), text)),
-    ]
-    if len(text) >= SHORT_ID and set(text.lower()) <= set("0123456789abcdef-"):
-        tests.append(("a.uuid BETWEEN ? AND ?", (text.lower(), text.lower() + "g")))
-    for condition, parameters in tests:
-        if rows := await db.fetch_all(f"{_NAMED} WHERE {condition} ORDER BY a.id", parameters):
-            return [NamedAsset(*row) for row in rows]
-    return []
 
 
 @dataclass(frozen=True)
