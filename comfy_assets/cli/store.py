@@ -30,8 +30,7 @@ from ..ignored_files import ExcludePatterns
 from .base_directory import existing_base
 from .command import CommandError
 
-_LEAST = 4  # characters of an id that stand for it, as of git: fewer are more likely a mistake
-_SHORT = re.compile(rf"[0-9A-Fa-f][0-9A-Fa-f-]{{{_LEAST - 1},}}")
+_SHORT = re.compile(rf"[0-9A-Fa-f][0-9A-Fa-f-]{{{lookup.SHORT_ID - 1},}}")
 _SHOWN = 4  # ids of an ambiguous one that the message lists
 
 

@@ -26,6 +26,7 @@ _STATEMENTS: dict[Subject, str] = {
     "deleted collection": "SELECT uuid FROM collections WHERE uuid >= ? AND uuid < ? AND deleted_at IS NOT NULL",
     "share": "SELECT share_id FROM shares WHERE share_id >= ? AND share_id < ?",
 }
+SHORT_ID = 4  # characters of an id that stand for it, as of git: fewer are more likely a mistake
 _LAST = "\U0010ffff"  # sorts behind every character of an id
 
 
@@ -33,9 +34,6 @@ async def beginning_with(db: Database, subject: Subject, start: str, limit: int)
     """Return up to ``limit`` ids of a kind, of all users, that begin with a text."""
     rows = await db.fetch_all(f"{_STATEMENTS[subject]} ORDER BY 1 LIMIT ?", (start, start + _LAST, limit))
     return [row[0] for row in rows]
-
-
-SHORT_ID = 8  # characters of an id that stand for it, as people read and type them
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,14 @@ async def test_assets_are_removed_or_trashed_and_restored(deleting: Deleting, ac
     assert len(await deleting.library.assets()) == 2
 
 
+async def test_four_characters_of_an_id_name_an_asset(deleting: Deleting) -> None:
+    asset_id = await deleting.upload("one.bin", b"one")
+    assert (await deleting.run("assets", "remove", asset_id[:3], "--yes"))[0] == 1
+    for action in (("remove", asset_id[:4], "--yes"), ("restore", asset_id[:4])):
+        status, out, err = await deleting.run("assets", *action)
+        assert (status, err) == (0, "") and out.startswith(asset_id)
+
+
 async def test_assets_that_cannot_be_deleted(deleting: Deleting, someone_says: Callable[[str], None]) -> None:
     for place in ("output/a.png", "output/sub/a.png", "output/b.png"):
         deleting.library.write(place, place.encode())
