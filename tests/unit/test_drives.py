@@ -40,5 +40,6 @@ def test_the_drives_of_this_machine(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "nt", reason="other systems eject drives with open folders")
 def test_the_bus_of_a_disk_is_known(tmp_path: Path) -> None:
     drive = Path(os.path.realpath(tmp_path)).anchor
-    assert drives._bus_of(drive)  # not BusTypeUnknown  # type: ignore[attr-defined, unused-ignore]
-    assert drives._bus_of("Q:\\") is None  # type: ignore[attr-defined, unused-ignore]
+    bus_of = drives._bus_of  # type: ignore[attr-defined, unused-ignore]
+    assert bus_of(drive), "BusTypeUnknown"
+    assert bus_of("Q:\\") is None
