@@ -116,7 +116,7 @@ async def add_user(call: RequestContext[NoQuery]) -> web.Response:
     """Add a user (addLoginUser, an extension)."""
     identity, login = _administrator(call), call.services.login
     body = await parse_body(AddUserRequest, call.request)
-    password = "" if body.password is None else await login.hasher.hash(body.password)
+    password = "" if body.password is None else await login.passwords.hasher.hash(body.password)
     accounts = login.accounts(by=identity.user)
     user = await asyncio.to_thread(accounts.add_user, body.name, body.role, password)
     return json_response(_user(user, identity, None), 201)
@@ -132,7 +132,7 @@ async def change_user(call: RequestContext[NoQuery]) -> LoginUserResponse:
         raise InvalidBodyError(
             "Change your own password under your account, with the current one.", details={"field": "password"}
         )
-    password = None if body.password is None else await login.hasher.hash(body.password)
+    password = None if body.password is None else await login.passwords.hasher.hash(body.password)
     accounts = login.accounts(by=identity.user)
     changed = await asyncio.to_thread(
         lambda: accounts.change_user(

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-import math
-import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -17,26 +13,24 @@ from typing import Literal, NamedTuple
 from msgspec.structs import replace
 
 from ..errors import (
-    BusyError,
     InvalidBodyError,
     InvalidNameError,
     LoginConflictError,
     LoginRecordNotFoundError,
     LoginUnavailableError,
     NotPermittedError,
-    PasswordCheckUnavailableError,
     SignInFailedError,
-    TooManyAttemptsError,
 )
 from ..ids import now_ms
 from . import keys
 from .accounts import Accounts
 from .audit import AuditLog
 from .authorizations import Authorizations
+from .password_checks import PasswordChecks
 from .passwords import MAX_PASSWORD, PasswordHasher, check_password
 from .records import ROLE_SCOPES, LoginFile, Role, Scope, SessionRecord, UserRecord, name_key
 from .store import LoginState, LoginStore
-from .throttle import SignInThrottle, address_key
+from .throttle import SignInThrottle
 
 log = logging.getLogger("comfy_assets.login")
 
@@ -49,10 +43,6 @@ _MAX_UNWRITTEN = 10_000  # lines, while the disk is full
 _REFRESH_S = 0.25  # how late a change by a command may be noticed
 _MAX_CLIENT = 200  # characters of a browser's name
 _MAX_NAME = 1000
-_OBSTACLE = (
-    "%d of %d passwords of users cannot be checked, so that nobody can sign in with them: %s. Run"
-    " %s -m pip install argon2-cffi and restart the server, or set the passwords again with comfy-assets users passwd."
-)
 
 
 class Identity(NamedTuple):
@@ -99,9 +89,8 @@ class LoginService:
         self.store = LoginStore(folder)
         self.audit = AuditLog(folder)
         self.authorizations = Authorizations()
-        self.hasher = hasher or PasswordHasher()
+        self.passwords = PasswordChecks(self.store, hasher or PasswordHasher(), throttle or SignInThrottle())
         self._clock = clock
-        self._throttle = throttle or SignInThrottle()
         self._used: dict[str, int] = {}  # ms of the last use by the public id of a session or token
         self._uses_lock = threading.Lock()
         self._noted: dict[str, int] = {}  # ms of the last line of the audit log by the key of what is noted once
@@ -109,9 +98,6 @@ class LoginService:
         self._saved_at = clock()
         self._refreshed_at = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
-        self._decoy = ""
-        self._looked_at: LoginState | None = None  # by _look_at_passwords
-        self._unchecked: dict[str, str] = {}  # why hashes of passwords cannot be verified
 
     @property
     def is_enabled(self) -> bool:
@@ -146,26 +132,14 @@ class LoginService:
         """Read the file if it has changed, and save the times of use now and then. Blocks."""
         self.store.refresh()
         if self.is_enabled:
-            self._look_at_passwords()
+            self.passwords.find_obstacles()
         self._write_audit()
         if self._used and self._clock() - self._saved_at >= _SAVE_USES_MS:
             self._try_to_save_uses()
 
     def first_link(self) -> tuple[str, str] | None:
         """Return what ``Accounts.first_link`` does. Blocks. Raises LoginUnavailableError."""
-        return self.accounts().first_link(lambda encoded: bool(encoded) and not self.hasher.obstacle(encoded))
-
-    def _look_at_passwords(self) -> None:
-        """Find out which passwords cannot be checked, and log their number when they have changed. Blocks."""
-        state = self.store.state
-        if state is self._looked_at:
-            return
-        passwords = [each.password for each in state.file.users if each.password and not each.is_disabled]
-        found = {each: reason for each in passwords if (reason := self.hasher.obstacle(each))}
-        if found != self._unchecked:
-            for reason, count in Counter(found.values()).items():
-                log.error(_OBSTACLE, count, len(passwords), reason, sys.executable)
-        self._looked_at, self._unchecked = state, found
+        return self.accounts().first_link(lambda encoded: bool(encoded) and not self.passwords.hasher.obstacle(encoded))
 
     def _write_audit(self) -> None:
         while self._unwritten:
@@ -193,7 +167,7 @@ class LoginService:
 
     def close(self) -> None:
         """Save the times of use and end the threads. Blocks."""
-        self.hasher.close()
+        self.passwords.hasher.close()
         self._write_audit()
         self._try_to_save_uses()
 
@@ -223,7 +197,7 @@ class LoginService:
         now = self._clock()
         if record.expires_at is not None and record.expires_at <= now:
             return None
-        user = self._usable(record.user)
+        user = self.state.usable(record.user)
         if user is None:
             return None
         self._used[record.id] = now
@@ -270,7 +244,7 @@ class LoginService:
 
     def is_valid(self, identity: Identity) -> bool:
         """Return whether a session or token, whose connection is still open, has not ended meanwhile."""
-        user = self._usable(identity.key)
+        user = self.state.usable(identity.key)
         if user is None:
             return False
         if identity.kind == "proxy":
@@ -288,7 +262,7 @@ class LoginService:
             self._used[identity.credential] = self._clock()
 
     def _of_session(self, record: SessionRecord) -> Identity | None:
-        user = self._usable(record.user)
+        user = self.state.usable(record.user)
         if user is None or not self._is_current(record):
             return None
         self._used[record.id] = self._clock()
@@ -298,10 +272,6 @@ class LoginService:
         now = self._clock()
         used = max(record.used_at, self._used.get(record.id, 0))
         return now < record.expires_at and now - used < IDLE_MS
-
-    def _usable(self, key: str) -> UserRecord | None:
-        user = self.state.users.get(key)
-        return None if user is None or user.is_disabled else user
 
     # Sign-ins
 
@@ -314,57 +284,13 @@ class LoginService:
         if len(name) > _MAX_NAME or len(password) > MAX_PASSWORD:
             raise InvalidBodyError("The name or the password is too long.", details={"field": "password"})
         key = name_key(name)
-        file = self.state.file
-        device = keys.known_device(file.device_key, key, client.device) if client.device else None
-        # A name is hashed here, so that it may be of any length and is found in no memory dump beside passwords.
-        own = (f"user {keys.secret_digest(key)}",) if device is None else (f"device {device}",)
-        shared = (address_key(client.address),) if device is None else ()
-        if wait := self._throttle.begin((*own, *shared)):
-            seconds = math.ceil(wait)
-            raise TooManyAttemptsError(
-                f"There were too many wrong passwords. Wait {seconds} seconds.", details={"retry_after": seconds}
-            )
-        if self.state is not self._looked_at:
-            await asyncio.to_thread(self._look_at_passwords)
-        user = self._usable(key)
-        try:
-            is_right = await self._has_password(user, key, password, is_known=device is not None)
-        except BusyError:
-            self._throttle.succeeded((), (*own, *shared))
-            raise
-        if user is None or not is_right:
+        user = await self.passwords.find_user(key, password, client.address, client.device)
+        if user is None:
             await asyncio.to_thread(self._record_failure, key, client)
-            raise self._refusal()
-        self._throttle.succeeded(own, shared)
-        new_hash = await self.hasher.hash(password) if self.hasher.is_outdated(user.password) else user.password
+            raise self.passwords.refusal()
+        hasher = self.passwords.hasher
+        new_hash = await hasher.hash(password) if hasher.is_outdated(user.password) else user.password
         return await asyncio.to_thread(self._start_session, user, new_hash, client)
-
-    def _refusal(self) -> SignInFailedError | PasswordCheckUnavailableError:
-        """Return the error of a sign-in, the same for all users, so that it does not tell who is one."""
-        if not self._unchecked:
-            return SignInFailedError("The name or the password is wrong.")
-        return PasswordCheckUnavailableError(
-            "The name or the password is wrong, or the server cannot check the password. If you are sure of them, ask"
-            " its administrator: the reason is in the server's log."
-        )
-
-    async def _has_password(self, user: UserRecord | None, key: str, password: str, *, is_known: bool) -> bool:
-        """Verify a password. It takes as long for a user without one, or whose hash is of no use, with another hash."""
-        if user is not None and user.password and user.password not in self._unchecked:
-            return await self.hasher.verify(user.password, password, is_known=is_known)
-        await self.hasher.verify(await self._decoy_of(key), password, is_known=is_known)
-        return False
-
-    async def _decoy_of(self, key: str) -> str:
-        """Return the hash of one of the users, always the same for a name: its parameters decide on the time."""
-        every = (each.password for each in self.state.file.users)
-        hashes = [each for each in every if each and not self.hasher.obstacle(each)]
-        if hashes:
-            chosen = hmac.digest(bytes.fromhex(self.state.file.device_key), key.encode(), "sha256")
-            return hashes[int.from_bytes(chosen[:8], "big") % len(hashes)]
-        if not self._decoy:
-            self._decoy = await self.hasher.hash("no user has this password")
-        return self._decoy
 
     def _record_failure(self, key: str, client: Client) -> None:
         # Unknown names are left out: people type passwords into the wrong field.
@@ -482,32 +408,16 @@ class LoginService:
         BusyError, PasswordCheckUnavailableError, LoginUnavailableError.
         """
         check_password(new)
-        user = self._usable(identity.key)
+        user = self.state.usable(identity.key)
         if user is None:
             raise LoginUnavailableError("The user has been removed.")
-        if user.password:
-            await self._check_old_password(user, old, client)
-        encoded = await self.hasher.hash(new)
+        if user.password and not await self.passwords.is_current(user, old):
+            await asyncio.to_thread(self._record_failure, user.key, client)
+            raise SignInFailedError("The current password is wrong.")
+        encoded = await self.passwords.hasher.hash(new)
         accounts = self.accounts(by=user.name)
         keep = identity.credential if identity.kind == "session" else None
         return await asyncio.to_thread(accounts.set_password, user.name, encoded, keep)
-
-    async def _check_old_password(self, user: UserRecord, old: str, client: Client) -> None:
-        own = (f"change {user.key}",)
-        if wait := self._throttle.begin(own):
-            seconds = math.ceil(wait)
-            raise TooManyAttemptsError(
-                f"There were too many wrong passwords. Wait {seconds} seconds.", details={"retry_after": seconds}
-            )
-        try:
-            is_right = len(old) <= MAX_PASSWORD and await self.hasher.verify(user.password, old, is_known=True)
-        except PasswordCheckUnavailableError:
-            self._throttle.succeeded((), own)
-            raise
-        if not is_right:
-            await asyncio.to_thread(self._record_failure, user.key, client)
-            raise SignInFailedError("The current password is wrong.")
-        self._throttle.succeeded(own)
 
 
 def _with_implied(scopes: tuple[Scope, ...]) -> frozenset[Scope]:

@@ -48,6 +48,11 @@ class LoginState(NamedTuple):
             {each.digest: each for each in file.links},
         )
 
+    def usable(self, key: str) -> UserRecord | None:
+        """Return the user of a key, None for one who is unknown or disabled."""
+        user = self.users.get(key)
+        return None if user is None or user.is_disabled else user
+
 
 EMPTY = LoginState.of(LoginFile())
 

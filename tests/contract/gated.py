@@ -135,10 +135,10 @@ async def make_gated(make_library: Any, aiohttp_client: Any, tmp_path: Path) -> 
         protect(app, plugin.access, plugin.gate)
         plugin.gate.keep_first(app)
         gated = Gated(library, app, library.host.data_directory(), reached)
-        gated.login.hasher = PasswordHasher(lambda: None, ScryptCost(4, 8, 1))
-        hashers.append(gated.login.hasher)
+        gated.login.passwords.hasher = PasswordHasher(lambda: None, ScryptCost(4, 8, 1))
+        hashers.append(gated.login.passwords.hasher)
         accounts = gated.login.accounts()
-        encoded = gated.login.hasher.hash_now(PASSWORD)
+        encoded = gated.login.passwords.hasher.hash_now(PASSWORD)
         roles: dict[str, Role] = {"Root": "admin", "Ada": "member", "Guest": "guest"}
         for name, role in roles.items():
             accounts.add_user(name, role, encoded)

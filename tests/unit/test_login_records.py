@@ -57,7 +57,7 @@ class Login(LoginService):
         self.refresh_now()
 
     def add(self, name: str = "Ada", role: Any = "member", password: str = PASSWORD) -> None:
-        self.accounts().add_user(name, role, self.hasher.hash_now(password) if password else "")
+        self.accounts().add_user(name, role, self.passwords.hasher.hash_now(password) if password else "")
 
     @property
     def text(self) -> str:
@@ -236,7 +236,7 @@ def test_a_token_expires_and_is_revoked(login: Login) -> None:
 ENDS: list[Callable[[Login], object]] = [
     lambda login: login.accounts().set_disabled("Ada", True),
     lambda login: login.accounts().remove_user("Ada"),
-    lambda login: login.accounts().set_password("Ada", login.hasher.hash_now("another one")),
+    lambda login: login.accounts().set_password("Ada", login.passwords.hasher.hash_now("another one")),
     lambda login: login.end_sessions("ada"),
 ]
 
@@ -288,7 +288,7 @@ def test_the_first_administrator_gets_a_link_until_they_have_a_password(tmp_path
     assert made.accounts().first_link() is not None, "it may have been lost"
     assert [each.name for each in made.state.file.users] == ["admin"]
     assert asyncio.run(made.use_link(first[1], HERE)).user == "admin"
-    made.accounts().set_password("admin", made.hasher.hash_now(PASSWORD))
+    made.accounts().set_password("admin", made.passwords.hasher.hash_now(PASSWORD))
     assert made.accounts().first_link() is None
     made.add("Other", "admin", "")
     made.accounts().remove_user("admin")
@@ -311,8 +311,9 @@ async def test_passwords_of_a_missing_package_are_reported_and_tell_nobody_who_i
     (record,) = [each for each in caplog.records if "cannot be checked" in each.message]
     assert record.levelname == "ERROR" and "1 of 2 passwords" in record.message and "argon2-cffi" in record.message
     asked: list[str] = []
-    verify = login.hasher.verify_now
-    login.hasher.verify_now = lambda encoded, password: bool(asked.append(encoded)) or verify(encoded, password)  # type: ignore[method-assign]
+    hasher = login.passwords.hasher
+    verify = hasher.verify_now
+    hasher.verify_now = lambda encoded, password: bool(asked.append(encoded)) or verify(encoded, password)  # type: ignore[method-assign]
     said = set()
     for name, password in (("Ada", PASSWORD), ("Ada", "wrong"), ("Root", "wrong"), ("Nobody", "x"), ("unknown", "x")):
         with pytest.raises(PasswordCheckUnavailableError) as caught:
@@ -324,7 +325,7 @@ async def test_passwords_of_a_missing_package_are_reported_and_tell_nobody_who_i
     assert identity is not None
     with pytest.raises(PasswordCheckUnavailableError):
         await login.change_password(identity, PASSWORD, "another one", HERE)
-    login.accounts().set_password("Ada", login.hasher.hash_now("another one"))
+    login.accounts().set_password("Ada", login.passwords.hasher.hash_now("another one"))
     assert (await login.sign_in("Ada", "another one", HERE)).user == "Ada"
     with pytest.raises(SignInFailedError):
         await login.sign_in("Ada", "wrong", HERE)
@@ -339,8 +340,9 @@ def test_an_administrator_whose_password_cannot_be_checked_gets_a_link(login: Lo
 async def test_unknown_names_and_wrong_passwords_cannot_be_told_apart(login: Login) -> None:
     login.add("Nobody", "member", "")
     asked: list[str] = []
-    verify = login.hasher.verify_now
-    login.hasher.verify_now = lambda encoded, password: bool(asked.append(encoded)) or verify(encoded, password)  # type: ignore[method-assign]
+    hasher = login.passwords.hasher
+    verify = hasher.verify_now
+    hasher.verify_now = lambda encoded, password: bool(asked.append(encoded)) or verify(encoded, password)  # type: ignore[method-assign]
     said = set()
     for name in ("Ada", "Nobody", "unknown", "", "__", "x" * 900):
         with pytest.raises(SignInFailedError) as caught:
@@ -386,14 +388,14 @@ async def test_a_sign_in_renews_an_old_hash(login: Login) -> None:
 
 
 async def test_a_password_that_is_changed_meanwhile_is_not_let_in(login: Login) -> None:
-    old = login.hasher.verify_now
+    old = login.passwords.hasher.verify_now
 
     def verify(encoded: str, password: str) -> bool:
         is_right = old(encoded, password)
-        Login(login.folder).accounts().set_password("Ada", login.hasher.hash_now("another one"))
+        Login(login.folder).accounts().set_password("Ada", login.passwords.hasher.hash_now("another one"))
         return is_right
 
-    login.hasher.verify_now = verify  # type: ignore[method-assign]
+    login.passwords.hasher.verify_now = verify  # type: ignore[method-assign]
     with pytest.raises(SignInFailedError):
         await login.sign_in("Ada", PASSWORD, HERE)
     assert login.state.file.sessions == ()
@@ -617,7 +619,7 @@ class LoginMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "folder"):
             for login in self.servers:
-                login.hasher.close()
+                login.passwords.hasher.close()
             self.folder.cleanup()
 
 
