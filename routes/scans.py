@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..comfy_assets.assets.index.scan_problems import CODES
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.background.tasks import Task
 from ..comfy_assets.errors import InvalidBodyError
@@ -144,6 +145,17 @@ _SCAN_COUNTS = {
     "bytes_total": integer("Bytes to hash."),
     "bytes_per_second": integer("Speed of hashing."),
     "errors": array(True, "The first problems."),
+    "problem_details": array(
+        object_with(
+            {
+                "path": string("What is not listed."),
+                "code": string("Why.", enum=list(CODES)),
+                "detail": string("The kinds of files behind a link, or the system's message; otherwise empty."),
+                "message": string("All of it in English, as in `errors`."),
+            }
+        ),
+        "The same problems for programs.",
+    ),
     "error_message": string("Reason of the failure."),
     "started_at": timestamp("Time of its start."),
 }

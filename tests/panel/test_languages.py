@@ -136,3 +136,46 @@ def test_errors_in_the_language_of_the_panel(browser: Any, server: Any, open_alo
             alert = panel.root.locator(".ca-tab-panel:not([hidden])").get_by_role("alert")
             alert.get_by_text(text, exact=True).wait_for()
             panel.page.unroute("**/api/assets?*")
+
+
+def test_problems_of_a_scan_in_the_language_of_the_panel(browser: Any, server: Any, open_alone: Any) -> None:
+    link = server.base / "output" / "loop"
+    link.symlink_to(server.base / "output", target_is_directory=True)
+    try:
+        server.request("/api/assets/seed", {"roots": ["output"]})
+        server.wait_for("/api/assets/seed/status", lambda status: status.get("problems") and status["phase"] == "idle")
+        with open_alone(browser, server, locale="de-AT") as panel:
+            panel.root.get_by_text("1 Problem", exact=True).click()
+            panel.root.get_by_text("verweist auf einen Ordner, in dem die Verknüpfung liegt").wait_for()
+    finally:
+        link.unlink()
+        server.request("/api/assets/seed", {"roots": ["output"]})
+        server.wait_for(
+            "/api/assets/seed/status", lambda status: status.get("problems") == 0 and status["phase"] == "idle"
+        )
+
+
+# Return the names of properties that reach into their values, and the choices that are cut off.
+TOO_LONG = """
+() => {
+    const pen = document.createElement('canvas').getContext('2d')
+    const isCutOff = select => {
+        pen.font = getComputedStyle(select).font
+        return pen.measureText(select.selectedOptions[0].text).width > select.clientWidth - 12
+    }
+    const visible = selector => [...document.querySelectorAll(selector)].filter(each => each.checkVisibility())
+    return [...visible('.ca-property dt').filter(each => each.scrollWidth > each.clientWidth),
+        ...visible('.ca-filters select').filter(isCutOff)].map(each => each.innerText)
+}
+"""
+
+
+@pytest.mark.parametrize("language", ["de", "ru", "pt-BR"])
+def test_long_words_fit_into_a_narrow_panel(browser: Any, server: Any, open_alone: Any, language: str) -> None:
+    with open_alone(browser, server, locale=language, viewport={"width": 320, "height": 800}) as panel:
+        panel.options().first.click()
+        panel.root.locator(".ca-property").first.wait_for()
+        assert panel.page.evaluate(TOO_LONG) == []
+        panel.root.get_by_role("tab").nth(2).click()
+        panel.root.locator(".ca-filters select:visible").wait_for()
+        assert panel.page.evaluate(TOO_LONG) == []

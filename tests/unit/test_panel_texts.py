@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.assets.index import scan_problems
 from support.panel_locales import EXACT_FORMS, FORMS, LANGUAGES, LOCALES, USUAL_FORMS, document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,6 +107,13 @@ def test_every_text_is_asked_for() -> None:
     """By its whole key, or as one of a family: ``t(`kind.${kind}`)``."""
     families = set(re.findall(r"`([\w.]+)\.\$\{", CODE))
     assert [key for key in ENGLISH if f'"{key}"' not in CODE and key.rpartition(".")[0] not in families] == []
+
+
+def test_every_problem_of_a_scan_has_a_text() -> None:
+    shown = (ROOT / "web/panel/status/scan_progress.mjs").read_text(encoding="utf-8")
+    known = re.findall(r'"(\w+)"', shown.partition("CODES = new Set([")[2].partition("]")[0])
+    texts = [key.removeprefix("scanProblem.") for key in ENGLISH if key.startswith("scanProblem.")]
+    assert sorted(known) == sorted(texts) == sorted(scan_problems.CODES)
 
 
 # Codes of requests that the panel does not send: imports by link, their keys, pictures, previews, nodes, Comfy API v2.

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import walker
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
+from comfy_assets_node.comfy_assets.assets.index.scan_problems import LISTED_ALREADY
 from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.fs import paths
@@ -118,7 +119,7 @@ def test_the_real_folder_wins_over_links_to_it(tmp_path: Path, names: tuple[str,
     found = listed(tmp_path / "r", report=report)
     assert found["r/real"] == {"x"} and found["r/real/sub"] == {"y"}
     assert sum(map(len, found.values())) == 2
-    assert report.problems == 1 and "already indexed" in report.messages[0]
+    assert report.problems == 1 and report.first[0].obstacle is LISTED_ALREADY
 
 
 @posix
@@ -221,7 +222,14 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     report = WalkReport()
     assert listed(tmp_path / "r", report=report) == {"r": {"a"}}
     assert report.unreachable == [str(tmp_path / "r/locked")]
-    assert report.messages == [f"{tmp_path / 'r/locked'}: Permission denied"]
+    assert [each.as_dict() for each in report.first] == [
+        {
+            "path": str(tmp_path / "r/locked"),
+            "code": "access_denied",
+            "detail": "Permission denied",
+            "message": f"{tmp_path / 'r/locked'}: Permission denied",
+        }
+    ]
 
 
 def test_a_folder_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +312,7 @@ def test_names_that_are_not_unicode_are_told_of(tmp_path: Path) -> None:
     report = WalkReport()
     assert listed(tmp_path / "r", report=report) == {"r": {"größe.png"}, "r/sub": set()}
     assert report.problems == 3
-    for told in report.messages:
+    for told in map(str, report.first):
         told.encode()  # can be sent and printed
         assert "not valid Unicode" in told
         assert "\\udc" in told
@@ -350,9 +358,9 @@ def test_something_else_may_hold_the_walk_back_before_each_folder(tmp_path: Path
 
 def test_only_the_first_problems_are_told(tmp_path: Path) -> None:
     report = WalkReport()
-    for n in range(walker.MAX_MESSAGES + 5):
+    for n in range(walker.MAX_TOLD + 5):
         report.add(str(n), "x")
-    assert (report.problems, len(report.messages)) == (walker.MAX_MESSAGES + 5, walker.MAX_MESSAGES)
+    assert (report.problems, len(report.first)) == (walker.MAX_TOLD + 5, walker.MAX_TOLD)
 
 
 LONG = "x" * 250

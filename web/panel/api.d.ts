@@ -542,8 +542,16 @@ export interface SeedStatus {
   bytes_hashed?: number;
   bytes_total?: number;
   bytes_per_second?: number;
-  errors?: string[];
+  problem_details?: ScanProblem[];
   error_message?: string;
+}
+
+/** What a scan could not list. `detail` is the system's message, or the kinds of files behind a link. */
+export interface ScanProblem {
+  path: string;
+  code: string;
+  detail: string;
+  message: string;
 }
 
 /** The end of a scan, or other changes of assets, for which ComfyUI's page listens too. */

@@ -30,7 +30,7 @@ from ..moves.apply import ChangedPath, apply_listed, match_unlisted
 from ..moves.match import Match
 from ..roots import Place, Roots, present_names
 from .insert import folder_row
-from .walker import FolderListing
+from .walker import FolderListing, WalkReport
 
 # Sorted: the fingerprint of a folder must not depend on the order in which the disk lists its files.
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -80,7 +80,14 @@ class ScanProgress:
     folders: int = 0
     problems: int = 0
     errors: list[str] = field(default_factory=list)
+    problem_details: list[dict[str, str]] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)  # paths to be scanned again, together
+
+    def tell(self, report: WalkReport) -> None:
+        """Take over what could not be listed."""
+        self.problems = report.problems
+        self.errors = [str(problem) for problem in report.first]
+        self.problem_details = [problem.as_dict() for problem in report.first]
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON members."""

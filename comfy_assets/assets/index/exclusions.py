@@ -12,6 +12,7 @@ from ... import store_guard
 from ...fs.paths import Identity, identity_at, is_link, real_path
 from ...ignored_files import is_ignored_folder
 from ..roots import Roots
+from .scan_problems import LINK_UPWARDS, Obstacle, link_elsewhere
 
 # Folders of one namespace give their files the same tags: "models|loras", "output". A folder is listed once in each.
 Namespace = str
@@ -89,8 +90,8 @@ class Exclusions:
             return self._roots.is_skipped(Path(folder))
         return is_ignored_folder(name)
 
-    def refusal(self, link: str, namespace: Namespace) -> str | None:
-        """Return the reason why a link to a folder is not followed, for users; None if it is.
+    def refusal(self, link: str, namespace: Namespace) -> Obstacle | None:
+        """Return why a link to a folder is not followed; None if it is.
 
         A link to a folder that it is in would list that, and all roots in it, again. A link to another root would list
         the same files as something else. In a category of models it may lead to a folder in another root, as to
@@ -100,13 +101,13 @@ class Exclusions:
         # Also those that the links before it are in: together they may lead round.
         links = [link, *(each for each in _upwards(os.path.dirname(link)) if is_link(each))]  # noqa: PTH120
         if any(target in _upwards(_real(os.path.dirname(each))) for each in links):  # noqa: PTH120
-            return "links to a folder that it is in"
+            return LINK_UPWARDS
         root = next((each for each in _upwards(target) if each in self._kinds), None)
         if root is None or _kind(namespace) in self._kinds[root]:
             return None
         if _kind(namespace) == "models" and target != root:
             return None
-        return f"links to a folder that is indexed as {' and '.join(sorted(self._kinds[root]))}"
+        return link_elsewhere(self._kinds[root])
 
     def is_refused(self, path: str) -> bool:
         """Return whether a folder is behind a link that walks do not follow."""

@@ -255,7 +255,7 @@ class Scanner:
                 self._cache.store(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)
-                progress.problems, progress.errors = report.problems, report.messages
+                progress.tell(report)
 
     def _vanished(self, scope: ScanScope, run: _ScanRun) -> list[str]:
         """Return the folders in a scope that have been removed or spelled otherwise, with all below them. Blocks."""
@@ -294,7 +294,7 @@ class Scanner:
         run.progress.created += result.created
         run.progress.deferred += result.undecided
         run.progress.moved += moved
-        run.progress.problems, run.progress.errors = run.report.problems, run.report.messages
+        run.progress.tell(run.report)
 
     def _before_recent(self, run: _ScanRun) -> int:
         """Return the last file id before the recent scans."""

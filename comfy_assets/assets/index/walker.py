@@ -19,10 +19,11 @@ from ...fs.paths import Identity, extended, file_stat, fresh_for_ns, identity_at
 from ...ignored_files import is_ignored
 from ...models import FileStat
 from .exclusions import Exclusions, Namespace
+from .scan_problems import LISTED_ALREADY, NAME_NOT_UNICODE, Obstacle, ScanProblem, unreadable
 
 FolderKey = tuple[Namespace, Identity]
 
-MAX_MESSAGES = 50  # a drive with broken links has thousands, and all of them are sent to pages
+MAX_TOLD = 50  # a drive with broken links has thousands, and all of them are sent to pages
 
 
 class FolderStamp(NamedTuple):
@@ -65,15 +66,15 @@ class WalkReport:
     """
 
     problems: int = 0
-    messages: list[str] = field(default_factory=list)
+    first: list[ScanProblem] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     respelled: list[str] = field(default_factory=list)
 
-    def add(self, path: str, reason: str) -> None:
+    def add(self, path: str, obstacle: Obstacle) -> None:
         """Count a problem and keep the first ones for the user."""
         self.problems += 1
-        if len(self.messages) < MAX_MESSAGES:
-            self.messages.append(f"{_printable(path)}: {reason}")
+        if len(self.first) < MAX_TOLD:
+            self.first.append(ScanProblem(_printable(path), obstacle))
 
 
 def walk(
@@ -172,7 +173,7 @@ class Walk:
             return None
         except OSError as error:
             self._report.unreachable.append(path)
-            self._report.add(path, _reason(error))
+            self._report.add(path, unreadable(error))
             return None
         if not stat.S_ISDIR(info.st_mode):
             if is_root:
@@ -185,7 +186,7 @@ class Walk:
         other = self._entered.get((namespace, identity), path) if info.st_ino else path
         if other != path and identity_at(other) == identity:
             if not _is_former_spelling(other, path):
-                self._report.add(path, "links to a folder that is already indexed")
+                self._report.add(path, LISTED_ALREADY)
                 return None
             self._report.respelled.append(other)
         self._entered[namespace, identity] = path
@@ -227,7 +228,7 @@ class Walk:
             return None  # removed during the walk, as if it had never been there
         except OSError as error:
             report.unreachable.append(path)
-            report.add(path, _reason(error))
+            report.add(path, unreadable(error))
             return None
         return FolderListing(path, files, tuple(sorted(unknown)), stamp, only)
 
@@ -288,7 +289,7 @@ def _tell_unreadable(entry: os.DirEntry[str], folder: str, error: OSError, repor
     if isinstance(error, FileNotFoundError) and not entry.is_symlink():
         return False  # removed since it was listed
     report.unreachable.append(path)
-    report.add(path, _reason(error))
+    report.add(path, unreadable(error))
     return not isinstance(error, FileNotFoundError)
 
 
@@ -297,13 +298,9 @@ def _is_unicode(folder: str, name: str, report: WalkReport) -> bool:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        report.add(path, "the name is not valid Unicode")
+        report.add(path, NAME_NOT_UNICODE)
         return False
     return True
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or type(error).__name__
 
 
 def _printable(path: str) -> str:

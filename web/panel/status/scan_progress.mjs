@@ -5,6 +5,16 @@
 
 import * as format from "../shared/format.mjs";
 
+const CODES = new Set([
+  "access_denied",
+  "broken_link",
+  "link_elsewhere",
+  "link_upwards",
+  "listed_already",
+  "name_not_unicode",
+  "unreadable",
+]);
+
 /** @param {SeedStatus | null} status */
 export function isRunning(status) {
   return status?.phase === "listing" || status?.phase === "hashing";
@@ -79,10 +89,14 @@ function hashingText({ hashed = 0, total = 0 }, t, language) {
 }
 
 /**
- * Return the problems of the latest scan.
+ * Return the problems of the latest scan as texts. Those with a code that the panel does not know are in English.
  *
  * @param {SeedStatus | null} status
+ * @param {Translate} t
  */
-export function problems(status) {
-  return [...(status?.error_message ? [status.error_message] : []), ...(status?.errors ?? [])];
+export function problems(status, t) {
+  const texts = (status?.problem_details ?? []).map(({ code, message, path, detail }) =>
+    CODES.has(code) ? t(`scanProblem.${code}`, { path, detail }) : message
+  );
+  return status?.error_message ? [status.error_message, ...texts] : texts;
 }

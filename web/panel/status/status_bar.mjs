@@ -80,7 +80,7 @@ export class StatusBar {
     const fraction = status !== null && running ? fractionDone(status) : null;
     if (fraction === null) this.bar.removeAttribute("value");
     else this.bar.value = fraction;
-    this.#showProblems(problems(status));
+    this.#showProblems(problems(status, this.#context.t));
   }
 
   /** @param {string[]} found */
