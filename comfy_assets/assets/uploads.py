@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,7 +80,7 @@ class UploadService:
         The ``tags`` received so far choose its folder: a file that begins on its final volume need not be copied.
         Raises InvalidTagsError, StorageError.
         """
-        folder = choose_destination(tags, await current_roots(self._host)).folder
+        folder = (await self.destination(tags)).folder
         file = await run_blocking(lambda: PartialFile(folder))
         try:
             yield file
@@ -117,9 +117,20 @@ class UploadService:
 
     async def find_existing(self, digest: bytes, fields: UploadFields, owner: str) -> Asset | None:
         """Return the asset that ``complete`` would find for this blake3 digest, or None. Raises InvalidTagsError."""
-        destination = choose_destination(fields.tags, await current_roots(self._host))
+        destination = await self.destination(fields.tags)
         async with self._db.transaction() as tx:
             return await _find_existing(tx, digest, destination, fields, owner)
+
+    async def destination(self, tags: Sequence[str]) -> UploadDestination:
+        """Return the destination that tags choose. Raises InvalidTagsError."""
+        return choose_destination(tags, await current_roots(self._host))
+
+    async def check_name(self, fields: UploadFields, size: int) -> None:
+        """Check the tags and the name of a file of this size before it is received.
+
+        Raises InvalidTagsError, InvalidNameError, UnsupportedContentError.
+        """
+        _checked_names(fields, await current_roots(self._host), size)
 
     async def check_preview(self, preview_id: str | None, owner: str) -> None:
         """Raise InvalidPreviewError if there is no such asset."""
@@ -167,10 +178,7 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots,
 
     Unless ``is_strict``, the media type is that of the content where this contradicts the declared one or the name.
     """
-    destination = choose_destination(fields.tags, roots)
-    name = upload_file_name(fields)
-    check_suffix(name, destination.category, roots.suffixes(destination.category))
-    stored_name = storable_name(name, destination, roots, file.size)
+    destination, name, stored_name = _checked_names(fields, roots, file.size)
     digest = await run_blocking(file.finish)
     await _check_hash(file, digest, fields)
     facts = await run_blocking(lambda: read_facts(name, file.path, digest, file.size))
@@ -186,6 +194,14 @@ async def _check_received(file: PartialFile, fields: UploadFields, roots: Roots,
     return received
 
 
+def _checked_names(fields: UploadFields, roots: Roots, size: int) -> tuple[UploadDestination, str, str]:
+    """Return the destination of a file, its name, and the name under which it is stored."""
+    destination = choose_destination(fields.tags, roots)
+    name = upload_file_name(fields)
+    check_suffix(name, destination.category, roots.suffixes(destination.category))
+    return destination, name, _storable_name(name, destination, roots, size)
+
+
 def _check_subfolder(received: _ReceivedFile, roots: Roots) -> None:
     """Raise InvalidNameError if files of the subfolder are left out of the library."""
     if received.subfolder and (roots.place(received.folder) is None or roots.is_left_out(received.folder)):
@@ -194,7 +210,7 @@ def _check_subfolder(received: _ReceivedFile, roots: Roots) -> None:
         )
 
 
-def storable_name(name: str, destination: UploadDestination, roots: Roots, size: int) -> str:
+def _storable_name(name: str, destination: UploadDestination, roots: Roots, size: int) -> str:
     """Return the name under which an upload is stored. Raises InvalidNameError for one that the settings leave out."""
     if is_ignored(name, size):
         name += "_"  # scans ignore files of this name, so the asset would be marked missing

@@ -13,9 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ..assets.fields import UploadFields, choose_destination, upload_file_name
+from ..assets.fields import UploadFields, upload_file_name
 from ..assets.references import CreatedAsset
-from ..assets.roots import current_roots
 from ..assets.uploads import UploadService
 from ..background.cancel import Cancelled, until_cancelled
 from ..background.tasks import Task
@@ -184,7 +183,7 @@ class DownloadRun:
         """Begin in the folder that is the destination now, unless there is a partial file to continue."""
         if await run_blocking(self._path.exists):
             return
-        folder = str(choose_destination(self._fields.tags, await current_roots(self._tools.host)).folder)
+        folder = str((await self._tools.uploads.destination(self._fields.tags)).folder)
         if folder != self._row.folder:
             self._row = msgspec.structs.replace(self._row, folder=folder, flushed=0)
             self._state.validator = None

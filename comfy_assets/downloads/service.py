@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from ..assets.fields import UploadDestination, UploadFields, choose_destination, upload_file_name
-from ..assets.media.mime import check_suffix, guess_mime
+from ..assets.fields import UploadDestination, UploadFields
+from ..assets.media.mime import guess_mime
 from ..assets.references import CreatedAsset
 from ..assets.roots import Roots, current_roots
-from ..assets.uploads import UploadService, storable_name
+from ..assets.uploads import UploadService
 from ..background.tasks import Task, TaskRunner
 from ..db import downloads
 from ..db import tasks as task_rows
@@ -158,15 +158,12 @@ class DownloadService:
         TooManyDownloadsError.
         """
         self._check_enabled()
-        roots = await current_roots(self._host)
-        destination = choose_destination(request.tags, roots)
+        destination = await self._uploads.destination(request.tags)
         await self._uploads.check_preview(request.preview_id, owner)
         source = await self._find(request.url, owner, field)
         _check_source(source, field)
         fields = _fields_of(request, source)
-        name = upload_file_name(fields)
-        check_suffix(name, destination.category, roots.suffixes(destination.category))
-        storable_name(name, destination, roots, source.size or 1)  # now, rather than after a transfer of hours
+        await self._uploads.check_name(fields, source.size or 1)  # now, rather than after a transfer of hours
         existing = await self._existing(source, fields, owner)
         if existing is not None:
             return existing
