@@ -15,7 +15,6 @@ from . import (
     downloads,
     exports,
     files,
-    folders,
     history,
     host_uploads,
     jobs,
@@ -47,8 +46,7 @@ from .operations import HostOperation, Route
 from .permissions import RoutePermissions
 
 ROUTES: list[Route] = [
-    *folders.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
-    *asset_counts.ROUTES,
+    *asset_counts.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
     *batches.ROUTES,
     *assets.ROUTES,
     *tags.ROUTES,

@@ -1,4 +1,7 @@
-"""Counts of the assets that pass the filters of a list: by kind, stars and the like, and by day. Extensions."""
+"""Counts of the assets that pass the filters of a list: by kind, stars and the like, by day, and by folder.
+
+Extensions of the contract.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..comfy_assets.assets.fields import folder_path
 from ..comfy_assets.errors import (
     CollectionNotFoundError,
     InvalidCursorError,
@@ -15,14 +19,23 @@ from ..comfy_assets.errors import (
     SearchNotReadyError,
     SearchUnavailableError,
 )
-from ..comfy_assets.models import AssetFilter, CursorKey, DayCount, DayRequest, FacetCounts
+from ..comfy_assets.models import (
+    AssetFilter,
+    CursorKey,
+    DayCount,
+    DayRequest,
+    FacetCounts,
+    FolderCount,
+    FolderTreeRequest,
+)
 from ..comfy_assets.search.query import Search, parse_query
-from .asset_filters import DAY_MS, FolderQuery, asset_filter
+from .asset_filters import DAY_MS, AssetQuery, FolderQuery, asset_filter
 from .context import RequestContext, endpoint
 from .operations import Operation, Response, Route
-from .params import After, SortDirection, decode_cursor, doc, encode_cursor
+from .params import After, SortDirection, Text, decode_cursor, doc, encode_cursor
 
 _MAX_BASE_MODELS = 200
+_MAX_DEPTH = 1000  # no file system has paths with more parts that are found by their names
 _EPOCH = date(1970, 1, 1)
 _FIRST_DAY, _LAST_DAY = date.min.toordinal() - _EPOCH.toordinal(), date.max.toordinal() - _EPOCH.toordinal()
 
@@ -167,6 +180,63 @@ def _day_body(found: DayCount, query: ListDays) -> DayBody:
     return DayBody(day.isoformat(), found.count, encode_cursor(key, query.sort, query.order))
 
 
+class ListFolders(AssetQuery, frozen=True, kw_only=True):
+    """Query of listAssetFolders."""
+
+    prefix: Annotated[
+        Text, doc("Only this folder and those in it, named from its root: `output/2026-01`, `models/loras/style`.")
+    ] = ""
+    depth: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=_MAX_DEPTH)] | None,
+        doc("How many levels below `prefix`, or of the whole tree: 1 lists the roots. All if omitted."),
+    ] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000), doc("Maximum number of entries on a page.")] = 500
+    after: After | None = None
+
+
+class FolderBody(msgspec.Struct):
+    """A folder of the library, by its path from the root on."""
+
+    path: Annotated[str, doc("The path: `models/loras/style`. As `folder` it selects the folder's assets.")]
+    name: Annotated[str, doc("The last part of the path.")]
+    asset_count: Annotated[int, doc("Number of assets in the folder itself.")]
+    total_count: Annotated[int, doc("Number of assets in the folder and in all folders in it.")]
+    has_folders: Annotated[bool, doc("Whether folders in it have any of these assets.")]
+
+
+class ListFoldersResponse(msgspec.Struct, omit_defaults=True):
+    """A page of the tree of folders."""
+
+    folders: Annotated[
+        list[FolderBody], doc("The folders that have such assets, each before those in it, else by their names.")
+    ]
+    has_more: Annotated[bool, doc("Whether another page follows.")]
+    next_cursor: Annotated[str | None, doc("The `after` of the next page; omitted on the last page.")] = None
+
+
+@endpoint(query=ListFolders)
+async def list_folders(call: RequestContext[ListFolders]) -> ListFoldersResponse:
+    """Return a page of the tree of folders with the numbers of assets in them (listAssetFolders, an extension)."""
+    query = call.query
+    wanted = asset_filter(query, call.user)
+    request = FolderTreeRequest(
+        folder_path(query.prefix, "prefix") if query.prefix else "", query.depth, query.limit, _after(query)
+    )
+    await call.services.outputs_recorded()
+    folders, has_more = await call.services.assets.folders(wanted, request)
+    cursor = encode_cursor(CursorKey(folders[-1].path, 0), "path", "asc") if has_more else None
+    return ListFoldersResponse([_folder_body(folder) for folder in folders], has_more, cursor)
+
+
+def _after(query: ListFolders) -> str | None:
+    return str(decode_cursor(query.after, "path", "asc").value) if query.after is not None else None
+
+
+def _folder_body(folder: FolderCount) -> FolderBody:
+    name = folder.path.rpartition("/")[2]
+    return FolderBody(folder.path, name, folder.direct, folder.total, folder.total > folder.direct)
+
+
 _ERRORS = (InvalidTagFilterError, CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
 
 ROUTES = [
@@ -192,6 +262,18 @@ ROUTES = [
             "Assets",
             "List the days on which assets were created",
             {200: Response("The page.", ListDaysResponse)},
+            errors=(InvalidCursorError, *_ERRORS),
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/assets/folders",
+        list_folders,
+        Operation(
+            "listAssetFolders",
+            "Assets",
+            "List the folders of the library",
+            {200: Response("The page.", ListFoldersResponse)},
             errors=(InvalidCursorError, *_ERRORS),
         ),
     ),
