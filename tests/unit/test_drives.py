@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from comfy_assets_node.comfy_assets.fs import drives
 
+windows = pytest.mark.skipif(os.name != "nt", reason="other systems eject drives with open folders")
+
 
 @pytest.fixture
 def volumes(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
@@ -37,9 +39,19 @@ def test_the_drives_of_this_machine(tmp_path: Path) -> None:
     assert drives.ejectable(folders, tmp_path / "missing") == set()
 
 
-@pytest.mark.skipif(os.name != "nt", reason="other systems eject drives with open folders")
+@windows
 def test_the_bus_of_a_disk_is_known(tmp_path: Path) -> None:
     drive = Path(os.path.realpath(tmp_path)).anchor
     bus_of = drives._bus_of  # type: ignore[attr-defined, unused-ignore]
     assert bus_of(drive), "BusTypeUnknown"
     assert bus_of("Q:\\") is None
+
+
+@windows
+@pytest.mark.parametrize(("bus", "is_expected"), [(7, True), (4, True), (11, False), (17, False), (None, False)])
+def test_disks_at_usb_and_firewire_can_be_ejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bus: int | None, is_expected: bool
+) -> None:
+    """Unlike those at SATA and NVMe, and those of which Windows does not tell."""
+    monkeypatch.setattr(drives, "_bus_of", lambda drive: bus)
+    assert drives._is_ejectable(str(tmp_path)) is is_expected
