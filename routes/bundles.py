@@ -21,7 +21,8 @@ from ..comfy_assets.errors import (
     WorkflowNotFoundError,
     WorkflowVersionNotFoundError,
 )
-from ..comfy_assets.fs.atomic import PartialFile, run_blocking
+from ..comfy_assets.fs.atomic import run_blocking
+from ..comfy_assets.fs.partial_file import PartialFile
 from ..comfy_assets.models import TaskState
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import BINARY, STORAGE_ERRORS, Operation, RequestBody, Response, Route

@@ -36,7 +36,8 @@ from ..comfy_assets.errors import (
     TooManyDownloadsError,
     UnsupportedContentError,
 )
-from ..comfy_assets.fs.atomic import PartialFile, run_blocking
+from ..comfy_assets.fs.atomic import run_blocking
+from ..comfy_assets.fs.partial_file import PartialFile
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import ZERO_ID
 from .asset_body import AssetCreated, created_response

@@ -25,8 +25,9 @@ from ..errors import (
     UnsupportedContentError,
 )
 from ..fs import atomic, shared_files
-from ..fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers, run_blocking
+from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
 from ..fs.fsync import fsync_folder
+from ..fs.partial_file import PartialFile
 from ..fs.paths import extended_path, file_stat
 from ..host.base import Host
 from ..ids import new_ids, now_ms

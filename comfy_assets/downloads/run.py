@@ -36,7 +36,7 @@ from ..errors import (
 )
 from ..fs import shared_files
 from ..fs.atomic import run_blocking, temp_name
-from ..fs.resumable_file import ResumableFile
+from ..fs.partial_file import ResumableFile
 from ..host.base import Host
 from ..host.remote_client import RemoteClient
 from ..ids import hash_text

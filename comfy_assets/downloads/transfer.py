@@ -12,8 +12,8 @@ import msgspec
 
 from ..errors import HashMismatchError, NotEnoughSpaceError, SourceError, SourceInterruptedError, SourceKeyNeededError
 from ..fs.atomic import run_blocking
+from ..fs.partial_file import ResumableFile
 from ..fs.paths import free_bytes
-from ..fs.resumable_file import ResumableFile
 from ..host.remote_client import RemoteClient, RemoteKey, RemoteRequest, RemoteResponse, check_status, parse_size
 from .sources import RemoteFile
 

@@ -1,4 +1,4 @@
-"""Write, receive and move files so that none is ever overwritten or seen half written. Blocks: for worker threads.
+"""Write and move files so that none is ever overwritten or seen half written. Blocks: for worker threads.
 
 A file has a temporary name until it is complete. What a killed process leaves under such names is removed by
 ``remove_leftovers``.
@@ -9,20 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import shutil
-import sys
-import threading
 import uuid
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeVar
-
-from blake3 import blake3
+from typing import BinaryIO, TypeVar
 
 from ..errors import FileInUseError, StorageError
 from ..names import WINDOWS, folded, numbered, split_suffix
@@ -37,8 +30,6 @@ T = TypeVar("T")
 
 _ATTEMPTS = 1000  # numbered names; each may be taken by another program just before the move
 _BLOCK = 1 << 20
-_FLUSH_EVERY = 32 << 20  # bytes
-_MAX_GATHERED = 512  # blocks of one call; Linux and macOS allow 1024
 LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 # Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
 _TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
@@ -71,10 +62,10 @@ def temp_file(target: Path, key: str | None = None) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _discard(path)
+        discard(path)
 
 
-def _discard(path: Path) -> None:
+def discard(path: Path) -> None:
     """Remove a temporary file. One that another program holds is left for ``remove_leftovers``."""
     try:
         remove(path, missing_ok=True)
@@ -232,7 +223,7 @@ def copy_to_volume(source: Path, target: Path) -> None:
             shutil.copystat(source, target)
         except BaseException:
             writing.close()  # Windows removes no open file
-            _discard(target)
+            discard(target)
             raise
 
 
@@ -245,96 +236,6 @@ def remove_if_empty(folder: Path) -> None:
     """Remove a folder if nothing is in it."""
     with contextlib.suppress(OSError):
         extended_path(folder).rmdir()
-
-
-class PartialFile:
-    """A file that is being received: written and hashed in one pass under a temporary name.
-
-    The methods lock: a cancelled request may leave a thread that still writes when the file is discarded.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Create the file, and the folder if needed. Raises OSError."""
-        self._open(folder, temp_name(), "xb")
-
-    def _open(self, folder: Path, name: str, mode: Literal["xb", "ab"]) -> None:
-        make_folder(folder)
-        self.path = extended_path(folder, name)
-        self.size = 0
-        self.flushed = 0  # bytes that a power failure cannot take
-        self._hash = blake3()
-        self._lock = threading.Lock()
-        self._stream: BinaryIO = self.path.open(mode, buffering=0)
-
-    def write(self, blocks: Iterable[bytes]) -> None:
-        """Append blocks. Raises OSError; then none of them counts."""
-        with self._lock:
-            appended = list(blocks)
-            self._append(appended)
-            for block in appended:
-                self._update(block)
-                self.size += len(block)
-            if self.size - self.flushed >= _FLUSH_EVERY:
-                # Flushing now and then keeps the flush at the end short, for which the client waits.
-                self._flush()
-
-    def _append(self, blocks: Iterable[bytes]) -> None:
-        waiting = deque(memoryview(block) for block in blocks if block)
-        while waiting:
-            written = self._write_some(waiting)
-            while waiting and written >= len(waiting[0]):
-                written -= len(waiting.popleft())
-            if written:  # one call may write a part only, as the file is not buffered
-                waiting[0] = waiting[0][written:]
-
-    def _write_some(self, blocks: Iterable[memoryview]) -> int:
-        """Write the first blocks, in one call where the system can; return the number of bytes.
-
-        After each call the thread waits for the interpreter lock, which the event loop may hold.
-        """
-        if sys.platform == "win32":
-            return self._stream.write(next(iter(blocks)))
-        return os.writev(self._stream.fileno(), list(islice(blocks, _MAX_GATHERED)))
-
-    def _update(self, block: bytes) -> None:
-        self._hash.update(block)
-
-    def _flush(self) -> None:
-        fsync(self._stream.fileno())
-        self.flushed = self.size
-
-    def finish(self) -> bytes:
-        """Flush the file to the disk and return its blake3 digest. Raises OSError."""
-        with self._lock:
-            self._flush()
-            self._stream.close()
-            return self._hash.digest()
-
-    def move_to_volume(self, folder: Path) -> None:
-        """Bring the finished file to the volume of a folder, unless it is there. Raises OSError."""
-        make_folder(folder)
-        with self._lock:
-            if is_same_volume(self.path, folder):
-                return
-            target = extended_path(folder, self.path.name)
-            copy_to_volume(self.path, target)
-            _discard(self.path)
-            self.path = target
-
-    def sha256(self) -> bytes:
-        """Return the SHA-256 digest of the finished file."""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
-        return digest.digest()
-
-    def discard(self) -> None:
-        """Remove the file unless it has been moved to its final path."""
-        with self._lock:
-            with contextlib.suppress(OSError):
-                self._stream.close()
-            _discard(self.path)
 
 
 def remove_leftovers(folders: Iterable[Path], before: float, keep: Container[str] = ()) -> int:

@@ -18,7 +18,7 @@ from ...comfy_assets.assets.fields import UploadFields, normalize_tags, parse_pl
 from ...comfy_assets.assets.media.mime import DEFAULT_MIME, check_mime
 from ...comfy_assets.assets.uploads import UploadService
 from ...comfy_assets.errors import InvalidBodyError, UnsupportedContentError
-from ...comfy_assets.fs.atomic import PartialFile
+from ...comfy_assets.fs.partial_file import PartialFile
 from ..params import parse_hash
 from ..request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS
 from ..uploads import BROKEN_BODY, FORM_SLACK, field_text, receive_into, too_large

@@ -18,7 +18,8 @@ from aiohttp import FormData, web
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents as db_contents
-from comfy_assets_node.comfy_assets.fs import atomic
+from comfy_assets_node.comfy_assets.fs import partial_file
+from comfy_assets_node.comfy_assets.fs.partial_file import PartialFile
 from comfy_assets_node.routes import uploads
 
 CONTENT = bytes(range(256)) * 40
@@ -104,23 +105,23 @@ class Seen:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen = Seen()
-    multipart, begin, discard = web.Request.multipart, atomic.PartialFile.__init__, atomic.PartialFile.discard
+    multipart, begin, discard = web.Request.multipart, PartialFile.__init__, PartialFile.discard
 
     async def noting_multipart(self: web.Request) -> Any:
         seen.forms.append(self)
         return await multipart(self)
 
-    def noting_begin(self: atomic.PartialFile, folder: Path) -> None:
+    def noting_begin(self: PartialFile, folder: Path) -> None:
         begin(self, folder)
         seen.files.append(self)
 
-    def noting_discard(self: atomic.PartialFile) -> None:
+    def noting_discard(self: PartialFile) -> None:
         discard(self)
         seen.discarded.append(self.size)
 
     monkeypatch.setattr(web.Request, "multipart", noting_multipart)
-    monkeypatch.setattr(atomic.PartialFile, "__init__", noting_begin)
-    monkeypatch.setattr(atomic.PartialFile, "discard", noting_discard)
+    monkeypatch.setattr(PartialFile, "__init__", noting_begin)
+    monkeypatch.setattr(PartialFile, "discard", noting_discard)
     return seen
 
 
@@ -187,7 +188,7 @@ async def test_a_large_file_cut_while_it_is_written_leaves_nothing(
 
 async def test_a_file_is_not_discarded_while_a_thread_writes_it(tmp_path: Path) -> None:
     """A cancelled request does not wait for its thread."""
-    draft = atomic.PartialFile(tmp_path)
+    draft = PartialFile(tmp_path)
     writing, go_on = threading.Event(), threading.Event()
 
     def blocks() -> Iterator[bytes]:
@@ -228,7 +229,7 @@ async def test_a_disk_that_is_full(library: Any, monkeypatch: pytest.MonkeyPatch
     def write(self: Any, blocks: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.PartialFile, "write", write)
+    monkeypatch.setattr(PartialFile, "write", write)
     async with library.client.post("/api/assets", data=form()) as response:
         assert response.status == 500
         error = await response.json()
@@ -251,7 +252,7 @@ async def test_a_store_that_fails_takes_the_file_back(library: Any, monkeypatch:
 
 async def test_another_volume_is_copied_to(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file comes before the tags that say where it belongs."""
-    monkeypatch.setattr(atomic, "is_same_volume", lambda source, folder: source.parent == folder)
+    monkeypatch.setattr(partial_file, "is_same_volume", lambda source, folder: source.parent == folder)
     async with library.client.post("/api/assets", data=form(tags='["output"]')) as response:
         assert response.status == 201
     assert files(library.base) == {"output/a.bin"}
@@ -322,7 +323,7 @@ def test_a_call_that_writes_a_part_is_continued(tmp_path: Path, monkeypatch: pyt
         return os.write(handle, b"".join(blocks)[:most])
 
     monkeypatch.setattr(os, "writev", write_some)
-    draft = atomic.PartialFile(tmp_path)
+    draft = PartialFile(tmp_path)
     blocks = [b"abc", b"", b"defghij", b"k" * 20, b""]
     draft.write(blocks)
     monkeypatch.setattr(os, "writev", write)

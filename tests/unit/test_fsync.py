@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.fs import atomic, fsync
+from comfy_assets_node.comfy_assets.fs import atomic, fsync, partial_file
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_what_users_made_is_flushed_to_the_drive(tmp_path: Path, monkeypatch: py
     atomic.write_new(tmp_path / "new", lambda stream: stream.write(b"new"))
     atomic.replace_file(tmp_path / "new", b"replaced")
     atomic.copy_to_volume(tmp_path / "new", tmp_path / "copy")
-    received = atomic.PartialFile(tmp_path)
+    received = partial_file.PartialFile(tmp_path)
     received.write([b"received"])
     received.finish()
     assert flushed == [len(b"new"), len(b"replaced"), len(b"replaced"), len(b"received")]

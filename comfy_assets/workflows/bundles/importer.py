@@ -27,8 +27,9 @@ from ...db.connection import Database
 from ...db.workflow_models import ExpectedContent, expect_contents
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
-from ...fs.atomic import LEFTOVER_AGE_S, PartialFile, remove_leftovers
+from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
 from ...fs.fsync import fsync_folder
+from ...fs.partial_file import PartialFile
 from ...fs.paths import extended_path, real_path
 from ...host.base import Host
 from ...models import Location, Workflow

@@ -12,7 +12,7 @@ from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
 from ...db.connection import Database
 from ...errors import NotEnoughSpaceError, StorageError, TooManyExportsError
 from ...fs import atomic
-from ...fs.atomic import PartialFile
+from ...fs.partial_file import PartialFile
 from ...fs.paths import ChangedWhileReading
 from ...host.base import Host
 from ..service import WorkflowService
