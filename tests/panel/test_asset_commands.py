@@ -181,3 +181,15 @@ def test_a_model_dropped_on_the_canvas_and_on_a_loader(loaders: Any) -> None:
     loaders.says("LoraLoader now uses film_grain.safetensors")
     nodes = loaders.page.evaluate(GRAPH)
     assert len(nodes) == 1 and nodes["LoraLoader"]["values"][0] == "film_grain.safetensors"
+
+
+def test_a_picture_without_a_workflow_dropped_on_the_canvas_is_not_uploaded(panel: Any, server: Any) -> None:
+    panel.page.evaluate("(app.rootGraph ?? app.graph).clear()")
+    server.wait_for("/api/assets?name_contains=photo.png", lambda page: page["assets"][0].get("hash"))
+    find(panel, "photo.png")
+    uploads: list[str] = []
+    panel.page.on("request", lambda request: "/upload/" in request.url and uploads.append(request.url))
+    panel.page.evaluate(DRAG_ONTO, {"name": "photo.png", "node": None})
+    panel.says("LoadImage added")
+    assert panel.page.evaluate(GRAPH)["LoadImage"]["values"][0] == "photo.png"
+    assert uploads == []

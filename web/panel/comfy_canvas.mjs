@@ -56,7 +56,7 @@ export function comfyCanvas(app) {
       return { isConnected };
     },
 
-    acceptDrop: (drop) => acceptDrop(app, drop),
+    acceptDrop: (options, drop) => acceptDrop(app, options, drop),
   };
 }
 
@@ -183,13 +183,14 @@ function insertBehind(graph, source, node) {
 let stopAccepting = () => {};
 
 /**
- * Let what is being dragged be dropped on the canvas, until the drag ends. The page would ignore it.
+ * Let what is being dragged be dropped on the canvas, until the drag ends. The page would ignore it, or upload it.
  *
  * @param {ComfyApp} app
+ * @param {{ onNodes: boolean }} options false to leave drops on nodes to the page
  * @param {(at: ScreenPoint, type: string | null, set: (values: Record<string, string>) => void) => void} drop receives
  *   the place, the type of the node there, and a function that sets its widgets
  */
-function acceptDrop(app, drop) {
+function acceptDrop(app, { onNodes }, drop) {
   stopAccepting(); // the end of a drag whose element is gone is not reported
   const listeners = new AbortController();
   stopAccepting = () => listeners.abort();
@@ -199,10 +200,11 @@ function acceptDrop(app, drop) {
   }, options);
   document.addEventListener("drop", (event) => {
     if (!isOnCanvas(app, event)) return;
-    event.preventDefault();
-    event.stopPropagation();
     const [x, y] = app.clientPosToCanvasPos([event.clientX, event.clientY]);
     const node = app.canvas.graph.getNodeOnPos(x, y) ?? null;
+    if (node !== null && !onNodes) return;
+    event.preventDefault();
+    event.stopPropagation();
     drop({ x: event.clientX, y: event.clientY }, node && typeOf(node), (values) => {
       if (node) setWidgets(node, values);
       app.canvas.graph.setDirtyCanvas(true, true);

@@ -29,7 +29,10 @@ export interface NodeCanvas {
   /** Add a node behind the last one that passes on a model and a CLIP. Returns null for an unknown type. */
   addToChain(type: string, values: WidgetValues): { isConnected: boolean } | null;
   /** Let what is being dragged be dropped: on a place, a node of a type or null, whose widgets `set` sets. */
-  acceptDrop(drop: (at: ScreenPoint, type: string | null, set: (values: WidgetValues) => void) => void): void;
+  acceptDrop(
+    options: { onNodes: boolean },
+    drop: (at: ScreenPoint, type: string | null, set: (values: WidgetValues) => void) => void,
+  ): void;
 }
 
 /** The page around the panel: ComfyUI's, or the panel's own. */

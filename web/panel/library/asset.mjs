@@ -10,6 +10,7 @@ const LOCATION_TAGS = new Set(["models", "input", "output", "temp", "missing"]);
 const MODEL_TYPE = "model_type:";
 /** Facts of models in their metadata, which their card shows. */
 export const MODEL_FACTS = ["name", "base_model", "trained_words", "author", "description", "repo_url", "architecture"];
+const LOADED_KINDS = new Set(["image", "video", "audio", "solid"]);
 const MAX_STARS = 5;
 const THUMBNAIL_PX = 256;
 
@@ -91,6 +92,19 @@ export function baseModel({ metadata }) {
 export function hasGraph({ metadata = {} }) {
   const embedded = Array.isArray(metadata.embedded) ? metadata.embedded : [];
   return Boolean(metadata.workflow || metadata.prompt) || embedded.includes("workflow") || embedded.includes("prompt");
+}
+
+/**
+ * Return whether all that a canvas can do with an asset is to load it in a node: whether it is a file of media, read,
+ * and without documents of which ComfyUI's page makes a graph.
+ *
+ * @param {Asset} asset
+ */
+export function isLoadedByNode(asset) {
+  const { hash, metadata } = asset;
+  const embedded = Array.isArray(metadata?.embedded) ? metadata.embedded : [];
+  return Boolean(hash) && embedded.length === 0 && !hasGraph(asset) && !isMissing(asset) &&
+    LOADED_KINDS.has(mediaKind(asset));
 }
 
 /**

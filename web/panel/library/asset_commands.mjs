@@ -8,7 +8,7 @@
 
 import { copyText } from "../shared/clipboard.mjs";
 import { showMenu } from "../shared/context_menu.mjs";
-import { hasGraph, isMissing, mediaKind, modelCategories } from "./asset.mjs";
+import { hasGraph, isLoadedByNode, isMissing, mediaKind, modelCategories } from "./asset.mjs";
 import { DELETION_ICONS, DELETIONS } from "./deletion.mjs";
 import { startDrag } from "./drag.mjs";
 import { isLora, triggerText } from "./loader_nodes.mjs";
@@ -79,14 +79,15 @@ export class AssetCommands {
   }
 
   /**
-   * Begin to drag an asset. Models can be dropped on the canvas, where the page itself ignores them.
+   * Begin to drag an asset. On the canvas, the page ignores models, and uploads media without a graph once more.
    *
    * @param {DragEvent} event
    * @param {Asset} asset
    */
   drag(event, asset) {
     startDrag(event, this.#context.page, asset);
-    if (modelCategories(asset).length > 0) this.#nodes.acceptDrop(asset);
+    if (modelCategories(asset).length > 0) this.#nodes.acceptDrop(asset, { onNodes: true });
+    else if (isLoadedByNode(asset)) this.#nodes.acceptDrop(asset, { onNodes: false });
   }
 
   /** @param {Asset} asset */

@@ -79,12 +79,13 @@ export class NodeActions {
   }
 
   /**
-   * Let a model that is being dragged be dropped on the canvas: on a node that takes it, or beside nodes for a new one.
+   * Let an asset that is being dragged be dropped on the canvas: on a node that takes it, or beside nodes for a new one.
    *
    * @param {Asset} asset
+   * @param {{ onNodes: boolean }} options false if the page handles drops on nodes
    */
-  acceptDrop(asset) {
-    this.#context.page.canvas?.acceptDrop((at, type, set) => {
+  acceptDrop(asset, options) {
+    this.#context.page.canvas?.acceptDrop(options, (at, type, set) => {
       const loader = this.#loaders(asset).find((each) => each.type === type);
       if (loader === undefined) this.insert([asset], at);
       else {
