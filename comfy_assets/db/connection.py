@@ -404,7 +404,8 @@ class Transaction:
         if whole:
             parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once))
             await self.execute_many(f"{insert} {', '.join([row] * at_once)}", parts)
-        await self.execute_many(f"{insert} {row}", rows[whole:])
+        if whole < len(rows):
+            await self.execute_many(f"{insert} {row}", rows[whole:])
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return all rows of a query, which sees this transaction's own changes."""

@@ -123,8 +123,16 @@ async def folder_times(tx: Transaction, paths: Sequence[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-# A new file: folder id, tag set id, media type, name, size, mtime_ns, inode, and the UUID of its asset.
-NewFileRow = tuple[int, int, str, str, int, int, int, str]
+class FileGroup(NamedTuple):
+    """What new files of one folder have in common."""
+
+    folder_id: int
+    tag_set_id: int
+    mime_type: str
+
+
+# A new file: the index of its group, its name, the name case-folded, size, mtime_ns, inode, and the UUID of its asset.
+NewFileRow = tuple[int, str, str, int, int, int, str]
 
 
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
@@ -156,27 +164,26 @@ async def stat_at(tx: Transaction, folder: str, name: str) -> StoredStat | None:
     return StoredStat(*rows[0]) if rows else None
 
 
-_NEW_FILES_TABLE = """
-    CREATE TEMP TABLE IF NOT EXISTS new_files (
-        id INTEGER PRIMARY KEY, folder_id, tag_set_id, mime_type, name, size, mtime_ns, inode, uuid
-    )
-"""
-_NEW_FILES = "new_files (folder_id, tag_set_id, mime_type, name, size, mtime_ns, inode, uuid)"
+_NEW_FILES_TABLES = (
+    "CREATE TEMP TABLE IF NOT EXISTS new_groups (id INTEGER PRIMARY KEY, folder_id, tag_set_id, mime_type)",
+    "CREATE TEMP TABLE IF NOT EXISTS new_files ("
+    " id INTEGER PRIMARY KEY, group_id, name, name_key, size, mtime_ns, inode, uuid)",
+    "DELETE FROM new_groups",
+    "DELETE FROM new_files",
+)
+_NEW_FILES = "new_files (group_id, name, name_key, size, mtime_ns, inode, uuid)"
+_GROUPED_FILES = "new_files f CROSS JOIN new_groups g ON g.id = f.group_id"
 
 
-async def insert_new(tx: Transaction, rows: Sequence[NewFileRow], now: int) -> None:
+async def insert_new(tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], now: int) -> None:
     """Add files and their assets. An asset is created when its file was last written, between 1970 and ``now`` (ms).
 
-    Rows in the order of their times go to the ends of most indexes, which is fastest.
+    Rows in the order of their times and ids go to the ends of most indexes, which is fastest.
     """
-    await sidecars.note_folders(tx, (row[0] for row in rows))
+    await sidecars.note_folders(tx, {group.folder_id for group in groups})
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await (_insert_few if len(rows) < counting.FEW else _insert_many)(tx, rows, first, now)
-    # SQLite folds only ASCII.
-    folded = [(first + at, row[3].casefold()) for at, row in enumerate(rows, 1) if not row[3].isascii()]
-    if folded:
-        await tx.execute_many("UPDATE assets SET name_key = ?2 WHERE id = ?1", folded)
+    await (_insert_few if len(rows) < counting.FEW else _insert_many)(tx, groups, rows, first, now)
 
 
 _INSERT_ASSETS = """
@@ -186,28 +193,37 @@ _INSERT_ASSETS = """
 _INSERT_FILES = "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime_ns, inode)"
 
 
-async def _insert_few(tx: Transaction, rows: Sequence[NewFileRow], first: int, now: int) -> None:
+async def _insert_few(
+    tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
+) -> None:
     """Insert row by row, as after a job: that takes few statements, and triggers count."""
-    numbered = [(first + at, *row, max(0, min(row[5] // 1_000_000, now))) for at, row in enumerate(rows, 1)]
-    await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?9, ?3, ?5, lower(?5), ?4, ?6, ?10, ?10, ?2)", numbered)
+    numbered = [
+        (first + at, *groups[row[0]], *row[1:], max(0, min(row[4] // 1_000_000, now))) for at, row in enumerate(rows, 1)
+    ]
+    await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?10, ?3, ?5, ?6, ?4, ?7, ?11, ?11, ?2)", numbered)
     await tx.execute_many(
-        f"{_INSERT_FILES} VALUES (?, ?, ?, ?, ?, ?)", [(row[0], row[1], *row[4:8]) for row in numbered]
+        f"{_INSERT_FILES} VALUES (?, ?, ?, ?, ?, ?)", [(row[0], row[1], row[4], *row[6:9]) for row in numbered]
     )
 
 
-async def _insert_many(tx: Transaction, rows: Sequence[NewFileRow], first: int, now: int) -> None:
-    await tx.execute(_NEW_FILES_TABLE)
-    await tx.execute("DELETE FROM new_files")
+async def _insert_many(
+    tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
+) -> None:
+    for statement in _NEW_FILES_TABLES:
+        await tx.execute(statement)
+    await tx.insert_rows("new_groups", [(number, *group) for number, group in enumerate(groups)])
     await tx.insert_rows(_NEW_FILES, rows)
     await counting.start(tx, first + 1)
     await tx.execute(
-        f"{_INSERT_ASSETS} SELECT ?1 + id, uuid, tag_set_id, name, lower(name), mime_type, size,"
-        " max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM new_files",
+        f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
+        f" max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM {_GROUPED_FILES}",
         (first, now),
     )
-    await tx.execute(f"{_INSERT_FILES} SELECT ?1 + id, folder_id, name, size, mtime_ns, inode FROM new_files", (first,))
     await tx.execute(
-        "INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM new_files GROUP BY folder_id, tag_set_id"
+        f"{_INSERT_FILES} SELECT ?1 + f.id, folder_id, name, size, mtime_ns, inode FROM {_GROUPED_FILES}", (first,)
+    )
+    await tx.execute(
+        f"INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM {_GROUPED_FILES} GROUP BY group_id"
     )
     await counting.finish(tx)
 

@@ -45,8 +45,9 @@ async def link_noted(tx: Transaction) -> None:
         ids = json_array(row[0] for row in folders)
         await _link(tx, ids)
         await tx.execute("DELETE FROM sidecar_folders WHERE folder_id IN (SELECT value FROM json_each(?))", (ids,))
-        if len(folders) == _BATCH:
-            await tx.pause()
+        if len(folders) < _BATCH:
+            return
+        await tx.pause()
 
 
 async def link_folder(tx: Transaction, folder_id: int) -> None:

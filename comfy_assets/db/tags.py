@@ -9,7 +9,7 @@ owner). No asset has a tag twice, by its set and as a user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -92,27 +92,49 @@ def combined(place: str, user: str | None, *, missing: bool) -> str:
 
 async def intern(tx: Transaction, owner: str, tags: Iterable[str], *, hidden: int = 0, missing: bool = False) -> int:
     """Return the id of the tag set with exactly these tags of a place; add it if there is none."""
-    ordered = canonical(tags)
-    key = (owner, json_array(ordered), hidden, missing)
-    found = await tx.fetch_value(
-        "SELECT id FROM tag_sets WHERE owner = ? AND tags = ? AND hidden = ? AND missing = ?", key
+    wanted = TagSet(owner, tuple(tags), hidden, missing)
+    return (await intern_all(tx, [wanted]))[wanted]
+
+
+async def intern_all(tx: Transaction, sets: Collection[TagSet]) -> dict[TagSet, int]:
+    """Return the ids of tag sets; add those that are new. The order of their tags does not matter."""
+    ordered = {wanted: wanted._replace(tags=canonical(wanted.tags)) for wanted in sets}
+    ids = await _ids_of(tx, ordered.values())
+    new = sorted({*ordered.values()} - ids.keys())
+    if new:
+        await tx.execute_many(
+            "INSERT INTO tag_sets (owner, tags, hidden, missing) VALUES (?, ?, ?, ?)",
+            [(each.owner, json_array(each.tags), each.hidden, each.missing) for each in new],
+        )
+        ids |= await _ids_of(tx, new)
+        await _link_tags(tx, [(ids[each], tag) for each in new for tag in (*each.tags, *[MISSING_TAG] * each.missing)])
+    return {wanted: ids[each] for wanted, each in ordered.items()}
+
+
+async def _ids_of(tx: Transaction, sets: Iterable[TagSet]) -> dict[TagSet, int]:
+    rows = await tx.fetch_all(
+        "SELECT s.owner, s.tags, s.hidden, s.missing, s.id FROM json_each(?) j CROSS JOIN tag_sets s"
+        " ON s.owner = json_extract(j.value, '$[0]') AND s.tags = json_extract(j.value, '$[1]')"
+        " AND s.hidden = json_extract(j.value, '$[2]') AND s.missing = json_extract(j.value, '$[3]')",
+        (json_array((each.owner, json_array(each.tags), each.hidden, each.missing) for each in sets),),
     )
-    if found is not None:
-        return int(found)
-    await tx.execute("INSERT INTO tag_sets (owner, tags, hidden, missing) VALUES (?, ?, ?, ?)", key)
-    set_id = int(await tx.fetch_value("SELECT last_insert_rowid()"))
-    linked = json_array((*ordered, MISSING_TAG) if missing else ordered)
-    await tx.execute("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (linked,))
-    await tx.execute(
-        "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ?1 FROM tags"
-        " WHERE name IN (SELECT value FROM json_each(?2))",
-        (set_id, linked),
+    return {
+        TagSet(owner, tuple(_decode(text)), hidden, bool(missing)): set_id
+        for owner, text, hidden, missing, set_id in rows
+    }
+
+
+async def _link_tags(tx: Transaction, links: Sequence[tuple[int, str]]) -> None:
+    """Store the tags of new sets: pairs of a set's id and a tag."""
+    names = json_array({tag for _, tag in links})
+    await tx.execute("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (names,))
+    await tx.execute_many(
+        "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ?1 FROM tags WHERE name = ?2", links
     )
     # They are in use again.
     await tx.execute(
-        "DELETE FROM tag_totals WHERE owner = '' AND n = 0 AND name IN (SELECT value FROM json_each(?))", (linked,)
+        "DELETE FROM tag_totals WHERE owner = '' AND n = 0 AND name IN (SELECT value FROM json_each(?))", (names,)
     )
-    return set_id
 
 
 async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[TagSet], TagSet]) -> None:

@@ -25,7 +25,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow  # noqa: E402
+from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow  # noqa: E402
 from comfy_assets_node.comfy_assets.db.listing import counts, tree  # noqa: E402
 from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import (  # noqa: E402
@@ -170,11 +170,13 @@ async def fill(db: Database, count: int, folders: int) -> None:
             by_folder.setdefault(folder, []).append(listed)
         async with db.transaction() as tx:
             ids = await files.put_folders(tx, [folder_row(folder) for folder in by_folder])
+            groups: list[FileGroup] = []
             rows: list[NewFileRow] = []
-            for folder, listed_files in by_folder.items():
+            for at, (folder, listed_files) in enumerate(by_folder.items()):
                 set_id = await tags.intern(tx, "", folder_tags(folder))
-                rows += [(ids[f"/{folder}"], set_id, "image/png", *listed) for listed in listed_files]
-            await files.insert_new(tx, rows, 10**15)
+                groups.append(FileGroup(ids[f"/{folder}"], set_id, "image/png"))
+                rows += [(at, name, name.casefold(), *rest) for name, *rest in listed_files]
+            await files.insert_new(tx, groups, rows, 10**15)
             last = number - len(batch)
             await tags.retag(tx, [n for n in range(last + 1, number + 1) if n % 14 == 0], add=("favorite",))
             await files.mark_missing(tx, [n for n in range(last + 1, number + 1) if n % 200 == 0])

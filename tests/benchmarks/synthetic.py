@@ -19,7 +19,7 @@ from comfy_assets_node.comfy_assets.assets.index.content_reader import document
 from comfy_assets_node.comfy_assets.db import contents, files, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.contents import Document, Hashed
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow
+from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow
 from comfy_assets_node.comfy_assets.ids import new_ids
 
 BATCH = 4000
@@ -250,13 +250,14 @@ async def _add(db: Database, batch: list[_Row]) -> None:
     async with db.transaction() as tx:
         folder_ids = await files.put_folders(tx, [_folder(path) for path in {row.folder for row in batch}])
         new: list[NewFileRow] = []
-        for (folder, suffix, _), members in groups.items():
+        alike: list[FileGroup] = []
+        for at, ((folder, suffix, _), members) in enumerate(groups.items()):
             set_id = await tags.intern(tx, "", _place_tags(folder))
             mime = {".png": "image/png", ".jpg": "image/jpeg", ".safetensors": "application/safetensors"}[suffix]
-            alike = (folder_ids[f"/library/{folder}"], set_id, mime)
-            new += [(*alike, row.name, row.size, row.mtime_ns, 0, asset_id) for row, asset_id in members]
+            alike.append(FileGroup(folder_ids[f"/library/{folder}"], set_id, mime))
+            new += [(at, row.name, row.name.casefold(), row.size, row.mtime_ns, 0, uuid) for row, uuid in members]
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
-        await files.insert_new(tx, new, 10**15)
+        await files.insert_new(tx, alike, new, 10**15)
         ordered = [row for members in groups.values() for row, _ in members]
         for tag in {row.user_tag for row in ordered if row.user_tag}:
             await tags.retag(tx, [n for n, row in enumerate(ordered, first) if row.user_tag == tag], add=[tag])

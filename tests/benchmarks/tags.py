@@ -23,7 +23,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow  # noqa: E402
+from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow  # noqa: E402
 from comfy_assets_node.comfy_assets.db.listing import counts  # noqa: E402
 from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, TagRequest  # noqa: E402
@@ -105,11 +105,17 @@ async def fill(db: Database, count: int) -> None:
             folder_ids = await files.put_folders(
                 tx, [FolderRow(f, f.split("/")[2], f[9:], None, "[]", f, None) for f in place]
             )
-            rows: list[NewFileRow] = []
-            for part, (folder, names) in enumerate(place.items()):
-                alike = (folder_ids[folder], await tags.intern(tx, "", names), "image/png")
-                rows += [(*alike, f"picture {n}.png", 10, n, n, new_ids(1)[0]) for n in members if n % 2 == part]
-            await files.insert_new(tx, rows, 10**13)
+            groups = [
+                FileGroup(folder_ids[folder], await tags.intern(tx, "", names), "image/png")
+                for folder, names in place.items()
+            ]
+            rows: list[NewFileRow] = [
+                (part, *[f"picture {n}.png"] * 2, 10, n, n, new_ids(1)[0])
+                for part in range(len(groups))
+                for n in members
+                if n % 2 == part
+            ]
+            await files.insert_new(tx, groups, rows, 10**13)
             for row_id in range(first + 1, first + len(members) + 1):
                 await tags.retag(tx, [row_id], add=(f"tag {row_id}", *(("often",) if row_id % 2 else ())))
 

@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.db import assets, contents, counting, files,
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
-from comfy_assets_node.comfy_assets.db.files import FolderRow, NewFileRow
+from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
 from comfy_assets_node.comfy_assets.ids import new_ids
 from comfy_assets_node.comfy_assets.models import REFERENCE, UPLOADED, AssetFilter, TagRequest
@@ -78,15 +78,15 @@ class TaggedStoreModel:
             tx, [FolderRow(f, PLACE[f][0], LOGICAL[f], None, json.dumps(["loras"]), f, None) for f in FOLDERS]
         )
         set_id = await tags.intern(tx, "", PLACE[folder])
-        alike = (self.folder_ids[folder], set_id, "image/png")
+        alike = FileGroup(self.folder_ids[folder], set_id, "image/png")
         found: list[NewFileRow] = []
         for asset_id in new_ids(count):
             self.names += 1
-            found.append((*alike, f"{self.names}.png", 10, self.names, self.names, asset_id))
+            found.append((0, *[f"{self.names}.png"] * 2, 10, self.names, self.names, asset_id))
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
-        await files.insert_new(tx, found, 10**13)
+        await files.insert_new(tx, [alike], found, 10**13)
         for number, row in enumerate(found, first):
-            self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[3])
+            self.tags[number], self.files[number] = set(PLACE[folder]), (folder, row[1])
             self.hashes[number], self.owners[number] = None, ""
 
     async def uploaded(self, tx: Transaction, owner: str, folder: str, content: int) -> None:

@@ -362,7 +362,7 @@ async def test_a_scan_that_fails_says_so(library: Any, monkeypatch: pytest.Monke
         raise ValueError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(apply, "_new_rows", broken)
+        patch.setattr(apply, "_new_files", broken)
         status = await library.scan()
     assert (status["status"], status["error_message"]) == ("failed", "ValueError: broken")
     assert await library.assets() == []

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +19,9 @@ from blake3 import blake3
 
 from ...db import files, sidecars, tags
 from ...db.connection import Transaction
-from ...db.files import FolderRow, NewFileRow, Position
+from ...db.files import FileGroup, FolderRow, NewFileRow, Position
 from ...db.sql import Row
+from ...db.tags import TagSet
 from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
 from ...ids import new_ids, now_ms
 from ...models import FileStat
@@ -125,31 +125,44 @@ class GoneFile(NamedTuple):
     id: int
 
 
-class NewGroup(NamedTuple):
-    """New files of a folder with the same tags and media type: name, size, mtime_ns, inode, and the UUID for each."""
-
-    tags: tuple[str, ...]
-    mime_type: str
-    files: list[tuple[str, int, int, int, str]]
-
-
 @dataclass(frozen=True)
 class FolderUpdate:
-    """A folder that may differ from the store. ``former`` are its categories before, if they have changed.
-
-    ``groups`` are all files of a folder that is not known, ``grouped`` their number: they are made while the folders
-    before are written. They hold only if the store has none of the files by then.
-    """
+    """A folder that may differ from the store. ``former`` are its categories before, if they have changed."""
 
     listing: FolderListing
     place: Place
     row: FolderRow
     former: tuple[str, ...] | None
-    groups: list[NewGroup] = field(default_factory=list)
-    grouped: int = 0
+    is_known: bool
 
 
-def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> list[FolderUpdate]:
+class NewGroup(NamedTuple):
+    """What new files of a folder have in common."""
+
+    folder: str
+    tags: tuple[str, ...]
+    mime_type: str
+
+
+class NewFiles(NamedTuple):
+    """New files in the order of their times, and the groups that they name by index."""
+
+    groups: list[NewGroup]
+    rows: list[NewFileRow]
+
+
+class FolderUpdates(NamedTuple):
+    """Folders of a batch that may differ from the store.
+
+    ``new`` are all files of those that are not known, made ready to insert while the folders before are written. They
+    hold only if the store has none of the files by then.
+    """
+
+    folders: list[FolderUpdate]
+    new: NewFiles
+
+
+def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[str, FolderRow]) -> FolderUpdates:
     """Return the folders of a batch that differ from the store, or may do so."""
     work: list[FolderUpdate] = []
     for listing in batch:
@@ -159,13 +172,12 @@ def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[st
         row = _row(listing, place)
         before = described.get(listing.path)
         if listing.only is not None:
-            work.append(FolderUpdate(listing, place, row, None))
+            work.append(FolderUpdate(listing, place, row, None, is_known=True))
         elif before is None or before != msgspec.structs.replace(row, mtime_ns=before.mtime_ns):
             moved = before is None or before.place_key != row.place_key
             former = _former(before) if moved else None
-            groups = _grouped(place, listing.files) if before is None else []
-            work.append(FolderUpdate(listing, place, row, former, groups, len(listing.files) if groups else 0))
-    return work
+            work.append(FolderUpdate(listing, place, row, former, is_known=before is not None))
+    return FolderUpdates(work, _new_files((item, item.listing.files) for item in work if not item.is_known))
 
 
 def _row(listing: FolderListing, place: Place) -> FolderRow:
@@ -211,7 +223,7 @@ def defer_unstable(changes: FileChanges, is_stable: StabilityCheck) -> bool:
 
 async def write(
     tx: Transaction,
-    work: Sequence[FolderUpdate],
+    updates: FolderUpdates,
     roots: Roots,
     progress: ScanProgress,
     found: ScanFindings,
@@ -227,13 +239,14 @@ async def write(
     ``is_multi_user``, new names of users' own files belong to these users.
     Changes that depend on the rest of the scan are added to ``found``.
     """
+    work = updates.folders
     whole = [item for item in work if item.listing.only is None]
     await _retag(tx, whole)
     rows = await files.known_files(tx, [item.listing.path for item in whole])
-    # What follows runs in threads: a batch has thousands of files, and the event loop serves requests meanwhile.
-    known = await asyncio.to_thread(_known_files, rows)
-    known.update(await _known_at(tx, [item.listing for item in work if item.listing.only is not None]))
-    changes = await asyncio.to_thread(lambda: [_changes(known.get(i.listing.path, {}), i.listing) for i in work])
+    named = await _known_at(tx, [item.listing for item in work if item.listing.only is not None])
+    # What follows runs in threads: a batch has thousands of files, and the event loop serves requests meanwhile. Each
+    # change to a thread may wait for the interpreter lock, though, behind the thread that walks.
+    known, changes = await asyncio.to_thread(_compare, work, rows, named)
     await _separate_replaced(tx, work, changes)
     origins: dict[Position, Match] = {}
     held: set[str] = set()
@@ -244,8 +257,14 @@ async def write(
     since = unrecorded_since() if unrecorded_since is not None else None
     if since is not None:
         held |= await asyncio.to_thread(_defer_outputs, work, changes, since, progress, roots)
-    await asyncio.to_thread(_drop_vanished, work, changes, known, roots)
-    await _store(tx, work, changes, held)
+    grown = [
+        (item.listing.path, change)
+        for item, change in zip(work, changes, strict=True)
+        if change.new and known.get(item.listing.path)
+    ]
+    if grown:
+        await asyncio.to_thread(_drop_vanished, grown, roots)
+    await _store(tx, updates, changes, held)
     if is_multi_user:
         await give_to_owners(tx, _written(work, changes), roots)
     progress.moved += await apply_listed(tx, origins, roots)
@@ -259,11 +278,13 @@ async def write(
             found.changed_names.setdefault(item.listing.path, set()).update(row.name for row, _ in change.changed)
 
 
-def _known_files(rows: list[Row]) -> _Known:
+def _compare(work: Sequence[FolderUpdate], rows: list[Row], named: _Known) -> tuple[_Known, list[FileChanges]]:
+    """Return the known files, of these rows and ``named``, and how the listings differ from them."""
     known: _Known = defaultdict(dict)
     for path, name, size, mtime_ns, inode, file_id, missing in rows:
         known[path][name] = KnownFile(file_id, (size, mtime_ns, inode), bool(missing), name)
-    return known
+    known.update(named)
+    return known, [_changes(known.get(item.listing.path, {}), item.listing) for item in work]
 
 
 async def _known_at(tx: Transaction, listings: Sequence[FolderListing]) -> _Known:
@@ -395,26 +416,28 @@ def _written(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[s
     return {path: found for path, found in names if found}
 
 
-def _drop_vanished(work: Sequence[FolderUpdate], changes: list[FileChanges], known: _Known, roots: Roots) -> None:
-    """Drop new files that are gone again since they were listed: the API may have moved them to the trash."""
-    walk_roots: list[Path] | None = None
-    for item, change in zip(work, changes, strict=True):
-        if change.new and known.get(item.listing.path):
-            walk_roots = roots.walk_roots() if walk_roots is None else walk_roots
-            there = present_names(item.listing.path, roots, walk_roots)
-            if there is not None:
-                change.new = {name: stat for name, stat in change.new.items() if name in there}
+def _drop_vanished(grown: Iterable[tuple[str, FileChanges]], roots: Roots) -> None:
+    """Drop new files that are gone again since they were listed: the API may have moved them to the trash.
+
+    That can be in known folders (``grown``, by their paths) alone.
+    """
+    walk_roots = roots.walk_roots()
+    for path, change in grown:
+        there = present_names(path, roots, walk_roots)
+        if there is not None:
+            change.new = {name: stat for name, stat in change.new.items() if name in there}
 
 
-async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], held: set[str]) -> None:
+async def _store(tx: Transaction, updates: FolderUpdates, changes: list[FileChanges], held: set[str]) -> None:
     """Write rows. A folder with unwritten changes gets no fingerprint, so the next scan compares its files."""
+    work = updates.folders
     whole = [item.row for item in work if item.listing.only is None]
     folder_ids = await files.put_folders(tx, whole) if whole else {}
     found = zip(work, changes, strict=True)
     parts = [item.row for item, change in found if item.listing.only is not None and change.new]
     if parts:  # ``add_folders`` removes their fingerprints, because nothing is known of their other files
         folder_ids.update(await files.add_folders(tx, parts))
-    await _insert(tx, work, changes, folder_ids)
+    await _insert(tx, updates, changes, folder_ids)
     await _update(tx, changes)
     left = {item.listing.path for item, change in zip(work, changes, strict=True) if change.gone or change.changed}
     incomplete = left | held
@@ -424,33 +447,38 @@ async def _store(tx: Transaction, work: Sequence[FolderUpdate], changes: list[Fi
 
 
 async def _insert(
-    tx: Transaction, work: Sequence[FolderUpdate], changes: list[FileChanges], folder_ids: dict[str, int]
+    tx: Transaction, updates: FolderUpdates, changes: list[FileChanges], folder_ids: dict[str, int]
 ) -> None:
-    groups = await asyncio.to_thread(_groups_of_new, work, changes)
-    if not groups:
+    found = list(zip(updates.folders, changes, strict=True))
+    new = updates.new
+    if any(len(change.new) != (0 if item.is_known else len(item.listing.files)) for item, change in found):
+        new = await asyncio.to_thread(lambda: _new_files((item, change.new) for item, change in found))
+    if not new.rows:
         return
-    # Interned before the rows are made: that takes a thread, in which the database cannot be used.
-    wanted = {group.tags for found in groups.values() for group in found}
-    sets = {names: await tags.intern(tx, "", names) for names in sorted(wanted)}
-    rows = await asyncio.to_thread(_new_rows, groups, folder_ids, sets)
-    await files.insert_new(tx, rows, now_ms())
+    sets = await tags.intern_all(tx, {TagSet("", group.tags) for group in new.groups})
+    groups = [
+        FileGroup(folder_ids[group.folder], sets[TagSet("", group.tags)], group.mime_type) for group in new.groups
+    ]
+    await files.insert_new(tx, groups, new.rows, now_ms())
 
 
-def _groups_of_new(work: Sequence[FolderUpdate], changes: list[FileChanges]) -> dict[str, list[NewGroup]]:
-    """Return the new files by folder, without folders that have none."""
-    return {
-        item.listing.path: item.groups if len(change.new) == item.grouped else _grouped(item.place, change.new)
-        for item, change in zip(work, changes, strict=True)
-        if change.new
-    }
-
-
-def _grouped(place: Place, new: Mapping[str, FileStat]) -> list[NewGroup]:
-    by_suffix: dict[str, list[tuple[str, int, int, int, str]]] = defaultdict(list)
-    for (name, stat), asset_id in zip(new.items(), new_ids(len(new)), strict=True):
-        by_suffix[_suffix(name)].append((name, *stat, asset_id))
-    samples = ((f"x{suffix}", rows) for suffix, rows in by_suffix.items())
-    return [NewGroup(place.tags_of(sample), guess_mime(sample), rows) for sample, rows in samples]
+def _new_files(found: Iterable[tuple[FolderUpdate, Mapping[str, FileStat]]]) -> NewFiles:
+    """Return the new files of folders. Those of a folder that end alike are a group."""
+    groups: list[NewGroup] = []
+    listed: list[tuple[FileStat, int, str]] = []
+    for item, new in found:
+        by_suffix: dict[str, int] = {}
+        for name, stat in new.items():
+            suffix = _suffix(name)
+            group = by_suffix.get(suffix)
+            if group is None:
+                group = by_suffix[suffix] = len(groups)
+                sample = f"x{suffix}"
+                groups.append(NewGroup(item.listing.path, item.place.tags_of(sample), guess_mime(sample)))
+            listed.append((stat, group, name))
+    listed.sort(key=_time_of)
+    numbered = zip(listed, new_ids(len(listed)), strict=True)
+    return NewFiles(groups, [(group, name, name.casefold(), *stat, uuid) for (stat, group, name), uuid in numbered])
 
 
 def _suffix(name: str) -> str:
@@ -458,20 +486,8 @@ def _suffix(name: str) -> str:
     return name[at:] if at >= 0 else ""
 
 
-def _new_rows(
-    groups: Mapping[str, list[NewGroup]], folder_ids: dict[str, int], sets: dict[tuple[str, ...], int]
-) -> list[NewFileRow]:
-    """Return rows for the new files, in the order of their times."""
-    rows: list[NewFileRow] = []
-    for folder, found in groups.items():
-        for group in found:
-            alike = (folder_ids[folder], sets[group.tags], group.mime_type)
-            rows += [(*alike, *row) for row in group.files]
-    rows.sort(key=_time_of)
-    return rows
-
-
-_time_of = itemgetter(5)
+def _time_of(file: tuple[FileStat, int, str]) -> int:
+    return file[0][1]
 
 
 async def _update(tx: Transaction, changes: list[FileChanges]) -> None:

@@ -13,7 +13,8 @@ from ...db import assets, files, tags
 from ...db.assets import NewAsset
 from ...db.connection import Transaction
 from ...db.contents import Facts
-from ...db.files import FolderRow, NewFileRow
+from ...db.files import FileGroup, FolderRow, NewFileRow
+from ...db.tags import TagSet
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
@@ -42,15 +43,16 @@ class NewFile(NamedTuple):
 
 async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
     """Add files as new assets. There must be no rows at their paths yet."""
-    sets: dict[tuple[str, ...], int] = {}
+    tagged = [(file, TagSet("", file.place.tags_of(file.name))) for file in found]
+    sets = await tags.intern_all(tx, {wanted for _, wanted in tagged})
+    groups: dict[FileGroup, int] = {}
     rows: list[NewFileRow] = []
-    for file in found:
-        wanted = file.place.tags_of(file.name)
-        if wanted not in sets:
-            sets[wanted] = await tags.intern(tx, "", wanted)
-        rows.append((file.folder_id, sets[wanted], guess_mime(file.name), file.name, *file.stat, new_ids(1)[0]))
+    for file, wanted in tagged:
+        group = FileGroup(file.folder_id, sets[wanted], guess_mime(file.name))
+        at = groups.setdefault(group, len(groups))
+        rows.append((at, file.name, file.name.casefold(), *file.stat, new_ids(1)[0]))
     if rows:
-        await files.insert_new(tx, rows, now_ms())
+        await files.insert_new(tx, list(groups), rows, now_ms())
 
 
 async def register(tx: Transaction, entry: NewAsset, file: CompleteFile) -> int:

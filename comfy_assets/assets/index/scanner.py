@@ -24,6 +24,7 @@ from ..moves.apply import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of
 from .apply import (
     FolderUpdate,
+    FolderUpdates,
     ScanFindings,
     ScanProgress,
     StabilityCheck,
@@ -35,8 +36,10 @@ from .directory_cache import DirectoryCache, DirectoryChanges
 from .exclusions import Exclusions
 from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
 
-_BATCH_FILES = 2000  # of one transaction, for which other writers wait some tens of milliseconds
-_BATCH_FOLDERS = 500
+_BATCH_FOLDERS = 500  # the most of one transaction
+_BATCH_FILES = 4000
+_FIRST_BATCH_FILES = 1000  # nothing is written before they have been walked
+_TRANSACTION_S = 0.06  # how long other writers may wait for a transaction to end
 # A copy may be listed before its original is removed: both count as one move within this time.
 _RECENT_S = 60.0
 
@@ -58,7 +61,7 @@ class ScanScope:
 
 @dataclass
 class _ScanRun:
-    """A running scan. ``last_id`` is the highest file id before it."""
+    """A running scan. ``last_id`` is the highest file id before it, ``batch_files`` the size of the next batch."""
 
     roots: Roots
     walk_roots: list[Path]
@@ -68,13 +71,19 @@ class _ScanRun:
     report: WalkReport = field(default_factory=WalkReport)
     found: ScanFindings = field(default_factory=ScanFindings)
     listed: set[str] = field(default_factory=set)
+    batch_files: int = _FIRST_BATCH_FILES
+
+    def adapt_batches(self, seconds: float) -> None:
+        """Adapt the size of batches to the time that one took to write. Larger ones write fewer pages in all."""
+        factor = _TRANSACTION_S / max(seconds, _TRANSACTION_S / 2)
+        self.batch_files = max(_FIRST_BATCH_FILES, int(self.batch_files * factor))
 
 
 class _ComparedBatch(NamedTuple):
     """Listings, with the folders of them that may differ from the store; None: not compared yet."""
 
     listings: list[FolderListing]
-    work: list[FolderUpdate] | None
+    work: FolderUpdates | None
 
 
 class Scanner:
@@ -207,7 +216,8 @@ class Scanner:
         """Yield listings in batches; the next is walked, and compared if possible, while the last is written."""
 
         def following() -> asyncio.Future[_ComparedBatch]:
-            return asyncio.ensure_future(asyncio.to_thread(_next_batch, listings, run.roots, described))
+            run.batch_files = min(run.batch_files, _BATCH_FILES)
+            return asyncio.ensure_future(asyncio.to_thread(_next_batch, listings, run, described))
 
         ahead = following()
         try:
@@ -238,9 +248,10 @@ class Scanner:
                     known = {row.path: row for row in await files.known_folders(self._db, [x.path for x in batch])}
                 if work is None:
                     work = await asyncio.to_thread(changed_folders, batch, run.roots, known)
-                unstamped = _unstamped(batch, known, work)
-                if work or unstamped:
+                unstamped = _unstamped(batch, known, work.folders)
+                if work.folders or unstamped:
                     async with self._db.transaction() as tx:
+                        began = time.monotonic()
                         await write(
                             tx,
                             work,
@@ -251,7 +262,9 @@ class Scanner:
                             self._unrecorded_since,
                             is_multi_user=self._host.is_multi_user(),
                         )
-                        await files.set_folder_times(tx, unstamped)
+                        if unstamped:
+                            await files.set_folder_times(tx, unstamped)
+                        run.adapt_batches(time.monotonic() - began)
                 self._cache.store(batch)
                 progress.folders += len(batch)
                 progress.scanned += sum(len(listing.files) for listing in batch)
@@ -350,16 +363,16 @@ def _unstamped(
 
 
 def _next_batch(
-    listings: Iterator[FolderListing], roots: Roots, described: dict[str, FolderRow] | None
+    listings: Iterator[FolderListing], run: _ScanRun, described: dict[str, FolderRow] | None
 ) -> _ComparedBatch:
     batch: list[FolderListing] = []
     count = 0
     for listing in islice(listings, _BATCH_FOLDERS):
         batch.append(listing)
         count += len(listing.files)
-        if count >= _BATCH_FILES:
+        if count >= run.batch_files:
             break
-    return _ComparedBatch(batch, None if described is None else changed_folders(batch, roots, described))
+    return _ComparedBatch(batch, None if described is None else changed_folders(batch, run.roots, described))
 
 
 def gone_folders(
