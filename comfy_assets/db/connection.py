@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +21,7 @@ from ..fs import shared_files
 from . import migrate, store_files
 from .caches import ColumnCache, ResultCache
 from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
-from .sql import Row
+from .sql import Row, Statement, insertion
 from .sqlite_errors import READ_ONLY, as_busy, may_pass
 from .store_files import CommitMark, StoreState, fold_log, open_guard
 
@@ -34,7 +33,6 @@ _POLL_S = 0.05  # between two attempts to begin while another process holds the 
 # known to wait, and other processes, of which nothing is known.
 _LONG_S = 0.04
 _LONGEST_S = 0.5
-MOST_PARAMETERS = 999  # of a statement, as SQLite before 3.32 has it
 _WATCH_S = 1.0  # between two checks that the store's files are in place
 _READER_PATIENCE_S = 1.0  # how long queries may run on before the connections are opened again
 
@@ -387,25 +385,17 @@ class Transaction:
             return 0  # without a turn of the connection's thread
         return (await self._connection.executemany(sql, rows)).rowcount
 
-    async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
-        """Insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
+    async def execute_all(self, statements: Iterable[Statement]) -> None:
+        """Run statements in one turn of the connection's thread. An exception of one leaves out those after it.
 
-        With ``or_ignore``, rows whose keys are there already are left out.
-
-        Each statement has many rows: between two statements the thread would wait for the interpreter lock, behind
-        those that walk folders and read files.
+        Each turn waits for the interpreter lock, behind threads that walk folders and read files.
         """
-        if not rows:
-            return
-        insert = f"INSERT{' OR IGNORE' if or_ignore else ''} INTO {table} VALUES"
-        row = f"({', '.join('?' * len(rows[0]))})"
-        at_once = MOST_PARAMETERS // len(rows[0])
-        whole = len(rows) - len(rows) % at_once
-        if whole:
-            parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once))
-            await self.execute_many(f"{insert} {', '.join([row] * at_once)}", parts)
-        if whole < len(rows):
-            await self.execute_many(f"{insert} {row}", rows[whole:])
+        # See ``StoreConnection``: the library that runs the thread passes on what it gets.
+        await cast("Any", self._connection).executescript(statements)
+
+    async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
+        """Insert rows by the thousand; see ``sql.insertion``."""
+        await self.execute_all(insertion(table, rows, or_ignore=or_ignore))
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return all rows of a query, which sees this transaction's own changes."""

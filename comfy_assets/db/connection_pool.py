@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import aiosqlite
 
 from ..errors import QueryTimeoutError
-from .sql import Row
+from .sql import Row, Statement
 from .store_files import CommitMark, StoreFiles, last_commit, open_guard
 
 T = TypeVar("T")
@@ -253,10 +253,26 @@ async def open_connections(path: Path) -> StoreConnections:
     return StoreConnections(guard, connections[0], tuple(connections[1:]), StoreFiles(path), mark)
 
 
+class StoreConnection(sqlite3.Connection):
+    """A connection whose scripts are statements with parameters, and do not commit."""
+
+    def executescript(self, statements: Iterable[Statement]) -> sqlite3.Cursor:  # type: ignore[override]
+        """Run statements one after another, until one raises."""
+        cursor = self.cursor()
+        for sql, parameters, is_many in statements:
+            if is_many:
+                cursor.executemany(sql, parameters)
+            else:
+                cursor.execute(sql, tuple(parameters))
+        return cursor
+
+
 async def _connect(path: Path, pragmas: Sequence[str]) -> aiosqlite.Connection:
     # Without an isolation level, sqlite3 begins no transactions by itself. Most statements here are constant texts, so
     # that it pays to keep more than the usual 128 prepared.
-    connection = await aiosqlite.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256)
+    connection = await aiosqlite.connect(
+        path, isolation_level=None, timeout=BUSY_TIMEOUT_S, cached_statements=256, factory=StoreConnection
+    )
     try:
         for pragma in pragmas:
             await connection.execute(f"PRAGMA {pragma}")

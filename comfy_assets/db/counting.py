@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from .connection import Transaction
-from .sql import json_array
+from .sql import Statement, json_array
 
 NO_ID = (1 << 63) - 1  # higher than any id
 FEW = 20  # fewer assets than this are counted faster by triggers
 
 _CHANGES_TABLE = "CREATE TEMP TABLE IF NOT EXISTS count_changes (folder_id INTEGER, tag_set_id INTEGER, n INTEGER)"
+_COUNTED_BELOW = "UPDATE counted_apart SET first_id = ?"
 _NOTE = """
     INSERT INTO count_changes SELECT folder_id, tag_set_id, ?1 * count(*) FROM assets
     WHERE id IN (SELECT value FROM json_each(?2)) GROUP BY 1, 2
@@ -41,22 +42,19 @@ async def counted_together(tx: Transaction, ids: Sequence[int]) -> AsyncIterator
         yield
         return
     chosen = json_array(ids)
-    await start(tx, 0)
-    await tx.execute(_NOTE, (-1, chosen))
+    await tx.execute_all([*starting(0), Statement(_NOTE, (-1, chosen))])
     yield
-    await tx.execute(_NOTE, (1, chosen))
-    await finish(tx)
+    await tx.execute_all([Statement(_NOTE, (1, chosen)), *FINISHING])
 
 
-async def start(tx: Transaction, first_id: int) -> None:
-    """Have triggers count no asset with this id or a higher one until ``finish``."""
-    await tx.execute(_CHANGES_TABLE)
-    await tx.execute("DELETE FROM count_changes")
-    await tx.execute("UPDATE counted_apart SET first_id = ?", (first_id,))
+def starting(first_id: int) -> tuple[Statement, ...]:
+    """Return statements that have triggers count no asset with this id or a higher one until ``FINISHING``."""
+    return (
+        Statement(_CHANGES_TABLE),
+        Statement("DELETE FROM count_changes"),
+        Statement(_COUNTED_BELOW, (first_id,)),
+    )
 
 
-async def finish(tx: Transaction) -> None:
-    """Apply the changes that were noted in ``count_changes``; triggers count again."""
-    await tx.execute("UPDATE counted_apart SET first_id = ?", (NO_ID,))
-    for statement in _APPLY:
-        await tx.execute(statement)
+# Apply the changes that were noted in ``count_changes``; triggers count again.
+FINISHING = (Statement(_COUNTED_BELOW, (NO_ID,)), *map(Statement, _APPLY))

@@ -11,7 +11,7 @@ import msgspec
 from ..models import FileStat, Pending
 from . import counting, sidecars, tags, trash
 from .connection import Database, Transaction
-from .sql import Row, json_array
+from .sql import Row, Statement, insertion, json_array
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 # Files that one transaction may mark or move. That takes some tens of milliseconds, for which other writers wait.
@@ -209,23 +209,29 @@ async def _insert_few(
 async def _insert_many(
     tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
 ) -> None:
-    for statement in _NEW_FILES_TABLES:
-        await tx.execute(statement)
-    await tx.insert_rows("new_groups", [(number, *group) for number, group in enumerate(groups)])
-    await tx.insert_rows(_NEW_FILES, rows)
-    await counting.start(tx, first + 1)
-    await tx.execute(
-        f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
-        f" max(0, min(mtime_ns / 1000000, ?2)), max(0, min(mtime_ns / 1000000, ?2)), folder_id FROM {_GROUPED_FILES}",
-        (first, now),
+    created_at = "max(0, min(mtime_ns / 1000000, ?2))"
+    await tx.execute_all(
+        [
+            *map(Statement, _NEW_FILES_TABLES),
+            *insertion("new_groups", [(number, *group) for number, group in enumerate(groups)]),
+            *insertion(_NEW_FILES, rows),
+            *counting.starting(first + 1),
+            Statement(
+                f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
+                f" {created_at}, {created_at}, folder_id FROM {_GROUPED_FILES}",
+                (first, now),
+            ),
+            Statement(
+                f"{_INSERT_FILES} SELECT ?1 + f.id, folder_id, name, size, mtime_ns, inode FROM {_GROUPED_FILES}",
+                (first,),
+            ),
+            Statement(
+                "INSERT INTO count_changes"
+                f" SELECT folder_id, tag_set_id, count(*) FROM {_GROUPED_FILES} GROUP BY group_id"
+            ),
+            *counting.FINISHING,
+        ]
     )
-    await tx.execute(
-        f"{_INSERT_FILES} SELECT ?1 + f.id, folder_id, name, size, mtime_ns, inode FROM {_GROUPED_FILES}", (first,)
-    )
-    await tx.execute(
-        f"INSERT INTO count_changes SELECT folder_id, tag_set_id, count(*) FROM {_GROUPED_FILES} GROUP BY group_id"
-    )
-    await counting.finish(tx)
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:

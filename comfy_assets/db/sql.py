@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # The assets with the ids in the parameter, a JSON array. CROSS JOIN keeps SQLite from starting with another index.
 BY_IDS = "(SELECT value AS id FROM json_each(?)) chosen CROSS JOIN assets a ON a.id = chosen.id"
+MOST_PARAMETERS = 999  # of a statement, as SQLite before 3.32 has it
 ROW_COST = 15  # how many ids can be compared in the time in which SQLite reads one asset's row
 
 
@@ -53,6 +55,35 @@ def insert_into(table: str, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """Return the statement that inserts a row, and its parameters."""
     names = ", ".join(values)
     return f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(values))})", [*values.values()]
+
+
+class Statement(NamedTuple):
+    """A statement with its parameters. With ``is_many`` it is run once for each row of these."""
+
+    sql: str
+    parameters: Iterable[Any] = ()
+    is_many: bool = False
+
+
+def insertion(table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> Iterator[Statement]:
+    """Yield statements that insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
+
+    With ``or_ignore``, rows whose keys are there already are left out.
+
+    Each statement has many rows: between two statements the thread would wait for the interpreter lock, behind those
+    that walk folders and read files.
+    """
+    if not rows:
+        return
+    insert = f"INSERT{' OR IGNORE' if or_ignore else ''} INTO {table} VALUES"
+    row = f"({', '.join('?' * len(rows[0]))})"
+    at_once = MOST_PARAMETERS // len(rows[0])
+    whole = len(rows) - len(rows) % at_once
+    if whole:
+        parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once))
+        yield Statement(f"{insert} {', '.join([row] * at_once)}", parts, is_many=True)
+    if whole < len(rows):
+        yield Statement(f"{insert} {row}", rows[whole:], is_many=True)
 
 
 def order_by(key: str, row_id: str, order: Order) -> str:

@@ -14,6 +14,7 @@ import pytest
 from comfy_assets_node.comfy_assets.db import connection, connection_pool
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.connection_pool import READERS
+from comfy_assets_node.comfy_assets.db.sql import MOST_PARAMETERS, Statement, insertion
 from comfy_assets_node.comfy_assets.errors import StoreError
 
 
@@ -40,6 +41,24 @@ async def test_a_transaction_is_seen_when_it_has_ended(db: Database) -> None:
         assert await tags(db) == []
     assert await tags(db) == ["a", "b"]
     assert await db.fetch_one("SELECT name FROM tags WHERE id = 99") is None
+
+
+async def test_statements_of_one_turn(db: Database) -> None:
+    add_one = "INSERT INTO tags (name) VALUES (?)"
+    async with db.transaction() as tx:
+        rows = [(f"{n}",) for n in range(2 * MOST_PARAMETERS + 1)]
+        await tx.execute_all(
+            [Statement(add_one, ["a"]), *insertion("tags (name)", rows), Statement("DELETE FROM tags WHERE id > 3")]
+        )
+        assert await tags(db) == []
+    assert await tags(db) == ["a", "0", "1"]
+    with pytest.raises(sqlite3.IntegrityError):
+        async with db.transaction() as tx:
+            with pytest.raises(sqlite3.IntegrityError):
+                await tx.execute_all([Statement(add_one, ["b"]), Statement(add_one, ["a"]), Statement(add_one, ["c"])])
+            assert await tx.fetch_value("SELECT group_concat(name) FROM tags") == "a,0,1,b"
+            raise sqlite3.IntegrityError
+    assert await tags(db) == ["a", "0", "1"]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])

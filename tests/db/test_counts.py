@@ -82,7 +82,8 @@ class TaggedStoreModel:
         found: list[NewFileRow] = []
         for asset_id in new_ids(count):
             self.names += 1
-            found.append((0, *[f"{self.names}.png"] * 2, 10, self.names, self.names, asset_id))
+            name = f"{self.names}.png"
+            found.append((0, name, name, 10, self.names, self.names, asset_id))
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
         await files.insert_new(tx, [alike], found, 10**13)
         for number, row in enumerate(found, first):

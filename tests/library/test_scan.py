@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import apply, scanner
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.base import HostFolders, LibraryFolder
 from support.windows import IS_WINE
 
@@ -324,6 +326,55 @@ async def test_many_folders_go_in_batches(library: Any, monkeypatch: pytest.Monk
     status = await library.scan()
     assert (status["created"], status["hashed"]) == (expected, expected)
     assert len(await library.assets()) == expected
+
+
+async def test_folders_that_get_rows_while_they_are_walked(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("output/a.png", "output/b.png", "input/a.png", LORA)
+    for name in names:
+        library.write(name)
+    await library.scan()
+    before = {a["file_path"]: a["id"] for a in await library.assets()}
+    library.write("output/c.png")
+    library.write("output/new/d.PNG")
+
+    async def none_yet(*_: Any) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(files, "known_folders", none_yet)
+    status = await library.scan()
+    assert (status["status"], status["created"]) == ("completed", 2)
+    after = {a["file_path"]: a["id"] for a in await library.assets()}
+    assert after.keys() == {*names, "output/c.png", "output/new/d.PNG"}
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sizes"),
+    [(0.0, [1000, 2000, 4000, 4000]), (0.08, [1000, 1000, 1000, 1000]), (1.0, [1000, 1000, 1000, 1000])],
+)
+async def test_batches_take_as_long_as_others_may_wait(
+    library: Any, monkeypatch: pytest.MonkeyPatch, seconds: float, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(scanner, "_BATCH_FOLDERS", 1)
+    found: list[int] = []
+
+    async def write(_tx: Any, *_: Any, **__: Any) -> None:
+        nonlocal now
+        now += seconds
+
+    def next_batch(listings: Any, files_at_most: int, *rest: Any) -> Any:
+        found.append(files_at_most)
+        return real(listings, files_at_most, *rest)
+
+    now, real = 0.0, scanner._next_batch
+    monkeypatch.setattr(scanner, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(scanner, "write", write)
+    monkeypatch.setattr(scanner, "_next_batch", next_batch)
+    for number in range(5):
+        library.write(f"output/{number}/a.png")
+    await library.scan()
+    # The second batch is walked while the first is written.
+    assert found[1:5] == sizes
 
 
 async def test_prune_marks_what_is_surely_gone(library: Any) -> None:

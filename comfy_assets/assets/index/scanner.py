@@ -39,7 +39,7 @@ from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
 _BATCH_FOLDERS = 500  # the most of one transaction
 _BATCH_FILES = 4000
 _FIRST_BATCH_FILES = 1000  # nothing is written before they have been walked
-_TRANSACTION_S = 0.06  # how long other writers may wait for a transaction to end
+_TRANSACTION_S = 0.08  # how long other writers may wait for a transaction to end
 # A copy may be listed before its original is removed: both count as one move within this time.
 _RECENT_S = 60.0
 
@@ -76,7 +76,7 @@ class _ScanRun:
     def adapt_batches(self, seconds: float) -> None:
         """Adapt the size of batches to the time that one took to write. Larger ones write fewer pages in all."""
         factor = _TRANSACTION_S / max(seconds, _TRANSACTION_S / 2)
-        self.batch_files = max(_FIRST_BATCH_FILES, int(self.batch_files * factor))
+        self.batch_files = min(max(_FIRST_BATCH_FILES, int(self.batch_files * factor)), _BATCH_FILES)
 
 
 class _ComparedBatch(NamedTuple):
@@ -216,8 +216,9 @@ class Scanner:
         """Yield listings in batches; the next is walked, and compared if possible, while the last is written."""
 
         def following() -> asyncio.Future[_ComparedBatch]:
-            run.batch_files = min(run.batch_files, _BATCH_FILES)
-            return asyncio.ensure_future(asyncio.to_thread(_next_batch, listings, run, described))
+            return asyncio.ensure_future(
+                asyncio.to_thread(_next_batch, listings, run.batch_files, run.roots, described)
+            )
 
         ahead = following()
         try:
@@ -363,16 +364,16 @@ def _unstamped(
 
 
 def _next_batch(
-    listings: Iterator[FolderListing], run: _ScanRun, described: dict[str, FolderRow] | None
+    listings: Iterator[FolderListing], files_at_most: int, roots: Roots, described: dict[str, FolderRow] | None
 ) -> _ComparedBatch:
     batch: list[FolderListing] = []
     count = 0
     for listing in islice(listings, _BATCH_FOLDERS):
         batch.append(listing)
         count += len(listing.files)
-        if count >= run.batch_files:
+        if count >= files_at_most:
             break
-    return _ComparedBatch(batch, None if described is None else changed_folders(batch, run.roots, described))
+    return _ComparedBatch(batch, None if described is None else changed_folders(batch, roots, described))
 
 
 def gone_folders(
