@@ -100,6 +100,24 @@ def test_a_text_that_a_language_lacks_is_english(japanese: Any) -> None:
     assert shown("he", gone[0]) == ["\u2068a.png\u2069 הלך"]  # the name stays together in a line of the other direction
 
 
+def test_sizes_and_durations_have_the_units_of_the_language(japanese: Any) -> None:
+    shown = japanese.page.evaluate(
+        """async module => {
+            const format = await import(new URL(module, document.baseURI).href)
+            return ["en", "ru", "fr"].map(language => [
+                ...[812, 6300, 123_456_789].map(count => format.bytes(count, language)),
+                ...[840, 42_000, 125_000, 4_805_000].map(time => format.duration(time, language)),
+            ].map(text => text.replaceAll(/\\s/g, " ")))
+        }""",
+        MODULE.replace("translations", "format"),
+    )
+    assert shown == [
+        ["812 bytes", "6.3 kB", "123 MB", "0.8 sec", "42 sec", "2 min 05 sec", "1 hr 20 min"],
+        ["812 байт", "6,3 кБ", "123 МБ", "0,8 с", "42 с", "2 мин 05 с", "1 ч 20 мин"],
+        ["812 octets", "6,3 ko", "123 Mo", "0,8 s", "42 s", "2 min 05 s", "1 h 20 min"],
+    ]
+
+
 def test_right_to_left_on_the_own_page(browser: Any, server: Any) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, locale="ar-EG", reduced_motion="reduce")
     page = context.new_page()

@@ -59,7 +59,7 @@ export function summary(job, { t, language }) {
   if (job.outputs_count) parts.push(t("job.outputs", { count: job.outputs_count }));
   if (job.deleted_outputs_count) parts.push(t("job.deletedOutputs", { count: job.deleted_outputs_count }));
   const duration = executionTime(job);
-  if (duration !== null) parts.push(format.duration(duration));
+  if (duration !== null) parts.push(format.duration(duration, language));
   parts.push(format.time(job.create_time, language)); // last, as a narrow panel cuts the end
   return format.line(parts, language);
 }

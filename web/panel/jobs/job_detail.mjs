@@ -130,8 +130,8 @@ export class JobDetail {
     /** @type {[term: string, value: string | number | null][]} */
     const rows = [
       [t("job.created"), format.time(created, language)],
-      [t("job.waitingTime"), started ? format.duration(started - created) : null],
-      [t("job.executionTime"), duration === null ? null : format.duration(duration)],
+      [t("job.waitingTime"), started ? format.duration(started - created, language) : null],
+      [t("job.executionTime"), duration === null ? null : format.duration(duration, language)],
       [t("job.nodes"), Object.keys(jobGraphs(job).prompt).length],
       [t("job.id"), job.id],
     ];

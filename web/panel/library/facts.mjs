@@ -38,5 +38,5 @@ export function factValue({ t, language }, name, value) {
   if (typeof value === "boolean") return t(value ? "fact.yes" : "fact.no");
   if (name === "kind" && KINDS.has(String(value))) return t(`mediaKind.${value}`);
   if (typeof value !== "number") return value;
-  return name === PLAYED ? format.duration(value * 1000) : format.number(value, language);
+  return name === PLAYED ? format.duration(value * 1000, language) : format.number(value, language);
 }

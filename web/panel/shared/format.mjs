@@ -80,10 +80,24 @@ function dateFormat(language, timeStyle) {
   return cached(`date ${language} ${timeStyle}`, create);
 }
 
-const UNITS = ["B", "kB", "MB", "GB", "TB"];
+/**
+ * Format a value with a unit in the usual abbreviation of the language. Some languages have only "byte" for bytes.
+ *
+ * @param {number} value
+ * @param {string} unit
+ * @param {string} language
+ * @param {Intl.NumberFormatOptions} [options]
+ */
+function measure(value, unit, language, options = {}) {
+  const unitDisplay = unit === "byte" ? "long" : "short";
+  const create = () => new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay, ...options });
+  return cached(`${unit} ${language} ${JSON.stringify(options)}`, create).format(value);
+}
+
+const UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
 
 /**
- * Format a size: `12.3 MB`.
+ * Format a size: `12.3 MB`, `812 bytes`.
  *
  * @param {number} count
  * @param {string} language
@@ -91,8 +105,7 @@ const UNITS = ["B", "kB", "MB", "GB", "TB"];
 export function bytes(count, language) {
   const power = Math.min(Math.max(Math.floor(Math.log(Math.max(count, 1)) / Math.log(1000)), 0), UNITS.length - 1);
   const value = count / 1000 ** power;
-  const digits = power === 0 || value >= 100 ? 0 : 1;
-  return `${numberFormat(language, digits).format(value)} ${UNITS[power]}`;
+  return measure(value, UNITS[power], language, { maximumFractionDigits: power === 0 || value >= 100 ? 0 : 1 });
 }
 
 /**
@@ -166,15 +179,20 @@ export function clock(seconds) {
 }
 
 /**
- * Format a duration: `0.8 s`, `2 min 05 s`, `1 h 20 min`.
+ * Format a duration: `0.8 sec`, `2 min 05 sec`, `1 hr 20 min`.
  *
  * @param {number} milliseconds
+ * @param {string} language
  */
-export function duration(milliseconds) {
+export function duration(milliseconds, language) {
   const seconds = milliseconds / 1000;
-  if (seconds < 10) return `${seconds.toFixed(1)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds < 10) {
+    return measure(seconds, "second", language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+  }
   const whole = Math.round(seconds);
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
-  return `${Math.floor(whole / 3600)} h ${String(Math.floor((whole % 3600) / 60)).padStart(2, "0")} min`;
+  if (whole < 60) return measure(whole, "second", language);
+  const [large, small, each] = whole < 3600 ? ["minute", "second", 60] : ["hour", "minute", 3600];
+  const rest = Math.floor((whole % each) / (each / 60));
+  const units = [measure(Math.floor(whole / each), large, language)];
+  return [...units, measure(rest, small, language, { minimumIntegerDigits: 2 })].join(" ");
 }

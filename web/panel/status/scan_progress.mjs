@@ -56,7 +56,7 @@ export function statusText(status, { t, language }) {
   const parts = [text];
   const left = timeLeft(status);
   if (!isListing) parts.push(t("status.rate", { rate: format.bytes(status.bytes_per_second ?? 0, language) }));
-  if (left !== null) parts.push(t("status.left", { time: format.duration(left) }));
+  if (left !== null) parts.push(t("status.left", { time: format.duration(left, language) }));
   return format.line(parts, language);
 }
 

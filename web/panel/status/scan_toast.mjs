@@ -36,5 +36,9 @@ export function showScanToasts(page) {
 async function showToast(page, status, duration) {
   const { t, language } = await loadTranslations(page); // the panel may never have been opened
   const files = format.number(status?.total ?? status?.scanned ?? 0, language);
-  page.toast("success", t("status.ended"), t("status.endedDetail", { files, time: format.duration(duration) }));
+  page.toast(
+    "success",
+    t("status.ended"),
+    t("status.endedDetail", { files, time: format.duration(duration, language) }),
+  );
 }
