@@ -191,7 +191,7 @@ def _print_import(result: ImportResult) -> None:
 
 
 def _is_as_needed(each: AssetOutcome) -> bool:
-    """Whether the library has the asset under the name that the workflow uses."""
+    """Return whether the library has the asset under the name that the workflow uses."""
     return each.outcome != "missing" and each.note is None
 
 

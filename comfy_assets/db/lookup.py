@@ -1,4 +1,4 @@
-"""What people name in commands: anything by the first characters of its id, assets by a path or a name too."""
+"""Lookup of what people name in commands: anything by the first characters of its id, assets by path or name too."""
 
 from __future__ import annotations
 

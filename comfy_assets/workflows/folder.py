@@ -236,7 +236,7 @@ class WorkflowFolder:
         return reliable(FileStamp(info.st_size, info.st_mtime_ns))
 
     def _holds(self, path: str, digest: bytes) -> bool:
-        """Whether a file has the content with this hash right now. Raises OSError."""
+        """Return whether a file has the content with this hash right now. Raises OSError."""
         try:
             check_found(str(self._root / path))
             return blake3(shared_files.read_shared(self._root / path)).digest() == digest
@@ -268,7 +268,7 @@ def reliable(stamp: FileStamp) -> FileStamp:
 
 
 def _is_text(name: str) -> bool:
-    """Whether a file name is valid Unicode; on Linux any bytes can be a name."""
+    """Return whether a file name is valid Unicode; on Linux any bytes can be a name."""
     try:
         name.encode()
     except UnicodeEncodeError:

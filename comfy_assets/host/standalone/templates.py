@@ -49,7 +49,7 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def needs_input(self) -> bool:
-        """Whether it opens a file of the input folder."""
+        """True if it opens a file of the input folder."""
         return any(node.class_type == "LoadImage" for node in self.nodes)
 
 

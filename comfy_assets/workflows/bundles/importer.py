@@ -333,7 +333,7 @@ def _found_at(asset: BundledAsset, location: Location) -> AssetOutcome:
 
 
 def _is_at_its_path(asset: BundledAsset, location: Location) -> bool:
-    """Whether a loader finds the file by the name that the workflow uses."""
+    """Return whether a loader finds the file by the name that the workflow uses."""
     if location.kind != asset.kind:
         return False
     if asset.kind == "models":
