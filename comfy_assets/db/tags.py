@@ -9,7 +9,7 @@ owner). No asset has a tag twice, by its set and as a user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import msgspec
 
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
 from .connection import Transaction
-from .sql import json_array
+from .sql import Statement, json_array
 
 ROOT_TAGS = ("models", "input", "output", "temp")
 # SQL that tells of a ``tag_sets s`` row whether a user (the parameter) may know of its assets.
@@ -102,13 +102,32 @@ async def intern_all(tx: Transaction, sets: Collection[TagSet]) -> dict[TagSet, 
     ids = await _ids_of(tx, ordered.values())
     new = sorted({*ordered.values()} - ids.keys())
     if new:
-        await tx.execute_many(
-            "INSERT INTO tag_sets (owner, tags, hidden, missing) VALUES (?, ?, ?, ?)",
-            [(each.owner, json_array(each.tags), each.hidden, each.missing) for each in new],
+        names = json_array({tag for each in new for tag in _linked(each)})
+        await tx.execute_all(
+            [
+                Statement(
+                    "INSERT INTO tag_sets (owner, tags, hidden, missing) VALUES (?, ?, ?, ?)",
+                    [(each.owner, json_array(each.tags), each.hidden, each.missing) for each in new],
+                    is_many=True,
+                ),
+                Statement("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (names,)),
+                # They are in use again.
+                Statement(
+                    "DELETE FROM tag_totals WHERE owner = '' AND n = 0 AND name IN (SELECT value FROM json_each(?))",
+                    (names,),
+                ),
+            ]
         )
         ids |= await _ids_of(tx, new)
-        await _link_tags(tx, [(ids[each], tag) for each in new for tag in (*each.tags, *[MISSING_TAG] * each.missing)])
+        await tx.execute_many(
+            "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ?1 FROM tags WHERE name = ?2",
+            [(ids[each], tag) for each in new for tag in _linked(each)],
+        )
     return {wanted: ids[each] for wanted, each in ordered.items()}
+
+
+def _linked(tag_set: TagSet) -> tuple[str, ...]:
+    return (*tag_set.tags, MISSING_TAG) if tag_set.missing else tag_set.tags
 
 
 async def _ids_of(tx: Transaction, sets: Iterable[TagSet]) -> dict[TagSet, int]:
@@ -122,19 +141,6 @@ async def _ids_of(tx: Transaction, sets: Iterable[TagSet]) -> dict[TagSet, int]:
         TagSet(owner, tuple(_decode(text)), hidden, bool(missing)): set_id
         for owner, text, hidden, missing, set_id in rows
     }
-
-
-async def _link_tags(tx: Transaction, links: Sequence[tuple[int, str]]) -> None:
-    """Store the tags of new sets: pairs of a set's id and a tag."""
-    names = json_array({tag for _, tag in links})
-    await tx.execute("INSERT OR IGNORE INTO tags (name) SELECT value FROM json_each(?)", (names,))
-    await tx.execute_many(
-        "INSERT INTO tag_set_tags (tag_id, tag_set_id) SELECT id, ?1 FROM tags WHERE name = ?2", links
-    )
-    # They are in use again.
-    await tx.execute(
-        "DELETE FROM tag_totals WHERE owner = '' AND n = 0 AND name IN (SELECT value FROM json_each(?))", (names,)
-    )
 
 
 async def move_assets(tx: Transaction, ids: Iterable[int], change: Callable[[TagSet], TagSet]) -> None:
