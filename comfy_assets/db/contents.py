@@ -15,7 +15,7 @@ from . import tags, trash
 from .compression import decompress, decompress_within
 from .connection import Database, Transaction
 from .files import HASHED, UNREADABLE
-from .sql import Row, json_array
+from .sql import Row, Statement, insertion, json_array, statements
 
 # SQL for the ids of the assets with the content of an asset: its parameters are the asset's uuid, and the user to whom
 # the asset must be visible. An asset whose content is unknown has only itself.
@@ -81,6 +81,8 @@ _KEEP_KNOWN = """
 """
 _PUT = f"INSERT INTO contents (hash, size, metadata, mime_type, reader_version) VALUES (?, ?, ?, ?, ?) {_KEEP_KNOWN}"
 
+_FEW = 20  # results, of which rows are made without a change of threads
+
 _READINGS_TABLE = """
     CREATE TEMP TABLE IF NOT EXISTS readings (
         file_id INTEGER PRIMARY KEY, size, mtime_ns, metadata, mime_type, reader_version, hash, content_id
@@ -118,32 +120,43 @@ _ADD_LINKS = """
 """
 
 
+# What was read becomes contents, and the contents of the files that have not changed since.
+_RECORD = statements(
+    "INSERT INTO contents (hash, size, metadata, mime_type, reader_version)"
+    f" SELECT hash, size, metadata, mime_type, reader_version FROM readings WHERE true {_KEEP_KNOWN}",
+    "UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)",
+    _LINK_READINGS,
+    "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
+    " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)",
+    "UPDATE assets SET mime_type = coalesce((SELECT r.mime_type FROM readings r"
+    " WHERE r.file_id = assets.id AND r.content_id IS NOT assets.content_id), mime_type),"
+    " content_id = (SELECT content_id FROM readings WHERE file_id = assets.id)"
+    " WHERE id IN (SELECT file_id FROM readings)",
+    f"UPDATE files SET state = {HASHED}, error = NULL WHERE id IN (SELECT file_id FROM readings)",
+)
+
+
 async def record(tx: Transaction, results: Sequence[Hashed]) -> None:
     """Store the contents of files whose rows still have the size and time that they were read at.
 
     The media type follows from the content, but one that a user has set stays if the same content is read again.
     """
-    if not results:
-        return
-    await _stage(tx, results)
-    await tx.execute(
-        "INSERT INTO contents (hash, size, metadata, mime_type, reader_version)"
-        f" SELECT hash, size, metadata, mime_type, reader_version FROM readings WHERE true {_KEEP_KNOWN}"
-    )
-    await tx.execute("UPDATE readings SET content_id = (SELECT id FROM contents WHERE hash = readings.hash)")
-    await tx.execute(_LINK_READINGS)
-    await tx.execute(
-        "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM files f"
-        " WHERE f.id = file_id AND f.size = readings.size AND f.mtime_ns = readings.mtime_ns)"
-    )
-    await tx.execute(
-        "UPDATE assets SET mime_type = coalesce((SELECT r.mime_type FROM readings r"
-        " WHERE r.file_id = assets.id AND r.content_id IS NOT assets.content_id), mime_type),"
-        " content_id = (SELECT content_id FROM readings WHERE file_id = assets.id)"
-        " WHERE id IN (SELECT file_id FROM readings)"
-    )
-    await tx.execute(f"UPDATE files SET state = {HASHED}, error = NULL WHERE id IN (SELECT file_id FROM readings)")
-    await trash.reveal_changed(tx)
+    if results:
+        await tx.execute_all([*await _staging(results), *_RECORD])
+        await trash.reveal_changed(tx)
+
+
+_REPLACE = statements(
+    "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM contents c"
+    " WHERE c.id = file_id AND c.reader_version < readings.reader_version)",
+    "UPDATE readings SET content_id = file_id",
+    "UPDATE contents SET (metadata, mime_type, reader_version) ="
+    " (SELECT metadata, mime_type, reader_version FROM readings WHERE file_id = contents.id)"
+    " WHERE id IN (SELECT file_id FROM readings)",
+    _NEW_LINKS_TABLE,
+    "DELETE FROM new_links",
+    _STAGE_LINKS,
+)
 
 
 async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
@@ -151,26 +164,11 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
 
     Return the former documents, which nothing may need any more. Triggers keep what indexed assets have words of.
     """
-    await _stage(
-        tx,
-        [
-            Hashed(content_id, f.size, 0, f.hash, f.metadata, f.mime_type, f.documents, f.reader_version)
-            for content_id, f in found.items()
-        ],
-    )
-    await tx.execute(
-        "DELETE FROM readings WHERE NOT EXISTS (SELECT 1 FROM contents c"
-        " WHERE c.id = file_id AND c.reader_version < readings.reader_version)"
-    )
-    await tx.execute("UPDATE readings SET content_id = file_id")
-    await tx.execute(
-        "UPDATE contents SET (metadata, mime_type, reader_version) ="
-        " (SELECT metadata, mime_type, reader_version FROM readings WHERE file_id = contents.id)"
-        " WHERE id IN (SELECT file_id FROM readings)"
-    )
-    await tx.execute(_NEW_LINKS_TABLE)
-    await tx.execute("DELETE FROM new_links")
-    await tx.execute(_STAGE_LINKS)
+    results = [
+        Hashed(content_id, f.size, 0, f.hash, f.metadata, f.mime_type, f.documents, f.reader_version)
+        for content_id, f in found.items()
+    ]
+    await tx.execute_all([*await _staging(results), *_REPLACE])
     former = await tx.fetch_all(f"SELECT document_id FROM content_documents WHERE {_CHANGED_LINKS}")
     if former:
         await tx.execute(f"DELETE FROM content_documents WHERE {_CHANGED_LINKS}")
@@ -178,8 +176,8 @@ async def replace(tx: Transaction, found: Mapping[int, Facts]) -> set[int]:
     return {row[0] for row in former}
 
 
-async def _stage(tx: Transaction, results: Sequence[Hashed]) -> None:
-    """Fill the tables of readings and of the documents found, and store the documents."""
+async def _staging(results: Sequence[Hashed]) -> list[Statement]:
+    """Return statements that fill the tables of readings and of the documents found, and store the documents."""
 
     def parts() -> tuple[list[Row], list[Row], list[Row]]:
         chosen = {r.file_id: r for r in results}.values()
@@ -189,14 +187,16 @@ async def _stage(tx: Transaction, results: Sequence[Hashed]) -> None:
         found: list[Row] = [(r.file_id, d.key, d.hash) for r in chosen for d in r.documents]
         return readings, found, [*{d.hash: d.body for r in chosen for d in r.documents}.items()]
 
-    readings, found, documents = await asyncio.to_thread(parts)
-    await tx.execute(_READINGS_TABLE)
-    await tx.execute("DELETE FROM readings")
-    await tx.insert_rows(_READINGS, readings)
-    await tx.execute(_FOUND_DOCUMENTS_TABLE)
-    await tx.execute("DELETE FROM found_documents")
-    await tx.insert_rows("found_documents", found)
-    await tx.insert_rows("documents (hash, body)", documents, or_ignore=True)
+    readings, found, documents = parts() if len(results) <= _FEW else await asyncio.to_thread(parts)
+    return [
+        Statement(_READINGS_TABLE),
+        Statement("DELETE FROM readings"),
+        *insertion(_READINGS, readings),
+        Statement(_FOUND_DOCUMENTS_TABLE),
+        Statement("DELETE FROM found_documents"),
+        *insertion("found_documents", found),
+        *insertion("documents (hash, body)", documents, or_ignore=True),
+    ]
 
 
 async def put(tx: Transaction, facts: Facts) -> int:

@@ -65,6 +65,11 @@ class Statement(NamedTuple):
     is_many: bool = False
 
 
+def statements(*texts: str) -> tuple[Statement, ...]:
+    """Return statements without parameters."""
+    return tuple(map(Statement, texts))
+
+
 def insertion(table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> Iterator[Statement]:
     """Yield statements that insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
 
