@@ -5,8 +5,9 @@ aiohttp lets no pack replace a route that the server already has, but a middlewa
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Generic, TypeVar
@@ -22,7 +23,11 @@ from .interceptors import Interceptor, intercept
 from .operations import Route, is_missing_at_host
 from .request_body import body_limit, check_body_type, drain
 from .request_paths import escape_published_file, find_user_file_route, matched_path, segment_value
-from .unknown_parameters import UnknownParameters
+
+log = logging.getLogger("comfy_assets.http")
+
+_MAX_REPORTED = 200  # unknown parameters: pairs of an operation and a name
+_MAX_PARAMETER = 80  # characters of a name
 
 Entry = TypeVar("Entry", Route, Interceptor)
 RefuseUnknown = Callable[[web.Request, Services], web.Response | None]
@@ -52,6 +57,27 @@ class Router(Generic[Entry]):
         for pattern, candidate in self._patterns.get(method, ()):
             if match := pattern.fullmatch(path):
                 yield candidate, {name: segment_value(value) for name, value in match.groupdict().items()}
+
+
+class UnknownParameters:
+    """Logs each query parameter that an operation does not have once, without its value, which may be secret.
+
+    They are ignored: a newer client with a new filter gets an unfiltered list, and the log says why.
+    """
+
+    def __init__(self) -> None:
+        self._reported: set[tuple[str, str]] = set()
+
+    def report(self, operation: str, names: Iterable[str], known: frozenset[str]) -> None:
+        """Log those of the names that are not known and were not reported for this operation."""
+        for name in dict.fromkeys(names):
+            entry = (operation, name[:_MAX_PARAMETER])
+            if name in known or entry in self._reported or len(self._reported) >= _MAX_REPORTED:
+                continue
+            self._reported.add(entry)
+            log.warning("%s has no query parameter %r: it is ignored", *entry)
+            if len(self._reported) == _MAX_REPORTED:
+                log.warning("Further unknown query parameters are not reported")
 
 
 def middleware(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from ..models import FINAL, CursorKey, Job, JobFilter, JobPage, Page
-from . import fulltext, job_labels, jobs
+from . import fulltext, jobs
 from .connection import Database
 from .sql import Row, after_key, json_array, order_by
 
@@ -162,10 +162,10 @@ def _select(wanted: JobFilter) -> _Selection:
         conditions.append(f"j.media & {wanted.media:d}")
     for media, is_excluded in wanted.outputs:
         conditions.append(f"j.media & {media:d} {'=' if is_excluded else '<>'} 0")
-    labelled, texts = job_labels.condition(wanted.labels)
-    conditions += labelled
-    parameters += texts
-    is_counted = not (wanted.workflow_id is not None or wanted.asset_id is not None or wanted.outputs or labelled)
+    for name, value in wanted.labels:
+        conditions.append("j.id IN (SELECT l.job_id FROM job_labels l WHERE l.name = ? AND l.value = ?)")
+        parameters += [name, value]
+    is_narrowed = wanted.workflow_id is not None or wanted.asset_id is not None or wanted.outputs or wanted.labels
     if wanted.workflow_id is not None:
         conditions.append("j.workflow_id = ?")
         parameters.append(wanted.workflow_id)
@@ -176,7 +176,7 @@ def _select(wanted: JobFilter) -> _Selection:
             " JOIN job_inputs i ON i.asset_id = b.id WHERE a.uuid = ?)"
         )
         parameters.append(wanted.asset_id)
-    return _Selection(" AND ".join(conditions), parameters, is_counted)
+    return _Selection(" AND ".join(conditions), parameters, is_counted=not is_narrowed)
 
 
 def _visible(owner: str | None) -> tuple[str, list[Any]]:

@@ -1,14 +1,14 @@
-"""Rows of jobs: submission, progress, end, and complete records."""
+"""Rows of jobs: submission, labels, progress, end, and complete records."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from ..models import CANCELLED, COMPLETED, FAILED, IN_PROGRESS, PENDING, Job, JobRecord
-from . import contents, job_labels
+from . import contents
 from .compression import decompress
 from .connection import Database, Transaction
 from .contents import Document
@@ -134,7 +134,27 @@ async def add(tx: Transaction, jobs: Sequence[NewJob]) -> None:
             for j in jobs
         ],
     )
-    await job_labels.add(tx, {j.id: j.labels for j in jobs if j.labels})
+    await _add_labels(tx, {j.id: j.labels for j in jobs if j.labels})
+
+
+async def _add_labels(tx: Transaction, labels: Mapping[str, Mapping[str, str]]) -> None:
+    """Store the labels of new jobs, by their ids."""
+    rows = [(job_id, name, value) for job_id, given in labels.items() for name, value in given.items()]
+    await tx.execute_many(
+        "INSERT OR REPLACE INTO job_labels (job_id, name, value) SELECT id, ?2, ?3 FROM jobs WHERE uuid = ?1", rows
+    )
+
+
+async def labels_of(db: Database, row_ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Return the labels of jobs by row. Jobs without any are left out."""
+    rows = await db.fetch_all(
+        "SELECT job_id, name, value FROM job_labels WHERE job_id IN (SELECT value FROM json_each(?)) ORDER BY name",
+        (json_array(row_ids),),
+    )
+    found: dict[int, dict[str, str]] = {}
+    for row_id, name, value in rows:
+        found.setdefault(row_id, {})[name] = value
+    return found
 
 
 async def stored_ids(db: Database | Transaction, job_ids: Iterable[str]) -> dict[str, StoredId]:

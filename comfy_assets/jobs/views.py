@@ -13,7 +13,7 @@ import msgspec
 from .. import json_text
 from ..assets.prompts.output_recorder import OutputRecorder
 from ..assets.prompts.outputs import OutputSlot
-from ..db import job_labels, job_links, jobs
+from ..db import job_links, jobs
 from ..db.connection import Database
 from ..errors import JobForbiddenError, JobNotFoundError
 from ..models import CANCELLED, COMPLETED, FAILED, FINAL, PENDING, Job, JobFilter, JobPage, JobRecord, Page
@@ -122,7 +122,8 @@ class JobViews:
     async def submitted(self, job_id: str, owner: str, labels: Mapping[str, str]) -> JobView:
         """Return a job that was submitted a moment ago with these labels, without waiting for outputs.
 
-        The journal has it already: it is written to the store later, with other jobs.
+        The journal has it already, and the store gets it later, with other jobs. One that has ended is read from the
+        store.
         """
         known, state = self._recorder.live.find(job_id), self.live.find(job_id)
         if known is None or known.is_over or not known.is_accessible(owner) or not self._recorder.has_journal:
@@ -137,7 +138,7 @@ class JobViews:
         job = await self._service.get(job_id, owner, wait_for_files=False)
         if job.status in FINAL:
             return await self.view(job, owner)
-        labels = (await job_labels.of_jobs(self._db, [job.row_id])).get(job.row_id, {})
+        labels = (await jobs.labels_of(self._db, [job.row_id])).get(job.row_id, {})
         state = self.live.find(job.id)
         return _view(job, self.state_of(job, state), labels, position=self._position(state))
 
@@ -160,7 +161,7 @@ class JobViews:
 
     async def view(self, job: Job, owner: str) -> JobView:
         """Return the view of a job with its outputs, which become assets now if they are not yet."""
-        labels = (await job_labels.of_jobs(self._db, [job.row_id])).get(job.row_id, {})
+        labels = (await jobs.labels_of(self._db, [job.row_id])).get(job.row_id, {})
         state = self.live.find(job.id)
         if job.status not in FINAL and state is None:  # it may have ended since it was read
             job = await self.job(job.id, owner)
@@ -241,7 +242,7 @@ class JobViews:
     async def page(self, owner: str, labels: Mapping[str, str], page: JobPage) -> Page[JobView]:
         """Return a page of the user's jobs with these labels, the newest first, without outputs."""
         found = await self._service.list(JobFilter(owner, labels=tuple(labels.items())), page)
-        labelled = await job_labels.of_jobs(self._db, [job.row_id for job in found.items])
+        labelled = await jobs.labels_of(self._db, [job.row_id for job in found.items])
         views = [
             _view(
                 job,
