@@ -359,7 +359,7 @@ def test_something_else_may_hold_the_walk_back_before_each_folder(tmp_path: Path
 def test_only_the_first_problems_are_told(tmp_path: Path) -> None:
     report = WalkReport()
     for n in range(walker.MAX_TOLD + 5):
-        report.add(str(n), "x")
+        report.add(str(n), LISTED_ALREADY)
     assert (report.problems, len(report.first)) == (walker.MAX_TOLD + 5, walker.MAX_TOLD)
 
 
