@@ -151,15 +151,18 @@ class Figures:
         print(f"{name:36} {text}", flush=True)
 
     def compare(self, name: str, found: dict[str, list[float]], unit: float = 1000, goal: float | None = None) -> None:
-        """Show medians, and the ratio of the first to the second."""
+        """Show medians, and the ratio of the first to the second: of all times together, and of each pair."""
         medians = {side: statistics.median(values) for side, values in found.items()}
         for side, value in medians.items():
             spread = f"({min(found[side]) * unit:.1f} to {max(found[side]) * unit:.1f})"
             self.show(f"{name}, {side}", f"{value * unit:8.1f} ms  {spread}")
         if len(found) == 2:
             first, second = found.values()
-            ratio = statistics.median(one / other for one, other in zip(first, second, strict=True))
+            pairs = statistics.median(one / other for one, other in zip(first, second, strict=True))
+            # The proxy's times have two modes: its client polls at once and after half a second. So all of them count.
+            ratio = sum(first) / sum(second)
             self.show(f"{name}, ratio", f"{ratio:8.2f}x" + (f"  (goal {goal}x)" if goal else ""))
+            self.show(f"{name}, median of pairs", f"{pairs:8.2f}x")
             if goal is not None and ratio >= goal:
                 self.missed.append(f"{name}: {ratio:.2f}x, not below {goal}x")
 
