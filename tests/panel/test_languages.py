@@ -56,6 +56,19 @@ def test_the_language_of_the_page(japanese: Any) -> None:
     page.keyboard.press("Escape")
 
 
+def test_names_of_keys(japanese: Any) -> None:
+    page = japanese.page
+    japanese.options().nth(0).focus()
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name=document("ja")["comfyAssets"]["keysIn"]["title"])
+    dialog.wait_for()
+    keys = dialog.locator("kbd").all_inner_texts()
+    assert {"スペース", "Shift", "Enter", "F2", "X"} <= set(keys)
+    assert not [key for key in keys if key.isascii() and key.islower()]
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+
 def test_the_language_that_comes_closest(japanese: Any) -> None:
     closest = """async ([path, wanted, available]) => {
         const { closestLanguage } = await import(new URL(path, document.baseURI).href)

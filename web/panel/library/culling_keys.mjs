@@ -10,36 +10,36 @@ import { createDialog, takesText } from "../shared/dialog.mjs";
 import { h } from "../shared/dom.mjs";
 import { areFavourites, countOf } from "./search_results.mjs";
 
-/** The keys as the help shows them, by the place where they work. "or" stands between alternatives. */
+/** The keys as the help shows them, by the place where they work. Those in lower case are named in the texts. */
 const HELP = /** @type {const} */ ({
   everywhere: [
     ["0–5", "rate"],
-    ["Shift 0–5", "rateAndGoOn"],
+    ["shift 0–5", "rateAndGoOn"],
     ["F", "favourite"],
-    ["Delete", "trash"],
-    ["Shift Delete", "remove"],
-    ["Ctrl Z", "undo"],
+    ["delete", "trash"],
+    ["shift delete", "remove"],
+    ["ctrl Z", "undo"],
     ["F2", "rename"],
     ["?", "help"],
   ],
   grid: [
-    ["Space", "view"],
-    ["Enter", "details"],
+    ["space", "view"],
+    ["enter", "details"],
     ["X", "select"],
-    ["Ctrl A", "selectAll"],
-    ["Escape", "clear"],
+    ["ctrl A", "selectAll"],
+    ["escape", "clear"],
     ["/", "search"],
     ["Alt ← ↑ → ↓", "order"],
   ],
   viewer: [
     ["← →", "step"],
-    ["Home End", "ends"],
+    ["home end", "ends"],
     ["Z", "actualSize"],
     ["+ −", "zoom"],
-    ["Shift ← ↑ → ↓", "pan"],
-    ["Space", "play"],
+    ["shift ← ↑ → ↓", "pan"],
+    ["space", "play"],
     ["I", "info"],
-    ["Escape", "close"],
+    ["escape", "close"],
   ],
 });
 
@@ -112,7 +112,7 @@ export class CullingKeys {
         "section",
         { class: "ca-section" },
         h("h4", {}, t(`keysIn.${place}`)),
-        h("dl", {}, HELP[place].map(([keys, what]) => keyRow(keys, t(`keys.${what}`)))),
+        h("dl", {}, HELP[place].map(([keys, what]) => keyRow(this.#context, keys, what))),
       );
     const title = h("div", { class: "ca-dialog-title" }, h("h3", {}, t("keysIn.title")), close);
     const sections = /** @type {(keyof typeof HELP)[]} */ (Object.keys(HELP)).map(section);
@@ -151,10 +151,11 @@ function shiftedDigit({ shiftKey, code, key }) {
 }
 
 /**
+ * @param {PanelContext} context
  * @param {string} keys
- * @param {string} text
+ * @param {string} what they do
  */
-function keyRow(keys, text) {
-  const names = keys.split(" ").map((key) => h("kbd", {}, key));
-  return h("div", { class: "ca-property" }, h("dt", {}, names), h("dd", {}, text));
+function keyRow({ t }, keys, what) {
+  const names = keys.split(" ").map((key) => h("kbd", {}, /^[a-z]+$/.test(key) ? t(`keyName.${key}`) : key));
+  return h("div", { class: "ca-property" }, h("dt", {}, names), h("dd", {}, t(`keys.${what}`)));
 }
