@@ -102,6 +102,9 @@ def test_properties_of_an_asset(panel: Any) -> None:
     asset = panel.server.asset(name)
     for part in (" × 512", "image/png", asset["file_path"], asset["hash"][-8:]):
         assert part in text, part
+    terms = detail.locator("dt").all_inner_texts()
+    assert (asset["metadata"]["format"], asset["metadata"]["kind"]) == ("png", "image")
+    assert "Type" in terms and not {"Format", "Kind"} & set(terms)  # which would repeat the type
     panel.button("Copy hash").click()
     panel.says("copied")
     assert panel.page.evaluate("navigator.clipboard.readText()") == asset["hash"]

@@ -1,6 +1,6 @@
 /** The properties of an asset, as a list of terms. */
 
-/** @import { Asset, AssetMetadata } from "../api.d.ts" */
+/** @import { Asset } from "../api.d.ts" */
 /** @import { Child } from "../shared/dom.mjs" */
 /** @import { PanelContext } from "../types.d.ts" */
 
@@ -16,6 +16,7 @@ const SHOWN_ELSEWHERE = new Set([
   ...["prompt", "workflow", "parameters", "generation", "description", "header", "width", "height", "documents"],
   ...["embedded", "sidecars", ...MODEL_FACTS],
 ]);
+const OF_TYPE = new Set(["kind", "format"]);
 
 /**
  * Return the names that loaders use, with the categories where they differ.
@@ -43,7 +44,7 @@ export function properties(context, asset) {
     [t("property.size"), format.bytes(asset.size, language)],
     [t("property.type"), asset.mime_type],
     [t("property.created"), format.time(asset.created_at, language)],
-    ...scalars(context, asset.metadata ?? {}),
+    ...scalars(context, asset),
   ];
   const known = rows.filter(([, value]) => value !== null && value !== undefined && value !== "");
   return h(
@@ -61,15 +62,17 @@ export function properties(context, asset) {
 }
 
 /**
- * Return labels and values of metadata that fit into a row.
+ * Return labels and values of metadata that fit into a row, and that the media type does not tell.
  *
  * @param {PanelContext} context
- * @param {AssetMetadata} metadata
+ * @param {Asset} asset
  * @returns {[label: string, value: unknown][]}
  */
-function scalars(context, metadata) {
-  return Object.entries(metadata)
+function scalars(context, { metadata, mime_type }) {
+  const told = mime_type.split("/");
+  return Object.entries(metadata ?? {})
     .filter(([name, value]) => !SHOWN_ELSEWHERE.has(name) && (typeof value !== "object" || Array.isArray(value)))
+    .filter(([name, value]) => !OF_TYPE.has(name) || !told.includes(String(value)))
     .map(([name, value]) => [factLabel(context, name), factValue(context, name, value)]);
 }
 
