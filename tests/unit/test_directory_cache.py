@@ -141,6 +141,22 @@ def test_a_folder_that_has_just_changed_is_looked_at_once_more(tmp_path: Path) -
     assert differences(stamps, root).folders == []
 
 
+def test_a_folder_that_changes_between_its_listing_and_the_end_of_the_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "r"
+    stamps = make(root)
+    now = int(time.time())
+    os.utime(root, (now, now))
+    [listing] = listings(root)
+    (root / "new").write_text("x")
+    os.utime(root, (now, now))  # the file system keeps whole seconds
+    later = time.time_ns() + 3_000_000_000  # a large batch was written
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    stamps.store([listing])
+    assert differences(stamps, root).folders == [str(root)]
+
+
 def test_a_look_for_some_names_says_nothing_of_the_others(tmp_path: Path) -> None:
     root = tmp_path / "r"
     stamps = make(root)

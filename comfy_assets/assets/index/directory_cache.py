@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from ...background.cancel import CancelToken
-from ...fs.paths import Identity, extended, fresh_for_ns, identity_at
+from ...fs.paths import Identity, extended, identity_at
 from .walker import FolderKey, FolderListing, FolderStamp
 
 _UNSURE = -1  # equals no time, so the folder counts as changed at the next look
@@ -53,8 +53,9 @@ class DirectoryCache:
             if listing.only is not None:
                 continue
             stamp = listing.stamp
-            # An entry added within the same tick of the clock would leave the folder's time as it is.
-            if fresh_for_ns(stamp.mtime_ns):
+            # An entry added after the listing, in the same tick of the clock, leaves the folder's time as it is. The
+            # tick may have passed by now, as listings are written to the database first.
+            if stamp.is_fresh:
                 stamp = stamp._replace(mtime_ns=_UNSURE)
             self._stamps[listing.path] = stamp
             self._paths[stamp.identity] = listing.path
