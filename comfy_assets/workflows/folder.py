@@ -176,10 +176,11 @@ class WorkflowFolder:
         if before is None or before.size > limit:
             return None
         check_found(str(self._root / path))
+        stamp = reliable(before)  # as of now: while the content is read, the stamp becomes older
         content = shared_files.read_shared(self._root / path)
         if self.stamp(path) != before or len(content) != before.size:
-            before = FileStamp(len(content), UNCERTAIN_MTIME)  # changed while it was read
-        return FileText(content, blake3(content).digest(), reliable(before))
+            stamp = FileStamp(len(content), UNCERTAIN_MTIME)  # changed while it was read
+        return FileText(content, blake3(content).digest(), stamp)
 
     def actual_path(self, path: str) -> str | None:
         """Return the path as it is spelled on disk, which may differ in case or Unicode normalization.
@@ -225,6 +226,7 @@ class WorkflowFolder:
         with atomic.temp_file(target) as temporary:
             atomic.write_new(temporary, lambda stream: stream.write(content))
             info = temporary.stat()  # before the move, after which others may change the file
+            stamp = reliable(FileStamp(info.st_size, info.st_mtime_ns))
             if replaces is None:
                 atomic.move_no_replace(temporary, target)
             elif self._holds(path, replaces):
@@ -233,7 +235,7 @@ class WorkflowFolder:
                 )  # another program may write between the two: nothing does both in one step
             else:
                 return None
-        return reliable(FileStamp(info.st_size, info.st_mtime_ns))
+        return stamp
 
     def _holds(self, path: str, digest: bytes) -> bool:
         """Return whether a file has the content with this hash right now. Raises OSError."""
