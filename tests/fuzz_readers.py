@@ -176,8 +176,8 @@ def _keep(name: str, folder: Path) -> None:
     lines = {data: _lines(lambda data=data: hostile.read_hostile(suffix, data)) for data in files}  # type: ignore[misc]
     room = _MAX_SEEDS
     for data in _cover(lines, reached):
-        room -= len(data)
-        if room >= 0:
+        if len(data) <= room:
+            room -= len(data)
             kept.append(Sample(suffix, data))
     hostile.keep_seeds(name, kept)
     print(f"{name}: {len(kept)} files, {_MAX_SEEDS - room} bytes", flush=True)
