@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from ..fs import shared_files
 from . import migrate, store_files
 from .caches import ColumnCache, ResultCache
 from .connection_pool import BUSY_TIMEOUT_S, Readers, StoreConnections, open_connections
-from .sql import Row, Statement, insertion
+from .sql import Row, Statement
 from .sqlite_errors import READ_ONLY, as_busy, may_pass
 from .store_files import CommitMark, StoreState, fold_log, open_guard
 
@@ -392,10 +392,6 @@ class Transaction:
         """
         # See ``StoreConnection``: the library that runs the thread passes on what it gets.
         await cast("Any", self._connection).executescript(statements)
-
-    async def insert_rows(self, table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> None:
-        """Insert rows by the thousand; see ``sql.insertion``."""
-        await self.execute_all(insertion(table, rows, or_ignore=or_ignore))
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any] = ()) -> list[Row]:
         """Return all rows of a query, which sees this transaction's own changes."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from .connection import Transaction
-from .sql import Statement, json_array
+from .sql import Statement, json_array, statements
 
 NO_ID = (1 << 63) - 1  # higher than any id
 FEW = 20  # fewer assets than this are counted faster by triggers
@@ -57,4 +57,4 @@ def starting(first_id: int) -> tuple[Statement, ...]:
 
 
 # Apply the changes that were noted in ``count_changes``; triggers count again.
-FINISHING = (Statement(_COUNTED_BELOW, (NO_ID,)), *map(Statement, _APPLY))
+FINISHING = (Statement(_COUNTED_BELOW, (NO_ID,)), *statements(*_APPLY))

@@ -11,7 +11,7 @@ import msgspec
 from ..models import FileStat, Pending
 from . import counting, sidecars, tags, trash
 from .connection import Database, Transaction
-from .sql import Row, Statement, insertion, json_array
+from .sql import Row, Statement, insertion, json_array, statements
 
 NEW, HASHED, CHANGED, UNREADABLE = range(4)
 # Files that one transaction may mark or move. That takes some tens of milliseconds, for which other writers wait.
@@ -124,7 +124,7 @@ async def folder_times(tx: Transaction, paths: Sequence[str]) -> dict[str, int]:
 
 
 class FileGroup(NamedTuple):
-    """What new files of one folder have in common."""
+    """Row ids of the folder and the tag set that new files share, and their media type."""
 
     folder_id: int
     tag_set_id: int
@@ -212,7 +212,7 @@ async def _insert_many(
     created_at = "max(0, min(mtime_ns / 1000000, ?2))"
     await tx.execute_all(
         [
-            *map(Statement, _NEW_FILES_TABLES),
+            *statements(*_NEW_FILES_TABLES),
             *insertion("new_groups", [(number, *group) for number, group in enumerate(groups)]),
             *insertion(_NEW_FILES, rows),
             *counting.starting(first + 1),

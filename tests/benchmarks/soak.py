@@ -1,4 +1,4 @@
-"""What grows with use: ``python tests/benchmarks/soak.py [--comfyui CHECKOUT --python PYTHON] [--rounds N]``.
+"""Growth of a server in use: ``python tests/benchmarks/soak.py [--comfyui CHECKOUT --python PYTHON] [--rounds N]``.
 
 Each round does what a busy day does, and cleans up after itself: prompts and jobs with streams, uploads, edits,
 searches, thumbnails, workflows, a trash that is emptied, websockets and streams that clients drop, uploads that break
@@ -51,7 +51,7 @@ def picture() -> bytes:
 
 
 class Client:
-    """What a round does, over HTTP."""
+    """The steps of a round, over HTTP."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session

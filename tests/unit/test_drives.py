@@ -1,4 +1,4 @@
-"""Which folders are on drives that users eject."""
+"""Folders on drives that users eject."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_drive_of_the_store_stays(volumes: dict[str, int]) -> None:
 
 
 def test_the_drives_of_this_machine(tmp_path: Path) -> None:
-    """Those of the tests and of Python are not expected to be sticks, and a missing folder is on none."""
+    """The drives of the tests and of Python are no sticks. A missing folder is on no drive."""
     folders = [str(tmp_path), sys.prefix, str(tmp_path / "missing")]
     assert drives.ejectable(folders, tmp_path / "missing") == set()
 

@@ -137,7 +137,7 @@ class FolderUpdate:
 
 
 class NewGroup(NamedTuple):
-    """What new files of a folder have in common."""
+    """A folder, tags and media type that new files share."""
 
     folder: str
     tags: tuple[str, ...]
