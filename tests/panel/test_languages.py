@@ -47,6 +47,14 @@ def test_the_language_of_the_page(japanese: Any) -> None:
     assert (root.get_attribute("lang"), root.get_attribute("dir")) == ("ja", "ltr")
     japanese.options().nth(0).click()
     root.get_by_role("button", name=texts["comfyAssets"]["deletion"]["trash"], exact=True).wait_for()
+    page.keyboard.press("?")
+    shortcuts = page.get_by_role("dialog", name=texts["comfyAssets"]["keysIn"]["title"])
+    shortcuts.wait_for()
+    keys = shortcuts.locator("kbd").all_inner_texts()
+    assert {"スペース", "Shift", "Enter", "F2", "X"} <= set(keys)
+    assert not [key for key in keys if key.isascii() and key.islower()]
+    page.keyboard.press("Escape")
+    shortcuts.wait_for(state="hidden")
     page.get_by_role("button", name=texts["Asset library (comfy-assets)"]).wait_for()  # in the page's own sidebar
     page.evaluate("app.extensionManager.command.execute('Comfy.ShowSettingsDialog')")
     dialog = page.get_by_role("dialog")
@@ -54,19 +62,6 @@ def test_the_language_of_the_page(japanese: Any) -> None:
     dialog.get_by_text(document("ja", "settings.json")["ComfyAssets_Panel_ThumbnailSize"]["name"]).wait_for()
     dialog.get_by_text(document("ja", "settings.json")["ComfyAssets_Panel_Language"]["options"]["Same as ComfyUI"])
     page.keyboard.press("Escape")
-
-
-def test_names_of_keys(japanese: Any) -> None:
-    page = japanese.page
-    japanese.options().nth(0).focus()
-    page.keyboard.press("?")
-    dialog = page.get_by_role("dialog", name=document("ja")["comfyAssets"]["keysIn"]["title"])
-    dialog.wait_for()
-    keys = dialog.locator("kbd").all_inner_texts()
-    assert {"スペース", "Shift", "Enter", "F2", "X"} <= set(keys)
-    assert not [key for key in keys if key.isascii() and key.islower()]
-    page.keyboard.press("Escape")
-    dialog.wait_for(state="hidden")
 
 
 def test_the_language_that_comes_closest(japanese: Any) -> None:

@@ -8,6 +8,7 @@
 import { iconButton } from "../shared/buttons.mjs";
 import { createDialog, takesText } from "../shared/dialog.mjs";
 import { h } from "../shared/dom.mjs";
+import { propertyRow } from "./properties.mjs";
 import { areFavourites, countOf } from "./search_results.mjs";
 
 /** The keys as the help shows them, by the place where they work. Those in lower case are named in the texts. */
@@ -157,5 +158,5 @@ function shiftedDigit({ shiftKey, code, key }) {
  */
 function keyRow({ t }, keys, what) {
   const names = keys.split(" ").map((key) => h("kbd", {}, /^[a-z]+$/.test(key) ? t(`keyName.${key}`) : key));
-  return h("div", { class: "ca-property" }, h("dt", {}, names), h("dd", {}, t(`keys.${what}`)));
+  return propertyRow(names, t(`keys.${what}`));
 }

@@ -79,7 +79,7 @@ function scalars(context, { metadata, mime_type }) {
 /**
  * Create a row of a list of properties.
  *
- * @param {string} term
+ * @param {Child | Child[]} term
  * @param {...(Child | Child[])} value
  */
 export function propertyRow(term, ...value) {
