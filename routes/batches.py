@@ -31,7 +31,7 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.host.login_gate import IDENTITY
 from ..comfy_assets.login.service import Identity
-from ..comfy_assets.models import AssetFilter, TaskState
+from ..comfy_assets.models import AssetFilter, AssetSort, Order, PageRequest, TaskState
 from .asset_filters import FolderQuery, asset_filter
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import Operation, RequestBody, Response, Route
@@ -58,6 +58,11 @@ class BatchAssetsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     exclude_ids: Annotated[
         Annotated[list[Id], msgspec.Meta(max_length=MOST_IDS)], doc("Assets to leave out of those that pass `filter`.")
     ] = []
+    sort: Annotated[
+        AssetSort | UnsetType,
+        doc("The order of those that pass `filter`, as in listAssets: `add_to_collection` adds them in it."),
+    ] = UNSET
+    order: Annotated[Order, doc("Direction of `sort`.")] = "desc"
     tags: Annotated[OptionalTags, doc("The tags to add (`tag`) or to remove (`untag`).")] = []
     rating: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=5)] | UnsetType, doc("The stars to give (`rate`), 0 for none.")
@@ -151,6 +156,7 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
         raise InvalidBodyError("Give either ids or filter.", details={"field": "ids"})
     if body.exclude_ids and wanted is None:
         raise InvalidBodyError("exclude_ids needs a filter.", details={"field": "exclude_ids"})
+    order = _order(body, wanted)
     parameters = BatchParameters(
         tags=normalize_tags(body.tags) if body.tags else (),
         rating=body.rating if body.rating is not UNSET else None,
@@ -160,11 +166,21 @@ async def batch_assets(call: RequestContext[NoQuery]) -> web.Response:
     )
     ids = tuple(body.ids) if body.ids is not UNSET else None
     run = await call.services.batches.start(
-        BatchRequest(body.action, parameters, ids, wanted, tuple(body.exclude_ids)), call.user
+        BatchRequest(body.action, parameters, ids, wanted, tuple(body.exclude_ids), order), call.user
     )
     if body.action in ("remove", "trash"):
         _note_deletion(call, batch=run.batch.id, assets="all that match" if ids is None else str(len(ids)))
     return await _response(run, body.wait)
+
+
+def _order(body: BatchAssetsRequest, wanted: AssetFilter | None) -> PageRequest | None:
+    if body.sort is UNSET:
+        return None
+    if wanted is None:
+        raise InvalidBodyError("sort needs a filter; ids are taken in their order.", details={"field": "sort"})
+    if body.sort == "collection" and wanted.collection is None:
+        raise InvalidBodyError("sort=collection needs a collection in filter.", details={"field": "sort"})
+    return PageRequest(body.sort, body.order, collection=wanted.collection)
 
 
 def _note_deletion(call: RequestContext[Any], **facts: str) -> None:

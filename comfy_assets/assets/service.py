@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..db import assets, batches, content_files, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..db.listing import counts, facets, tree
+from ..db.listing import counts, facets, pages, tree
 from ..db.listing.filters import ids_of, is_search, select
 from ..errors import (
     AssetContentMissingError,
@@ -135,6 +135,11 @@ class AssetService:
             selection = await select(self._db, self._include_public(query))
             found = await ids_of(self._db, selection)
         return await asyncio.to_thread(lambda: found.ids.tolist())
+
+    async def in_order(self, rows: Sequence[int], page: PageRequest) -> Sequence[int]:
+        """Return rows of assets as a list in the order of ``page`` has them."""
+        with heavy():
+            return await pages.in_order(self._db, rows, page)
 
     async def ids(self, query: AssetFilter, most: int) -> Sequence[str]:
         """Return the ids of all matching assets, the oldest first.

@@ -172,6 +172,10 @@ async def test_restoring_many_and_undoing_that(shelf: Any, api: Any) -> None:
         ({"action": "restore", "filter": {}}, "filter"),
         ({"action": "remove", "ids": [NONE], "exclude_ids": [NONE]}, "exclude_ids"),
         ({"action": "remove", "filter": {}, "exclude_ids": [NONE] * 10_001}, "exclude_ids"),
+        ({"action": "remove", "ids": [NONE], "sort": "name"}, "sort"),
+        ({"action": "remove", "filter": {}, "sort": "colour"}, "sort"),
+        ({"action": "remove", "filter": {}, "sort": "collection"}, "sort"),
+        ({"action": "remove", "filter": {}, "sort": "name", "order": "up"}, "order"),
         ({"action": "remove", "ids": [NONE], "wait": 11}, "wait"),
     ],
 )
@@ -243,6 +247,23 @@ async def test_a_whole_search_into_a_collection(shelf: Any, api: Any) -> None:
     await batch(api, action="add_to_collection", collection_id=other, filter={"collection": mine})
     await undo(api, made["batch_id"])
     assert (await members(api, mine), await members(api, other)) == ("", "01234")
+
+
+SORTS = ("name", "created_at", "updated_at", "size", "rating", "kind", "last_access_time")
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+@pytest.mark.parametrize("sort", SORTS)
+async def test_a_whole_search_is_added_in_the_order_of_the_list(shelf: Any, api: Any, sort: str, order: str) -> None:
+    known = await ids(api)
+    await api.send("PUT", f"/api/assets/{known[2]}", json={"user_metadata": {"rating": 5}})
+    listed = "".join(asset["name"][0] for asset in (await api.get("/api/assets", sort=sort, order=order))["assets"])
+    mine, other = await collection(api), await collection(api, "Other")
+    await batch(api, action="add_to_collection", collection_id=mine, filter={}, sort=sort, order=order)
+    assert await members(api, mine) == listed
+    of_mine: dict[str, Any] = {"filter": {"collection": mine}, "sort": "collection", "order": "asc"}
+    await batch(api, action="add_to_collection", collection_id=other, **of_mine)
+    assert await members(api, other) == listed
 
 
 async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,25 @@ def test_a_new_collection_of_the_selection_and_from_a_menu(opened_page: Callable
     place.says("The asset is in Two already")
 
 
+def test_all_that_is_listed_goes_into_a_collection_in_the_order_of_the_list(opened_page: Callable[..., Place]) -> None:
+    place = opened_page()
+    place.page.get_by_label("Search the library").fill("trio")
+    place.count_is(3)
+    for order in ("newest", "oldest"):
+        place.page.get_by_label("Sort by").select_option(order)
+        place.page.get_by_role("button", name="Actions for all listed assets").click()
+        place.menu("Add all to collection…")
+        place.menu("New collection…")
+        place.name(order)
+        place.row(order).filter(has_text="3").wait_for()
+    names = []
+    for order in ("newest", "oldest"):
+        (made,) = place.server.request(f"/api/collections?name_contains={order}")["collections"]
+        listed = place.server.request(f"/api/assets?collection={made['id']}&sort=collection&order=asc")["assets"]
+        names.append([asset["name"] for asset in listed])
+    assert len(names[0]) == 3 and names[0] == names[1][::-1]
+
+
 def test_dragging_onto_a_collection_and_in_it(opened_page: Callable[..., Place]) -> None:
     place = opened_page()
     place.server.request("/api/collections", {"name": "Wall"})

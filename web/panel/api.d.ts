@@ -254,6 +254,9 @@ export interface BatchRequest {
   filter?: Record<string, unknown>;
   /** Left out of those that pass `filter`. */
   exclude_ids?: string[];
+  /** The order of those that pass `filter`. */
+  sort?: string;
+  order?: string;
   tags?: string[];
   rating?: number;
   favourite?: boolean;

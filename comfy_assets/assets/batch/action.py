@@ -72,10 +72,12 @@ class BatchWork:
 class BatchAction(ABC):
     """An action on many assets. ``at_once`` is the most that are changed in one step.
 
-    ``event`` is the name of the event that tells pages of changes.
+    ``event`` is the name of the event that tells pages of changes. ``keeps_order`` says that the order in which assets
+    are changed stays visible.
     """
 
     selects_deleted: ClassVar[bool] = False
+    keeps_order: ClassVar[bool] = False
     at_once: ClassVar[int] = 1000
     event: ClassVar[str] = "assets.changed"
 

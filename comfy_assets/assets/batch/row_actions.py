@@ -240,6 +240,8 @@ class _CollectionAction(_RowAction):
 class AddToCollection(_CollectionAction):
     """Add assets to a collection, at its end."""
 
+    keeps_order = True
+
     async def refused(self, tx: Transaction, work: BatchWork, rows: Sequence[int]) -> dict[int, ApiError]:
         row_id = await self._row_of(tx, work, or_deleted=False)
         if row_id is None:

@@ -28,7 +28,7 @@ from ...errors import (
 )
 from ...host.base import Host
 from ...ids import canonical_id, now_ms
-from ...models import AssetFilter
+from ...models import AssetFilter, PageRequest
 from ..host_files import AssetAliases
 from ..service import AssetService, not_found
 from ..trash import AssetTrash
@@ -62,13 +62,17 @@ ACTIONS: Mapping[str, BatchAction] = {
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
-    """An action on assets: on those of ``ids``, or on all that pass a filter except those of ``excluded``."""
+    """An action on assets: on those of ``ids``, or on all that pass a filter except those of ``excluded``.
+
+    The latter are taken in the order of a list if ``order`` is given and matters, else the oldest records first.
+    """
 
     action: str
     parameters: BatchParameters
     ids: tuple[str, ...] | None = None
     wanted: AssetFilter | None = None
     excluded: tuple[str, ...] = ()
+    order: PageRequest | None = None  # of those that pass the filter
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class BatchService:
                     f"{len(rows):,} assets match, but at most {MOST_SELECTED:,} can be changed at once.",
                     details={"count": len(rows), "max": MOST_SELECTED},
                 )
+            if request.order is not None and action.keeps_order:
+                rows = await self._assets.in_order(rows, request.order)
             return rows, []
         ids = list(request.ids or ())
         found = await self._rows(ids, owner, deleted=action.selects_deleted)

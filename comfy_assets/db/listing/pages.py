@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,13 @@ def sort_key(page: PageRequest) -> str:
 def ordering(page: PageRequest) -> str:
     """Return the clause that sorts a page's rows."""
     return order_by(sort_key(page), "a.id", page.order)
+
+
+async def in_order(db: Database, rows: Sequence[int], page: PageRequest) -> list[int]:
+    """Return rows of assets in the order of a page's list. Rows that are gone meanwhile are left out."""
+    source = "json_each(?) j CROSS JOIN assets a ON a.id = j.value"
+    found = await db.fetch_all(f"SELECT a.id FROM {source} {ordering(page)}", [json_array(rows)])
+    return [row[0] for row in found]
 
 
 async def page_of(db: Database, selection: Selection, page: PageRequest) -> tuple[str, list[Any]]:

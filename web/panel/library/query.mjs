@@ -88,7 +88,7 @@ export function filterParams(query) {
  */
 function listParams(query) {
   const params = filterParams(query);
-  const [sort, order] = SORTS[effectiveSort(query)];
+  const [sort, order] = orderOf(query);
   params.set("sort", sort);
   params.set("order", order);
   if (isStacked(query)) params.set("stack", "job");
@@ -115,6 +115,15 @@ export function daysParams(query) {
  */
 export function effectiveSort({ sort, filters }) {
   return sort === "collection" && !("collection" in filters) ? "newest" : sort;
+}
+
+/**
+ * Return the API's `sort` and `order` of the list.
+ *
+ * @param {Query} query
+ */
+export function orderOf(query) {
+  return SORTS[effectiveSort(query)];
 }
 
 /**

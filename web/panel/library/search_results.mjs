@@ -1,8 +1,10 @@
 /** All assets that a search finds, without their ids: as a whole, the server changes them by the search itself. */
 
 /** @import { Asset } from "../api.d.ts" */
+/** @import { Query } from "./query.mjs" */
 
 import { isFavourite } from "./asset.mjs";
+import { filterParams, orderOf } from "./query.mjs";
 import { filterBody } from "./selection_filter.mjs";
 
 /** What the user has selected. @typedef {Asset[] | SearchResults} SelectedAssets */
@@ -12,14 +14,19 @@ export class SearchResults {
   areFavourites = false;
 
   /**
-   * @param {URLSearchParams} params the filters of the list
+   * @param {Query} query of the list
    * @param {number} total
    * @param {ReadonlyMap<string, Asset>} [excluded] by id
    */
-  constructor(params, total, excluded = new Map()) {
-    this.params = params;
+  constructor(query, total, excluded = new Map()) {
+    this.query = query;
     this.total = total;
     this.excluded = excluded;
+  }
+
+  /** The filters of the list. */
+  get params() {
+    return filterParams(this.query);
   }
 
   get count() {
@@ -49,9 +56,10 @@ export function areFavourites(selected) {
  * Return the members of a batch that name the assets.
  *
  * @param {{ id: string }[] | SearchResults} selected
- * @returns {{ ids: string[] } | { filter: Record<string, unknown>, exclude_ids: string[] }}
+ * @returns {{ ids: string[] } | { filter: Record<string, unknown>, exclude_ids: string[], sort: string, order: string }}
  */
 export function selectionBody(selected) {
   if (Array.isArray(selected)) return { ids: selected.map(({ id }) => id) };
-  return { filter: filterBody(selected.params), exclude_ids: [...selected.excluded.keys()] };
+  const [sort, order] = orderOf(selected.query);
+  return { filter: filterBody(selected.params), exclude_ids: [...selected.excluded.keys()], sort, order };
 }

@@ -5,10 +5,10 @@
 
 /** @import { Asset } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
-/** @import { QueryStore } from "./query.mjs" */
+/** @import { Query, QueryStore } from "./query.mjs" */
 /** @import { SelectedAssets } from "./search_results.mjs" */
 
-import { filterParams, pageParams } from "./query.mjs";
+import { pageParams } from "./query.mjs";
 import { SearchResults } from "./search_results.mjs";
 import { stackSize } from "./stacks.mjs";
 
@@ -92,12 +92,12 @@ export class Selection extends EventTarget {
   /**
    * Select everything that a search finds, also what is not loaded.
    *
-   * @param {URLSearchParams} params the filters of the search
+   * @param {Query} query
    * @param {number} total
    */
-  selectAll(params, total) {
+  selectAll(query, total) {
     this.#assets.clear();
-    this.#results = new SearchResults(params, total);
+    this.#results = new SearchResults(query, total);
     this.#notify();
   }
 
@@ -140,11 +140,11 @@ export class Selection extends EventTarget {
       else this.#assets.delete(asset.id);
       return;
     }
-    const { params, total, excluded } = this.#results;
+    const { query, total, excluded } = this.#results;
     const changed = new Map(excluded);
     if (isSelected) changed.delete(asset.id);
     else changed.set(asset.id, asset);
-    this.#results = changed.size < total ? new SearchResults(params, total, changed) : null;
+    this.#results = changed.size < total ? new SearchResults(query, total, changed) : null;
   }
 
   /**
@@ -179,7 +179,7 @@ export async function selectEverything({ t, client, notifications }, store, sele
     const query = pageParams({ ...state, isStacked: false }, { offset: 0, limit: PAGE_SIZE });
     const { assets, total, has_more: isMore } = await client.get("/assets", { query });
     if (store.state !== state) return;
-    if (isMore) selection.selectAll(filterParams(state), total);
+    if (isMore) selection.selectAll(state, total);
     else selection.add(assets);
   } catch (error) {
     notifications.error(t("library.selectAllFailed"), error);

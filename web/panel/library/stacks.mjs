@@ -7,7 +7,7 @@
 
 import { button } from "../shared/buttons.mjs";
 import { isFavourite } from "./asset.mjs";
-import { filterParams, pageParams } from "./query.mjs";
+import { pageParams } from "./query.mjs";
 import { SearchResults } from "./search_results.mjs";
 
 const PAGE_SIZE = 500;
@@ -29,7 +29,7 @@ export class StackMembers extends SearchResults {
    * @param {Query} query of the list
    */
   constructor(top, query) {
-    super(filterParams({ ...query, filters: { ...query.filters, job_id: top.stack?.job_id ?? "" } }), stackSize(top));
+    super({ ...query, filters: { ...query.filters, job_id: top.stack?.job_id ?? "" } }, stackSize(top));
     this.top = top;
     this.areFavourites = isFavourite(top);
   }

@@ -44,9 +44,9 @@ export class ListCommands {
   /** @param {ScreenPoint} at */
   #show(at) {
     const { t } = this.#context;
-    const params = filterParams(this.#store.state);
-    const filter = filterBody(params);
-    const add = () => this.#collections.choose(new SearchResults(params, this.total()), at);
+    const { state } = this.#store;
+    const filter = filterBody(filterParams(state));
+    const add = () => this.#collections.choose(new SearchResults(state, this.total()), at);
     showMenu(t("navigation.listActions"), [
       [
         { icon: "collection", label: t("collection.addAll"), run: add },
