@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from comfy_assets_node.comfy_assets import image_limits
 from comfy_assets_node.comfy_assets.assets.media import image as raster
 from comfy_assets_node.comfy_assets.assets.media.image import fit_size
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
+from comfy_assets_node.comfy_assets.assets.media.video import tolerance_of
 from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from comfy_assets_node.comfy_assets.fs.paths import ChangedWhileReading, file_stat
@@ -577,6 +579,29 @@ def test_a_video_is_shown_upright(make: Make, rotation: int, turn: Image.Transpo
     expected = colours(320, 180).transpose(turn)
     assert (thumbnail.width < thumbnail.height) == (expected.width < expected.height)
     assert difference(thumbnail, expected) < 12
+
+
+@pytest.mark.parametrize(("version", "is_asked"), [("14.0.0", True), ("18.1.0", True), ("19.0.2", False)])
+def test_releases_of_pyav_get_only_arguments_that_they_have(version: str, is_asked: bool) -> None:
+    release = ModuleType("av")
+    release.__version__ = version  # type: ignore[attr-defined]
+    assert ("metadata_errors" in tolerance_of(release)) == is_asked
+
+
+@pytest.mark.parametrize("kind", ["mp4", "mov", "matroska", "avi", "mpegts"])
+def test_a_video_with_a_tag_that_is_not_utf8(make: Make, kind: str) -> None:
+    av = pytest.importorskip("av")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=kind) as container:
+        container.metadata["service_name" if kind == "mpegts" else "title"] = "Cafeteria Z"
+        stream = container.add_stream("mpeg2video" if kind == "mpegts" else "mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 180, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_image(colours(320, 180))))
+        container.mux(stream.encode())
+    data = buffer.getvalue()
+    assert b"Cafeteria Z" in data
+    latin = data.replace(b"Cafeteria Z", "Caf\xe9teri\xe1 Z".encode("latin-1"))
+    assert make(latin).size == (64, 36)
 
 
 def test_a_video_without_a_picture_is_a_sound(make: Make) -> None:

@@ -103,7 +103,13 @@ class _FFmpegInput:
 
 def open_container(av: ModuleType, stream: IO[bytes], container: str) -> Any:
     """Open a file with FFmpeg, as this container alone. Tags that are not UTF-8 are no reason to fail."""
-    return av.open(_FFmpegInput(stream), format=container, metadata_errors="ignore")
+    return av.open(_FFmpegInput(stream), format=container, **tolerance_of(av))
+
+
+def tolerance_of(av: ModuleType) -> dict[str, Any]:
+    """Return the arguments with which ``av.open`` accepts tags that are not UTF-8."""
+    # PyAV 19 and later accept them always, and have no such argument.
+    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def video_track(source: Any) -> Any:
