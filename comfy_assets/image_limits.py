@@ -6,6 +6,7 @@ Pillow's own limits are global, and other packs change them, so none of these fu
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import struct
 import threading
@@ -24,6 +25,8 @@ from .errors import ImageTooLargeError, ImageUnreadableError
 from .fs.paths import extended_path
 from .fs.shared_files import open_shared
 from .store_guard import check
+
+log = logging.getLogger("comfy_assets.library")
 
 MAX_PIXELS = 1 << 27  # 16384 x 8192
 # Pillow decodes WebP and AVIF at once: all pixels are in memory twice, and copying them blocks every other thread of
@@ -127,6 +130,10 @@ class ImageMemory:
 
 
 image_memory = ImageMemory(MEMORY)
+# Damaged files cause these seldom. A release of a library that is used wrongly raises them for every file.
+_PERHAPS_OURS = (TypeError, AttributeError, AssertionError)
+_MAX_LOGGED = 20
+_logged: set[str] = set()
 
 
 @contextmanager
@@ -137,8 +144,18 @@ def map_reader_errors() -> Iterator[None]:
     except (MemoryError, Image.DecompressionBombError) as error:
         raise ImageTooLargeError("The image is too large to be decoded.") from error
     except READER_ERRORS as error:
+        if isinstance(error, _PERHAPS_OURS):
+            _log_once(error)
         reason = "It is truncated." if "truncated" in str(error).lower() else "It is damaged or of another format."
         raise ImageUnreadableError(f"The image cannot be read. {reason}") from error
+
+
+def _log_once(error: Exception) -> None:
+    """Log an error with its traceback, once for each text and at most ``_MAX_LOGGED`` in all."""
+    text = f"{type(error).__name__}: {error}"[:200]
+    if text not in _logged and len(_logged) < _MAX_LOGGED:
+        _logged.add(text)
+        log.warning("A file was taken as damaged because its reader raised %s", text, exc_info=error)
 
 
 def open_image(stream: IO[bytes], size: int, formats: tuple[str, ...] = FORMATS) -> ImageFile.ImageFile | None:

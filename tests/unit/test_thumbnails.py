@@ -533,6 +533,17 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, monkeypatch: pytes
         Thumbnailer(CancelToken()).make(path, stat, 64, "flat")
 
 
+@pytest.mark.parametrize(("error", "is_logged"), [(TypeError("no argument x"), True), (OSError("truncated"), False)])
+def test_a_fault_that_may_be_of_the_program_is_logged_once(
+    error: Exception, is_logged: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_limits, "_logged", set())
+    for _ in range(3):
+        with pytest.raises(ImageUnreadableError), image_limits.map_reader_errors():
+            raise error
+    assert [record.exc_info[1] for record in caplog.records if record.exc_info] == [error] * is_logged
+
+
 def test_work_ends_when_it_is_cancelled(make: Make) -> None:
     token = CancelToken()
     token.cancel()

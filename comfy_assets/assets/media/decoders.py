@@ -12,7 +12,7 @@ from importlib.util import find_spec
 
 from .mime import essence
 
-THUMBNAIL_VERSION = 2  # raised when thumbnails are made differently: cached ones and known failures count no more
+THUMBNAIL_VERSION = 3  # raised when thumbnails are made differently: cached ones and known failures count no more
 OWN_PICTURE = "has_picture"  # the fact (true) of a file, such as a 3D scene, that contains a picture of itself
 
 _PACKAGES = ("pillow", "av", "pillow-heif", "pillow-jxl-plugin", "numpy")
