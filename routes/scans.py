@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..comfy_assets.assets.index.scan_problems import CODES
+from ..comfy_assets.assets.index.scan_problems import CODES, problem_messages
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.background.tasks import Task
 from ..comfy_assets.errors import InvalidBodyError
@@ -95,7 +95,7 @@ def _ended_scan(task: Task) -> dict[str, Any]:
         "status": task.status,
         "task_id": str(task.id),
         "progress": {"total": counts.get("scanned", 0), **counts},
-        "errors": task.result.get("errors", []),
+        "errors": problem_messages(task.result),
     }
     if task.status == "failed":
         outcome["error_message"] = task.error
@@ -144,17 +144,17 @@ _SCAN_COUNTS = {
     "bytes_hashed": integer("Bytes hashed."),
     "bytes_total": integer("Bytes to hash."),
     "bytes_per_second": integer("Speed of hashing."),
-    "errors": array(True, "The first problems."),
+    "errors": array(True, "The messages of `problem_details`, as ComfyUI's status has them."),
     "problem_details": array(
         object_with(
             {
                 "path": string("What is not listed."),
                 "code": string("Why.", enum=list(CODES)),
                 "detail": string("The kinds of files behind a link, or the system's message; otherwise empty."),
-                "message": string("All of it in English, as in `errors`."),
+                "message": string("All of it in English."),
             }
         ),
-        "The same problems for programs.",
+        "The first problems.",
     ),
     "error_message": string("Reason of the failure."),
     "started_at": timestamp("Time of its start."),

@@ -147,6 +147,7 @@ async def test_a_folder_that_cannot_be_read_freezes_its_rows(
         assert await library.services.indexer.prune() == 0
     assert (status["missing"], status["problems"], status["status"]) == (0, 1, "completed")
     assert status["errors"] == [f"{library.base / 'output/locked'}: Permission denied"]
+    assert status["errors"] == [problem["message"] for problem in status["problem_details"]]
     assert await snapshot(library) == before
 
 

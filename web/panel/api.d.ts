@@ -545,7 +545,10 @@ export interface SeedStatus {
   bytes_hashed?: number;
   bytes_total?: number;
   bytes_per_second?: number;
+  /** How many files and folders could not be listed; `problem_details` has the first ones. */
+  problems?: number;
   problem_details?: ScanProblem[];
+  unreadable?: number;
   error_message?: string;
 }
 

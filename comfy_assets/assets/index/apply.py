@@ -79,14 +79,12 @@ class ScanProgress:
     moved: int = 0
     folders: int = 0
     problems: int = 0
-    errors: list[str] = field(default_factory=list)
     problem_details: list[dict[str, str]] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)  # paths to be scanned again, together
 
     def tell(self, report: WalkReport) -> None:
         """Take over what could not be listed."""
         self.problems = report.problems
-        self.errors = [str(problem) for problem in report.first]
         self.problem_details = [problem.as_dict() for problem in report.first]
 
     def as_dict(self) -> dict[str, Any]:

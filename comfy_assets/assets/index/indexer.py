@@ -20,6 +20,7 @@ from ..roots import current_roots
 from .apply import ScanProgress
 from .content_reader import WORKERS
 from .hash_run import HashRun
+from .scan_problems import problem_messages
 from .scanner import Scanner
 
 SCAN, HASH, PRUNE = "asset_scan", "asset_hash", "asset_prune"
@@ -146,7 +147,7 @@ class Indexer:
             "on_hold": self._gate.is_on_hold,
             **scan.result,
             **(hashing.result if hashing is not None else {}),
-            "errors": scan.result.get("errors", []),
+            "errors": problem_messages(scan.result),
             "started_at": scan.started_at,
         }
         answer["moved"] = sum(task.result.get("moved", 0) for task in (scan, hashing) if task is not None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,8 @@ class ScanProblem:
     def as_dict(self) -> dict[str, str]:
         """Return JSON members."""
         return {"path": self.path, "code": self.obstacle.code, "detail": self.obstacle.detail, "message": str(self)}
+
+
+def problem_messages(result: Mapping[str, Any]) -> list[str]:
+    """Return the messages of the problems in a scan's result."""
+    return [problem["message"] for problem in result.get("problem_details", [])]

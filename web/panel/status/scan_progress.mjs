@@ -89,14 +89,21 @@ function hashingText({ hashed = 0, total = 0 }, t, language) {
 }
 
 /**
- * Return the problems of the latest scan as texts. Those with a code that the panel does not know are in English.
+ * Return the number of problems of the latest scan, and texts about them. Those with a code that the panel does not know
+ * are in English.
  *
  * @param {SeedStatus | null} status
- * @param {Translate} t
+ * @param {PanelContext} context
  */
-export function problems(status, t) {
-  const texts = (status?.problem_details ?? []).map(({ code, message, path, detail }) =>
+export function problems(status, { t, language }) {
+  const { error_message: failure, problem_details: details = [], unreadable = 0 } = status ?? {};
+  const unlisted = status?.problems ?? details.length;
+  const first = details.map(({ code, message, path, detail }) =>
     CODES.has(code) ? t(`scanProblem.${code}`, { path, detail }) : message
-  );
-  return status?.error_message ? [status.error_message, ...texts] : texts;
+  ).sort((one, other) => one.localeCompare(other, language, { numeric: true }));
+  const texts = failure ? [failure, ...first] : first;
+  const rest = unlisted - first.length;
+  if (rest > 0) texts.push(t("common.more", { count: format.number(rest, language) }));
+  if (unreadable > 0) texts.push(t("status.unreadableFiles", { count: format.number(unreadable, language) }));
+  return { count: unlisted + unreadable + (failure ? 1 : 0), texts };
 }

@@ -27,6 +27,7 @@ export class StatusBar {
     this.resume = iconButton("play", t("status.resume"), () => this.#post("/assets/seed/resume"));
     this.scan = iconButton("refresh", t("status.scan"), () => this.#post("/assets/seed"));
     this.problems = h("details", { class: "ca-problems" });
+    this.#closeLikeAMenu();
     const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
     page.listen("assets.seed.started", () => this.refresh());
@@ -36,6 +37,25 @@ export class StatusBar {
     });
     this.#show(null);
     this.text.textContent = ""; // nothing is known before the first response
+  }
+
+  /** Have Escape and a press outside close the list of problems, which covers what is above the bar. */
+  #closeLikeAMenu() {
+    /** @param {PointerEvent} event */
+    const onPress = ({ target }) => {
+      if (!(target instanceof Node && this.problems.contains(target))) this.problems.open = false;
+    };
+    this.problems.addEventListener("toggle", () => {
+      if (this.problems.open) document.addEventListener("pointerdown", onPress, true);
+      else document.removeEventListener("pointerdown", onPress, true);
+    });
+    this.problems.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !this.problems.open) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.problems.open = false;
+      this.problems.querySelector("summary")?.focus();
+    });
   }
 
   /** Load the state, now and from time to time as long as the panel is visible. */
@@ -80,15 +100,15 @@ export class StatusBar {
     const fraction = status !== null && running ? fractionDone(status) : null;
     if (fraction === null) this.bar.removeAttribute("value");
     else this.bar.value = fraction;
-    this.#showProblems(problems(status, this.#context.t));
+    this.#showProblems(problems(status, this.#context));
   }
 
-  /** @param {string[]} found */
-  #showProblems(found) {
+  /** @param {{ count: number, texts: string[] }} found */
+  #showProblems({ count, texts }) {
     const { t } = this.#context;
-    this.problems.hidden = found.length === 0;
-    const summary = h("summary", {}, icon("warning"), t("status.problems", { count: found.length }));
-    const list = h("ul", {}, found.map((problem) => h("li", {}, problem)));
+    this.problems.hidden = count === 0;
+    const summary = h("summary", {}, icon("warning"), t("status.problems", { count }));
+    const list = h("ul", {}, texts.map((problem) => h("li", {}, problem)));
     // Unchanged problems stay, as the user may be reading them.
     if (this.problems.textContent !== `${summary.textContent}${list.textContent}`) {
       setChildren(this.problems, summary, list);
