@@ -22,7 +22,6 @@ from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Ord
 from ..search.index import SearchIndex
 from ..search.query import parse_query
 from .command import PROBLEMS, CommandError, Commands, add_command, add_group, add_json, add_limit
-from .deletion import add_actions
 from .output import (
     Column,
     complain,
@@ -36,6 +35,7 @@ from .output import (
     written_time,
 )
 from .store import Library, full_id, open_library
+from .trash import add_deletion
 
 _KINDS = ("models", "input", "output", "temp")
 # The sort keys of the API by the words of the option, each with its usual order.
@@ -102,7 +102,7 @@ def add_to(commands: Commands) -> None:
     tag.add_argument("--add", action="append", default=[], metavar="TAG", help="a tag to add (can be repeated)")
     tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="a tag to remove (can be repeated)")
     _add_user(tag)
-    add_actions(actions)
+    add_deletion(actions)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

@@ -18,9 +18,9 @@ from ..errors import CollectionNotFoundError
 from ..models import Asset, AssetFilter, Collection, CollectionEdit, CollectionPage, Page, PageRequest
 from .assets import asset_as_json, first_assets, print_assets, search_index
 from .command import CommandError, Commands, add_command, add_group, add_json, add_limit, restore_each
-from .deletion import find_asset
 from .output import Column, counted, local_time, print_table, say, say_json, without_none, written_time
 from .store import Library, full_id, open_library
+from .trash import find_asset
 
 _COLUMNS = (Column("CHANGED"), Column("ASSETS", True), Column("ID"), Column("NAME"))
 _DELETED = (Column("DELETED"), Column("ID"), Column("NAME"))

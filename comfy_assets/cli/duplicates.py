@@ -12,10 +12,9 @@ from ..assets.maintenance.duplicates import DuplicateCopy, DuplicateGroup, Dupli
 from ..assets.maintenance.hardlinks import LinkedCopy, LinkLogError, read_log
 from ..background.cancel import CancelToken
 from ..ids import hash_text
-from .base_directory import existing_base
 from .command import PROBLEMS, Commands, add_command, add_json, add_yes, confirm, require_terminal_or_yes, show_progress
 from .output import complain, counted, say, say_json, written_size, written_time
-from .store import open_library
+from .store import existing_base, open_library
 
 _EXAMPLES = (
     "duplicates",

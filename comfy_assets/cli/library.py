@@ -21,10 +21,9 @@ from ..errors import StoreError
 from ..host.standalone import StandaloneHost
 from ..ids import hash_text
 from ..models import TrashFilter
-from .base_directory import existing_base
 from .command import PROBLEMS, Commands, add_command, add_extra_paths, add_json, show_progress
 from .output import Column, ProgressBar, complain, counted, print_table, say, say_json, written_size
-from .store import extra_folders, host_on, open_library
+from .store import existing_base, extra_folders, host_on, open_library
 
 _VERIFY_MORE = (
     "Reports damaged files (other bytes with the same size and time), unreadable files, and files that were changed or"

@@ -22,7 +22,6 @@ from ..login.audit import AuditLog
 from ..login.passwords import check_password, installed_argon2, is_argon2, portable_hasher
 from ..login.records import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, TokenRecord, UserRecord, name_key
 from ..login.store import LoginStore
-from .base_directory import existing_base
 from .command import (
     USAGE,
     CommandError,
@@ -36,7 +35,7 @@ from .command import (
     require_terminal_or_yes,
 )
 from .output import Column, complain, counted, local_time, print_table, say, say_json, written_time
-from .store import host_on
+from .store import existing_base, host_on
 
 _BY = "command line"
 _QUOTA_WORDS = {"unlimited": UNLIMITED, "default": None}

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import asyncio
 import json
+import signal
 import struct
-from contextlib import suppress
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..host.standalone import WebFiles, installed_page
 from ..plugin import attach
-from .base_directory import base_to_serve
 from .command import Commands, add_command, add_extra_paths
 from .login import require_login
-from .orderly_end import orderly_end
 from .output import say
-from .store import extra_folders, host_on
+from .store import base_to_serve, extra_folders, host_on
 
 _EXAMPLES = (
     "serve",
@@ -27,6 +30,10 @@ _PACKS = {"comfy-assets": Path(__file__).resolve().parents[2]}
 _PICTURES = (("dawn", (250, 170, 90)), ("noon", (90, 170, 250)), ("dusk", (120, 80, 160)))
 _MODELS = (("checkpoints/sample-base.safetensors", "sdxl"), ("loras/sample-style.safetensors", "sdxl"))
 _SIDE = 256  # pixels of a picture
+_CLOSING = frozenset({2, 5, 6})  # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
+_LONGEST_END_S = 30.0  # Windows waits for less time
+
+ConsoleHandler = Callable[[int], bool]
 
 
 def add_to(commands: Commands) -> None:
@@ -129,3 +136,55 @@ def _write_picture(path: Path, name: str, colour: tuple[int, int, int]) -> None:
     picture = Image.composite(Image.new("RGB", gradient.size, colour), Image.new("RGB", gradient.size), gradient)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, pnginfo=info)
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block when the process is to end; Windows waits until the block has ended.
+
+    In a thread other than the main one this does nothing, as signals can be handled only there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    ended = threading.Event()
+
+    def handle(event: int) -> bool:
+        if event not in _CLOSING:
+            return False  # Python knows Ctrl-C and Ctrl-Break
+        _thread.interrupt_main(numbers[-1])
+        ended.wait(_LONGEST_END_S)
+        return True
+
+    with _console_events(handle):
+        try:
+            yield
+        finally:
+            ended.set()  # first, since handlers cannot be removed while one is running
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    _ROUTINE = ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)
+
+    @contextmanager
+    def _console_events(handler: ConsoleHandler) -> Iterator[None]:
+        """Have a function called with the number of each event, in a thread of Windows; True: it has been handled."""
+        set_handler = ctypes.WinDLL("kernel32").SetConsoleCtrlHandler
+        routine = _ROUTINE(lambda event: int(handler(event)))
+        set_handler(routine, True)
+        try:
+            yield
+        finally:
+            set_handler(routine, False)
+
+else:
+
+    @contextmanager
+    def _console_events(handler: ConsoleHandler) -> Iterator[None]:
+        """Do nothing: terminals send signals."""
+        yield

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.cli import base_directory, main
+from comfy_assets_node.comfy_assets.cli import main, store
 
 VARIABLE = "COMFY_ASSETS_BASE_DIRECTORY"
 Run = Callable[..., tuple[int, str, str]]
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command in a folder, in which and around which nothing else is found."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(base_directory, "default_base_directory", lambda: tmp_path / "default")
+    monkeypatch.setattr(store, "default_base_directory", lambda: tmp_path / "default")
 
     def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.chdir(folder)

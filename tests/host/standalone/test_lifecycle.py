@@ -268,7 +268,7 @@ from pathlib import Path
 sys.path[:0] = sys.argv[1:2]
 import checkout; checkout.load()
 from contextlib import contextmanager
-from comfy_assets_node.comfy_assets.cli import main, orderly_end
+from comfy_assets_node.comfy_assets.cli import main, serve
 
 @contextmanager
 def console_events(handler):
@@ -298,7 +298,7 @@ def console_events(handler):
     sys.stdout = printed
     closer.join()
 
-orderly_end._console_events = console_events
+serve._console_events = console_events
 raise SystemExit(main(["serve", "--base-directory", sys.argv[2], "--port", "0"]))
 """
 
