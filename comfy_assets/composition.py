@@ -32,10 +32,9 @@ from .background.tasks import TaskRunner, TaskService, TaskStore
 from .background.throttle import Throttle
 from .config import Config
 from .db.connection import Database
-from .downloads.links import ProviderUrls
 from .downloads.secrets import SecretService
 from .downloads.service import DownloadService
-from .downloads.sources import Sources
+from .downloads.sources import ProviderUrls, Sources
 from .errors import StoreUnavailableError
 from .feedback import FeedbackFile
 from .host.base import Host

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from .host.access import parse_allowed_host
 from .host.proxies import USER_HEADER, parse_network
 from .ignored_files import parse_patterns
-from .login.records import Role
+from .login.store import Role
 
 BASE_DIRECTORY = "COMFY_ASSETS_BASE_DIRECTORY"
 _FALSE = frozenset({"0", "false", "no", "off"})

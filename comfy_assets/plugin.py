@@ -19,8 +19,8 @@ from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
 from .host.login_gate import LoginGate
 from .jobs.submission import with_own_client, with_session
-from .login.records import name_key
 from .login.service import LoginService
+from .login.store import name_key
 from .logs import limit_repeats
 from .page_flags import page_flags
 from .quotas import Quotas

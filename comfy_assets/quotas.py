@@ -20,7 +20,7 @@ from .db import storage_use
 from .db.connection import Database
 from .errors import JobQuotaError, StorageQuotaError
 from .host.base import Host
-from .login.records import UNLIMITED, UserRecord
+from .login.store import UNLIMITED, UserRecord
 
 _MAX_ENTRIES = 200_000  # of a user's folder that are counted
 

@@ -23,8 +23,8 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.host.login_gate import IDENTITY
 from ..comfy_assets.host.login_requests import client_of, remove_session_cookie, root_of, session_cookie, set_cookies
 from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
-from ..comfy_assets.login.records import UserRecord
 from ..comfy_assets.login.service import Identity
+from ..comfy_assets.login.store import UserRecord
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import Operation, RequestBody, Response, Route
 from .params import doc, parse_body

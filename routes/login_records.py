@@ -20,7 +20,7 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.host.login_requests import remove_session_cookie
 from ..comfy_assets.ids import now_ms
 from ..comfy_assets.login.accounts import LINK_MS, Accounts
-from ..comfy_assets.login.records import SessionRecord, TokenRecord
+from ..comfy_assets.login.store import SessionRecord, TokenRecord
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .login import login_route, signed_in
 from .operations import Operation, Record, RequestBody, Response, array

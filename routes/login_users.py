@@ -22,8 +22,8 @@ from ..comfy_assets.errors import (
 )
 from ..comfy_assets.login import keys
 from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
-from ..comfy_assets.login.records import UNLIMITED, UserRecord
 from ..comfy_assets.login.service import Identity, LoginService
+from ..comfy_assets.login.store import UNLIMITED, UserRecord
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .login import login_route, signed_in
 from .login_records import LoginLinkResponse, new_link

@@ -14,7 +14,7 @@ from ..comfy_assets.errors import AuthorizationError, InvalidBodyError, LoginUna
 from ..comfy_assets.host.login_requests import access_request, root_of
 from ..comfy_assets.ids import now_ms
 from ..comfy_assets.login.authorizations import TOKEN_LASTS_DAYS, AuthorizationRequest, parse_request
-from ..comfy_assets.login.records import ROLE_SCOPES, sorted_scopes
+from ..comfy_assets.login.store import ROLE_SCOPES, sorted_scopes
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .login import login_route, page_response, signed_in
 from .operations import Operation, Record, RequestBody, Response, array, integer, object_with, string

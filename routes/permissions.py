@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..comfy_assets.login.records import Scope
+from ..comfy_assets.login.store import Scope
 from .operations import Route
 from .request_paths import escape_published_file, matched_path
 from .router import Router

@@ -20,8 +20,7 @@ from ..ids import now_ms
 from ..login.accounts import LINK_MS, Accounts
 from ..login.audit import AuditLog
 from ..login.passwords import check_password, installed_argon2, is_argon2, portable_hasher
-from ..login.records import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, TokenRecord, UserRecord, name_key
-from ..login.store import LoginStore
+from ..login.store import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, LoginStore, TokenRecord, UserRecord, name_key
 from .command import (
     USAGE,
     CommandError,

@@ -31,7 +31,7 @@ from ..fs.atomic import make_private, replace_private
 from ..host.execution import in_daemon_thread
 from ..host.remote_client import RemoteKey, origin_of
 from ..ids import now_ms
-from .links import CIVITAI, HUGGING_FACE, ProviderUrls
+from .sources import CIVITAI, HUGGING_FACE, ProviderUrls
 
 log = logging.getLogger("comfy_assets.downloads")
 

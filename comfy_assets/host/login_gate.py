@@ -27,8 +27,8 @@ from ..errors import (
     SignInFailedError,
     SignInRequiredError,
 )
-from ..login.records import MAX_NAME, Role, Scope, name_key
 from ..login.service import Identity, LoginService
+from ..login.store import MAX_NAME, Role, Scope, name_key
 from .access import AccessRules, judge
 from .client_ids import namespace_of, own_id, speaking_for
 from .login_requests import (

@@ -14,10 +14,12 @@ from ..errors import InvalidBodyError, LoginConflictError, LoginRecordNotFoundEr
 from ..ids import now_ms
 from . import keys
 from .audit import AuditLog
-from .records import (
+from .store import (
     ROLE_SCOPES,
     LinkRecord,
     LoginFile,
+    LoginState,
+    LoginStore,
     Role,
     Scope,
     TokenRecord,
@@ -26,7 +28,6 @@ from .records import (
     name_key,
     sorted_scopes,
 )
-from .store import LoginState, LoginStore
 
 MAX_USERS = 1000
 MAX_TOKENS = 100  # of a user

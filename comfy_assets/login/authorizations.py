@@ -19,7 +19,7 @@ import msgspec
 
 from ..errors import AuthorizationError
 from .keys import is_same
-from .records import Scope, sorted_scopes
+from .store import Scope, sorted_scopes
 
 CODE_LASTS_S = 60.0
 MAX_CODES = 100

@@ -26,11 +26,9 @@ from . import keys
 from .accounts import Accounts
 from .audit import AuditLog
 from .authorizations import Authorizations
-from .password_checks import PasswordChecks
+from .password_checks import PasswordChecks, SignInThrottle
 from .passwords import MAX_PASSWORD, PasswordHasher, check_password
-from .records import ROLE_SCOPES, LoginFile, Role, Scope, SessionRecord, UserRecord, name_key
-from .store import LoginState, LoginStore
-from .throttle import SignInThrottle
+from .store import ROLE_SCOPES, LoginFile, LoginState, LoginStore, Role, Scope, SessionRecord, UserRecord, name_key
 
 log = logging.getLogger("comfy_assets.login")
 

@@ -18,8 +18,8 @@ from comfy_assets_node.comfy_assets.host import login_gate
 from comfy_assets_node.comfy_assets.host.guard import protect
 from comfy_assets_node.comfy_assets.host.login_requests import session_cookie
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
-from comfy_assets_node.comfy_assets.login.records import Role, Scope
 from comfy_assets_node.comfy_assets.login.service import Client, LoginService
+from comfy_assets_node.comfy_assets.login.store import Role, Scope
 from yarl import URL
 
 PASSWORD = "correct horse"

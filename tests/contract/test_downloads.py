@@ -25,9 +25,8 @@ from comfy_assets_node.comfy_assets.db import downloads
 from comfy_assets_node.comfy_assets.db.downloads import DownloadRow
 from comfy_assets_node.comfy_assets.downloads import run, transfer
 from comfy_assets_node.comfy_assets.downloads import service as download_service
-from comfy_assets_node.comfy_assets.downloads.links import ProviderUrls
 from comfy_assets_node.comfy_assets.downloads.service import DownloadService
-from comfy_assets_node.comfy_assets.downloads.sources import Sources
+from comfy_assets_node.comfy_assets.downloads.sources import ProviderUrls, Sources
 from comfy_assets_node.comfy_assets.downloads.transfer import TransferLimits
 from comfy_assets_node.comfy_assets.host import remote_addresses
 from comfy_assets_node.comfy_assets.host.remote_client import RemoteClient, RemoteLimits

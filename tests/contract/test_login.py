@@ -13,8 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from comfy_assets_node.comfy_assets.login import keys
 from comfy_assets_node.comfy_assets.login.audit import FILE_NAME as AUDIT_FILE
-from comfy_assets_node.comfy_assets.login.records import Scope
-from comfy_assets_node.comfy_assets.login.store import FILE_NAME
+from comfy_assets_node.comfy_assets.login.store import FILE_NAME, Scope
 from gated import PASSWORD, Gated, Make
 
 PAGE = {"Accept": "text/html,*/*;q=0.8"}

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
-from comfy_assets_node.comfy_assets.login.records import UNLIMITED
+from comfy_assets_node.comfy_assets.login.store import UNLIMITED
 from comfy_assets_node.comfy_assets.plugin import attach
 from held_node import Hold
 

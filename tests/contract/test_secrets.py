@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.downloads import secrets
-from comfy_assets_node.comfy_assets.downloads.links import ProviderUrls
 from comfy_assets_node.comfy_assets.downloads.secrets import SecretService
+from comfy_assets_node.comfy_assets.downloads.sources import ProviderUrls
 from comfy_assets_node.comfy_assets.errors import StorageError
 
 KEY = "hf_secretsecretsecret"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from comfy_assets_node.comfy_assets.login.records import UNLIMITED
+from comfy_assets_node.comfy_assets.login.store import UNLIMITED
 from login_pages import LoginPlace, login_place
 from playwright.sync_api import expect
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.login.records import Scope
+from comfy_assets_node.comfy_assets.login.store import Scope
 from comfy_low import errors
 from comfy_sdk import ComfyError, Forbidden, NotFound, Unauthorized
 from support.logins import NOTICED_S, login_on

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.downloads.links import (
+from comfy_assets_node.comfy_assets.downloads.sources import (
     CivitaiLink,
     HuggingFaceFile,
     PlainLink,
     ProviderUrls,
+    _disposition_name,
+    _safe_name,
     parse_link,
     without_query,
 )
-from comfy_assets_node.comfy_assets.downloads.sources import _disposition_name, _safe_name
 from comfy_assets_node.comfy_assets.errors import InvalidLinkError, SourceNotFoundError
 
 HF, C = "https://huggingface.co", "https://civitai.com"

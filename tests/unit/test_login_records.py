@@ -22,11 +22,10 @@ from comfy_assets_node.comfy_assets.errors import (
     TooManyAttemptsError,
 )
 from comfy_assets_node.comfy_assets.login import accounts, service
+from comfy_assets_node.comfy_assets.login.password_checks import FREE, SignInThrottle
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
-from comfy_assets_node.comfy_assets.login.records import SCOPES, name_key
 from comfy_assets_node.comfy_assets.login.service import IDLE_MS, LONGEST_MS, Client, LoginService
-from comfy_assets_node.comfy_assets.login.store import FILE_NAME, LoginStore
-from comfy_assets_node.comfy_assets.login.throttle import FREE, SignInThrottle
+from comfy_assets_node.comfy_assets.login.store import FILE_NAME, SCOPES, LoginStore, name_key
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
