@@ -37,8 +37,8 @@ from .downloads.service import DownloadService
 from .downloads.sources import ProviderUrls, Sources
 from .errors import StoreUnavailableError
 from .feedback import FeedbackFile
+from .host.access import TrustedProxies, parse_network
 from .host.base import Host
-from .host.proxies import TrustedProxies, parse_network
 from .host.remote_client import RemoteClient, RemoteLimits
 from .idempotency import IdempotencyKeys
 from .jobs.live_events import LiveEvents

@@ -7,8 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .host.access import parse_allowed_host
-from .host.proxies import USER_HEADER, parse_network
+from .host.access import USER_HEADER, parse_allowed_host, parse_network
 from .ignored_files import parse_patterns
 from .login.store import Role
 

@@ -1,6 +1,6 @@
-"""Access rules: which requests a server accepts, as a defence against pages of other origins. No I/O.
+"""Access rules: which requests a server accepts, and from which proxies it believes who the client is. No I/O.
 
-Three attacks are stopped.
+Three attacks by pages of other origins are stopped.
 
 1. A page of another origin sends requests to this server. The browser adds ``Origin`` or ``Sec-Fetch-Site``, which
    scripts cannot set.
@@ -24,7 +24,11 @@ import msgspec
 
 from ..errors import HostNotAllowedError, OriginNotAllowedError
 
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 SETTING = "COMFY_ASSETS_ALLOWED_HOSTS"
+USER_HEADER = "X-Forwarded-User"
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([a-z0-9._-]+))(?::([0-9]{1,5}))?", re.ASCII)
 _ORIGIN = re.compile(r"(https?)://([^/?#]+)", re.ASCII)
@@ -68,14 +72,14 @@ def parse_authority(text: str) -> Authority | None:
 
 
 @lru_cache(maxsize=256)  # asked several times for each request
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(text: str) -> Address | None:
     try:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
 
 
-def _authority_of(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int | None) -> Authority:
+def _authority_of(address: Address, port: int | None) -> Authority:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     plain = mapped or address
     loopback = None
@@ -335,3 +339,46 @@ def _foreign_origin(request: AccessRequest) -> OriginNotAllowedError:
         f"header, or its name must be in the environment variable {SETTING}."
     )
     return OriginNotAllowedError(message, details={"origin": origin, "setting": SETTING})
+
+
+def parse_network(text: str) -> Network:
+    """Parse an address, or a network such as ``172.16.0.0/12``. Raises ValueError."""
+    return ipaddress.ip_network(text, strict=False)
+
+
+def parse_address(text: str) -> Address | None:
+    """Parse the address of a connection; an IPv4-mapped IPv6 address becomes IPv4. None if it is none."""
+    address = _address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+class TrustedProxies(msgspec.Struct, frozen=True):
+    """The networks of reverse proxies that sign users in, such as those for OpenID Connect; ``header`` names the user.
+
+    Such a header is an assertion, not a proof: it counts only in connections from these networks.
+    """
+
+    networks: tuple[Network, ...] = ()
+    header: str = USER_HEADER
+
+    def is_trusted(self, remote: str) -> bool:
+        """Return whether a connection from this address may name users."""
+        address = parse_address(remote)
+        return address is not None and any(address in network for network in self.networks)
+
+    def client_address(self, remote: str, forwarded: Sequence[str]) -> str:
+        """Return the address of a client: the last one in ``X-Forwarded-For`` that is none of the proxies' own.
+
+        Proxies on this machine and those of the settings are believed; entries before may be the client's invention.
+        """
+        address = remote
+        hops = [hop.strip() for value in forwarded for hop in value.split(",")]
+        while hops and self.is_near(address):
+            address = hops.pop() or address
+        return address
+
+    def is_near(self, remote: str) -> bool:
+        """Return whether a connection is from this machine or from a proxy of the settings."""
+        address = parse_address(remote)
+        return address is not None and (address.is_loopback or self.is_trusted(remote))

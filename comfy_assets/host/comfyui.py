@@ -1,6 +1,6 @@
 """The ComfyUI host: the pack in ``custom_nodes``, and the validation of prompts that return to ComfyUI's queue.
 
-Only this module and ``comfyui_assets`` import modules of ComfyUI. Tested with ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and
+Only this module imports modules of ComfyUI. Tested with ComfyUI 0.3.64, 0.8.0, 0.18.1, 0.29.0 and
 0.33.0.
 """
 
@@ -23,16 +23,7 @@ from msgspec.structs import replace
 from yarl import URL
 
 from ..ignored_files import NO_PATTERNS, ExcludePatterns
-from .base import (
-    EmitListener,
-    HostFolders,
-    LibraryFolder,
-    Network,
-    Plugin,
-    UnknownUserError,
-    declared_choices,
-)
-from .comfyui_assets import ComfyUIAssetIndex
+from .base import EmitListener, HostFolders, LibraryFolder, Network, Plugin, UnknownUserError, declared_choices
 from .comfyui_queue import ComfyUIQueue
 from .execution import PromptHooks, PromptListener, RewritePrompt, SubmittedPrompt
 from .guard import protect
@@ -48,6 +39,8 @@ _CODE_CATEGORY = "custom_nodes"
 _LISTENING_POLL_S = 0.05
 _LISTENING_TIMEOUT_S = 30.0
 _VALIDATION_S = 3.0  # for all prompts of a start; a queue of hundreds must not delay it
+_ASSET_MODULE = "app.assets.services"
+_MAX_IDS = 1000  # of a call; each takes a query
 
 NodeTypes = Callable[[], Mapping[str, Any]]
 Validate = Callable[..., Any]
@@ -418,3 +411,30 @@ def _copied(node: Any) -> Any:
     if not isinstance(node, Mapping) or not isinstance(node.get("inputs"), Mapping):
         return node
     return {**node, "inputs": dict(node["inputs"])}
+
+
+class ComfyUIAssetIndex:
+    """Reads the table of ComfyUI's own asset feature (0.33 and newer), with the function of ``GET /api/assets/{id}``.
+
+    Its messages, history and uploads name files by ids of that table, and pages send them to that operation, which is
+    ours. ComfyUI may change that function at any time. If it fails, an id only stays unknown.
+    """
+
+    def files(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Return the files of these ids. Blocks: reads ComfyUI's database."""
+        try:
+            find = importlib.import_module(_ASSET_MODULE).get_asset_detail
+        except (ImportError, AttributeError):
+            return {}  # a server without the feature
+        found = {asset_id: _file_of(find, asset_id) for asset_id in ids[:_MAX_IDS]}
+        return {asset_id: path for asset_id, path in found.items() if path is not None}
+
+
+def _file_of(find: Callable[..., Any], asset_id: str) -> Path | None:
+    try:
+        detail = find(reference_id=asset_id)
+        path = None if detail is None else detail.ref.file_path
+    except Exception as error:  # noqa: BLE001 - of another program, whose feature may be off
+        log.debug("The server's own asset feature cannot be asked for %s: %r", asset_id, error)
+        return None
+    return Path(path) if isinstance(path, str) and path else None

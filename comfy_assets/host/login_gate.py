@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..login.service import Identity, LoginService
 from ..login.store import MAX_NAME, Role, Scope, name_key
-from .access import AccessRules, judge
+from .access import AccessRules, TrustedProxies, judge
 from .client_ids import namespace_of, own_id, speaking_for
 from .login_requests import (
     access_request,
@@ -46,7 +46,6 @@ from .login_requests import (
     wants_page,
     without_link,
 )
-from .proxies import TrustedProxies
 from .request_copies import with_headers
 
 log = logging.getLogger("comfy_assets.login")

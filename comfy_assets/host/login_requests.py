@@ -9,8 +9,7 @@ from aiohttp import hdrs, web
 
 from ..login.keys import LINK_PREFIX, TOKEN_PREFIX
 from ..login.service import Client, LoginService, SignedIn
-from .access import AccessRequest
-from .proxies import TrustedProxies
+from .access import AccessRequest, TrustedProxies
 
 _DEVICE_LASTS_S = 365 * 24 * 3600
 

@@ -8,8 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ...comfy_assets.host.access import parse_authority
-from ...comfy_assets.host.proxies import TrustedProxies
+from ...comfy_assets.host.access import TrustedProxies, parse_authority
 from ...comfy_assets.ids import now_ms
 from ..context import utc_time
 from .mount import PREFIX, request_key

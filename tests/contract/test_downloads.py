@@ -28,7 +28,7 @@ from comfy_assets_node.comfy_assets.downloads import service as download_service
 from comfy_assets_node.comfy_assets.downloads.service import DownloadService
 from comfy_assets_node.comfy_assets.downloads.sources import ProviderUrls, Sources
 from comfy_assets_node.comfy_assets.downloads.transfer import TransferLimits
-from comfy_assets_node.comfy_assets.host import remote_addresses
+from comfy_assets_node.comfy_assets.host import remote_client
 from comfy_assets_node.comfy_assets.host.remote_client import RemoteClient, RemoteLimits
 from comfy_assets_node.comfy_assets.ignored_files import ExcludePatterns
 from support.files import picture, safetensors
@@ -520,8 +520,8 @@ class TestFaults:
         self, open_shop: Any, source: SourceServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The server counts as public, other addresses of the machine do not."""
-        really = remote_addresses.is_public
-        monkeypatch.setattr(remote_addresses, "is_public", lambda a: a == "127.0.0.1" or really(a))
+        really = remote_client.is_public
+        monkeypatch.setattr(remote_client, "is_public", lambda a: a == "127.0.0.1" or really(a))
         shop = await open_shop(allow_private=False)
         port = source.url.rpartition(":")[2]
         targets = [f"http://127.0.0.2:{port}/x", f"http://[::1]:{port}/x", "http://169.254.169.254/latest/meta-data"]

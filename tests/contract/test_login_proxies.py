@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.host.proxies import TrustedProxies, parse_network
+from comfy_assets_node.comfy_assets.host.access import TrustedProxies, parse_network
 from comfy_assets_node.comfy_assets.login.audit import FILE_NAME
 from gated import Gated, Make
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.errors import AddressNotAllowedError, InvalidLinkError, UnknownSourceHostError
-from comfy_assets_node.comfy_assets.host.remote_addresses import CheckedResolver, check_literal, is_public
-from comfy_assets_node.comfy_assets.host.remote_client import RemoteClient
+from comfy_assets_node.comfy_assets.host.remote_client import CheckedResolver, RemoteClient, check_literal, is_public
 
 PUBLIC = [
     "1.1.1.1", "8.8.8.8", "99.255.255.255", "100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.1",
