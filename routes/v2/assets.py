@@ -1,9 +1,13 @@
-"""Comfy API v2: assets. The SDKs upload, deduplicate by hash, refer to assets in workflows, and download results."""
+"""Comfy API v2: assets. The SDKs upload, deduplicate by hash, refer to assets in workflows, and download results.
+
+Unlike in the other API, unknown members are null, and outputs of jobs that are no assets of the library are assets too.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,9 +38,11 @@ from ...comfy_assets.errors import (
     StorageError,
     UnsupportedContentError,
 )
-from ...comfy_assets.models import Asset
-from ..context import NoQuery, RequestContext, endpoint, error_of, json_response
-from ..file_response import ContentResponse, content_response, first_byte
+from ...comfy_assets.ids import hash_text
+from ...comfy_assets.jobs.values import JobValue
+from ...comfy_assets.models import REFERENCE, Asset
+from ..context import NoQuery, RequestContext, endpoint, error_of, json_response, utc_time
+from ..file_response import ContentResponse, content_response, disposition, first_byte, is_one_range
 from ..operations import (
     BINARY,
     BYTES,
@@ -51,18 +57,113 @@ from ..operations import (
     object_with,
     string,
 )
-from ..params import HASH, HASH_OR_DIGITS_PATTERN, OptionalTags, Text, doc, parse_body, parse_hash
+from ..params import HASH, HASH_OR_DIGITS_PATTERN, HASH_PATTERN, OptionalTags, Text, doc, parse_body, parse_hash
 from ..request_body import STREAMED
-from .asset_body import AssetV2Body, asset_body
-from .errors import error_members, translated
-from .job_values import find_value, value_body, value_content
-from .mount import is_served
-from .request_headers import IDEMPOTENCY, idempotency_key
+from .protocol import IDEMPOTENCY, asset_url, error_members, idempotency_key, is_served, translated, url_expires_at
 from .upload_form import LONGEST_S, SHORTEST_S, receive_form
 
 _TAG = "Assets"
 _ID = {"id": "The asset's id, a UUID."}
 _POST_ASSETS = "postAssets"
+_INPUTS = "input/"
+_VALUE_HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
+
+
+class AssetV2Body(msgspec.Struct):
+    """A record of a content: a file of the library, or a reference to content that it has."""
+
+    id: Annotated[str, doc("A UUID.", format="uuid")]
+    hash: Annotated[str | None, doc(f"{HASH} Null until the file has been read.", pattern=HASH_PATTERN)]
+    size_bytes: Annotated[int, doc("Size of the content in bytes.", format="int64")]
+    content_type: Annotated[str, doc("Media type of the content, such as `image/png`.")]
+    file_path: Annotated[
+        str | None,
+        doc(
+            "Its path: of an input below the input folder, of all others with the kind of their folder, as in "
+            "`models/loras/a.safetensors`."
+        ),
+    ]
+    created_at: Annotated[datetime, doc("Time at which it was added to the library.")]
+    url: Annotated[str, doc("Absolute URL of the content.", format="uri")]
+    url_expires_at: Annotated[datetime, doc("Time until which the URL is promised to work.")]
+    expires_at: Annotated[datetime | None, doc("Time at which it will be deleted; null if it is kept.")]
+    job_id: Annotated[str | None, doc("The job that created it.")]
+    created_new: Annotated[
+        bool | UnsetType, doc("In responses that create it: false if the library had the content already.")
+    ] = UNSET
+
+
+def _asset_body(
+    asset: Asset, request: web.Request, expires_at: int | None = None, *, created_new: bool | UnsetType = UNSET
+) -> AssetV2Body:
+    """Make the body of an asset in the response to a request; ``expires_at`` is in ms since 1970."""
+    return AssetV2Body(
+        id=asset.id,
+        hash=hash_text(asset.hash) if asset.hash is not None else None,
+        size_bytes=asset.size,
+        content_type=asset.mime_type,
+        file_path=_file_path_of(asset),
+        created_at=utc_time(asset.created_at),
+        url=asset_url(request, asset.id),
+        url_expires_at=url_expires_at(),
+        expires_at=utc_time(expires_at) if expires_at is not None else None,
+        job_id=asset.job_id,
+        created_new=created_new,
+    )
+
+
+def _file_path_of(asset: Asset) -> str:
+    """Return the path of an asset in the form in which uploads name one. A reference has its own name there."""
+    location = asset.location
+    if location is None:
+        return asset.name
+    name = asset.name if asset.origin == REFERENCE else location.name
+    return f"{location.logical}/{name}".removeprefix(_INPUTS)
+
+
+async def _find_value(call: RequestContext[Any], error: AssetNotFoundError) -> JobValue:
+    """Return the output with the id of a request for an asset that the library lacks. Raises ``error``."""
+    value = await call.services.job_values.find(call.path["id"], call.user)
+    if value is None:
+        raise error
+    return value
+
+
+def _value_body(value: JobValue, request: web.Request) -> AssetV2Body:
+    """Make the body of an output that is no asset of the library."""
+    return AssetV2Body(
+        id=value.id,
+        hash=None,
+        size_bytes=value.size,
+        content_type=value.mime_type,
+        file_path=value.name,
+        created_at=utc_time(value.created_at),
+        url=asset_url(request, value.id),
+        url_expires_at=url_expires_at(),
+        expires_at=None,
+        job_id=value.job_id,
+    )
+
+
+def _value_content(value: JobValue, request: web.Request) -> web.StreamResponse:
+    """Make the response with the content, whole or a range of it."""
+    if value.path is not None:
+        return content_response(value.path, value.name, value.mime_type, is_inline=True)
+    text = value.text or b""
+    headers = {
+        **_VALUE_HEADERS,
+        "Content-Type": f"{value.mime_type}; charset=utf-8",
+        "Content-Disposition": disposition("inline", value.name),
+    }
+    if not is_one_range(request.headers.get(hdrs.RANGE, "")):
+        return web.Response(body=text, headers=headers)
+    start, stop, _ = request.http_range.indices(len(text))
+    if start >= stop:
+        refusal = error_of(RangeNotSatisfiableError(f"The content has {len(text)} bytes.", details={"size": len(text)}))
+        refusal.headers[hdrs.CONTENT_RANGE] = f"bytes */{len(text)}"
+        return refusal
+    headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{len(text)}"
+    return web.Response(body=text[start:stop], status=206, headers=headers)
 
 
 class AssetFromHashV2Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +217,7 @@ async def _created(call: RequestContext[NoQuery], created: CreatedAsset, status:
 
 async def _body(call: RequestContext[NoQuery], asset: Asset, *, created_new: bool | UnsetType = UNSET) -> AssetV2Body:
     deadline = await call.services.expiry.deadline(asset)
-    return asset_body(asset, call.request, deadline, created_new=created_new)
+    return _asset_body(asset, call.request, deadline, created_new=created_new)
 
 
 @endpoint()
@@ -136,7 +237,7 @@ async def get_asset(call: RequestContext[NoQuery]) -> AssetV2Body:
     try:
         return await _body(call, await call.services.assets.get(call.path["id"], call.user))
     except AssetNotFoundError as error:
-        return value_body(await find_value(call, error), call.request)
+        return _value_body(await _find_value(call, error), call.request)
 
 
 @endpoint()
@@ -152,7 +253,7 @@ async def get_content(call: RequestContext[NoQuery]) -> web.StreamResponse:
     try:
         asset, path = await call.services.assets.content(call.path["id"], call.user)
     except AssetNotFoundError as error:
-        return value_content(await find_value(call, error), call.request)
+        return _value_content(await _find_value(call, error), call.request)
     first = first_byte(call.request)
     if first is not None and (size := await asyncio.to_thread(_size_of, path)) is not None and first >= size:
         refusal = error_of(RangeNotSatisfiableError(f"The content has {size} bytes.", details={"size": size}))

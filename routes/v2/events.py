@@ -18,10 +18,9 @@ from ...comfy_assets.jobs.event_stream import PREVIEW_MIME, EventStream, Preview
 from ...comfy_assets.jobs.progress import ProgressSnapshot
 from ..context import NoQuery, RequestContext, encoded, endpoint
 from ..operations import Operation, Response, Route
-from .errors import REQUEST_ID, request_id_of
 from .job_body import PreviewEventBody, StatusEventBody, output_body, progress_body
 from .jobs import JOB_ID, TAG
-from .mount import is_served
+from .protocol import REQUEST_ID, is_served, request_id_of
 
 log = logging.getLogger("comfy_assets.http")
 

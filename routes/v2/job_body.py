@@ -16,7 +16,7 @@ from ...comfy_assets.jobs.views import JobView, ShownOutput
 from ...comfy_assets.json_text import read
 from ..context import utc_time
 from ..params import HASH, HASH_PATTERN, doc
-from .addresses import api_url, asset_url, url_expires_at
+from .protocol import api_url, asset_url, url_expires_at
 
 STATES = ("queued", "running", "canceling", "succeeded", "failed", "canceled", "expired")
 OUTPUT_TYPES = ("image", "video", "audio", "text", "file", "latent")

@@ -33,10 +33,8 @@ from ..context import NoQuery, RequestContext, endpoint, json_response
 from ..operations import Operation, Record, RequestBody, Response, Route, mapping, object_with, string
 from ..params import Text, decode_cursor, doc, encode_cursor
 from .job_body import JobListItemBody, JobV2Body, job_body, list_item
-from .job_request import SUBMISSION, labels_filter, read_job_request
-from .mount import is_served
-from .request_headers import IDEMPOTENCY, idempotency_key
-from .submission import PromptSubmission, replace_assets
+from .protocol import IDEMPOTENCY, idempotency_key, is_served
+from .submission import SUBMISSION, PromptSubmission, labels_filter, read_job_request, replace_assets
 
 TAG = "Jobs"
 JOB_ID = {"id": "The job's id."}

@@ -10,12 +10,11 @@ from typing import Any
 import jsonschema
 from aiohttp.test_utils import TestClient
 from comfy_assets_node.routes import v2
-from comfy_assets_node.routes.v2 import openapi_document
 from yarl import URL
 
 from .contract import FACTS, Contract, closed, openapi_of
 
-DOCUMENT: Any = openapi_document.document(v2.ROUTES)
+DOCUMENT: Any = v2.document(v2.ROUTES)
 _FACTS = FACTS.with_name("contract_v2_facts.json")
 CONTRACT = Contract(openapi_of(json.loads(_FACTS.read_text(encoding="utf-8"))))
 """The published contract of Comfy API v2, by its facts."""

@@ -17,13 +17,12 @@ import pytest
 from comfy_assets_node.comfy_assets.errors import ApiError
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi, prompts, v2
-from comfy_assets_node.routes.v2 import openapi_document
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from docs_pages import CONTRIBUTING, FENCE, PAGES, ROOT, page, quoted, read_from_the_environment, sources
 
 DOCUMENT = openapi.document(ROUTES, HOST_OPERATIONS)
-V2_DOCUMENT: Any = openapi_document.document(v2.ROUTES)
+V2_DOCUMENT: Any = v2.document(v2.ROUTES)
 PATHS: dict[str, Any] = {**DOCUMENT["paths"], **V2_DOCUMENT["paths"]}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 CODE = r"[A-Z]+(?:_[A-Z]+)+|[A-Z]{8,}"  # what a code of an error looks like

@@ -1,4 +1,6 @@
-"""The error envelope of Comfy API v2, and the header that names a request.
+"""The protocol of Comfy API v2 around its operations: its paths, absolute addresses, keys of requests, error envelopes.
+
+ComfyUI and its manager have other routes below the same prefix, such as /api/v2/userdata, which stay theirs.
 
 Handlers, the access checks, the login, the router and the server refuse requests each in their own form. One middleware
 around all of them turns every such response below /api/v2 into the envelope.
@@ -7,23 +9,55 @@ around all of them turns every such response below /api/v2 into the envelope.
 from __future__ import annotations
 
 import logging
+import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ...comfy_assets.app import Services
-from ...comfy_assets.errors import ApiError
-from ..context import json_response
-from ..operations import Record, mapping, nullable, object_with, string
-from .addresses import note_root
-from .mount import is_below, request_key
+from ...comfy_assets.errors import ApiError, InvalidBodyError
+from ...comfy_assets.host.access import TrustedProxies, parse_authority
+from ...comfy_assets.ids import now_ms
+from ..context import error_response, json_response, utc_time
+from ..operations import Record, Route, Schema, mapping, nullable, object_with, string
+from ..request_paths import matched_path
 
 log = logging.getLogger("comfy_assets.http")
+
+
+def request_key(name: str, kind: type) -> Any:
+    """Return a key of requests. Newer versions of aiohttp warn of keys that are texts, older ones have no others."""
+    return web.RequestKey(name, kind) if hasattr(web, "RequestKey") else name
+
+
+PREFIX = "/api/v2/"
+_OURS = frozenset({"assets", "jobs", "openapi.json"})
+# Routes are complete when a server begins to accept requests, so the first request reads them.
+_host_segments: WeakKeyDictionary[web.Application, frozenset[str]] = WeakKeyDictionary()
+_ROOT_KEY = request_key("comfy_assets_root", str)
+_PATH_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*", re.ASCII)
+# Content stays at its address. A client fetches the asset again after this time for a fresh one, which is the same.
+_PROMISED_MS = 24 * 3600 * 1000
+
+_IDEMPOTENCY_KEY = "Idempotency-Key"
+_LONGEST_KEY = 255
+
+IDEMPOTENCY: dict[str, Schema] = {
+    _IDEMPOTENCY_KEY: string(
+        "A text that no other request has, such as a UUID. For a day, a later request with it is refused, whatever its "
+        "body. It can be used again after a request that certainly made nothing.",
+        minLength=1,
+        maxLength=_LONGEST_KEY,
+    )
+}
 
 REQUEST_ID = "X-Comfy-Request-Id"
 _RETRY_AFTER_S = 1
@@ -85,6 +119,109 @@ ENVELOPE = Record(
         )
     },
 )
+
+
+def is_served(request: web.Request, services: Services) -> bool:
+    """Return whether this project serves Comfy API v2 (a condition for ``Route.when``).
+
+    By default it does unless the server, or another node pack, has routes of that API. The setting decides otherwise.
+    """
+    if services.config.api_v2 is not None:
+        return services.config.api_v2
+    return not any(each in _OURS or each.startswith("{") or not each for each in _segments(request.app))
+
+
+def is_below(request: web.Request, services: Services) -> bool:
+    """Return whether a request is for Comfy API v2 as this project serves it, even if it has no such path."""
+    path = request.path
+    if not path.startswith(PREFIX):
+        return False
+    segment = path.removeprefix(PREFIX).partition("/")[0]
+    return is_served(request, services) and (segment in _OURS or segment not in _segments(request.app))
+
+
+def refusing(routes: Iterable[Route]) -> Callable[[web.Request, Services], web.Response | None]:
+    """Make the function that refuses requests below the prefix for which there is no route.
+
+    They are not passed on: the server looks for a file of its page at every path.
+    """
+    paths: dict[re.Pattern[str], set[str]] = {}
+    for route in routes:
+        pattern = re.compile("[^/]+".join(map(re.escape, re.split(r"\{\w+\}", route.path))))
+        paths.setdefault(pattern, set()).update(route.methods)
+
+    def refuse(request: web.Request, services: Services) -> web.Response | None:
+        if not is_below(request, services):
+            return None
+        path = matched_path(request.rel_url)
+        allowed = sorted({name for pattern, methods in paths.items() if pattern.fullmatch(path) for name in methods})
+        if not allowed:
+            return error_response(404, "NOT_FOUND", "Comfy API v2 has no such path.")
+        text = f"{request.method} is not a method of this path."
+        response = error_response(405, "METHOD_NOT_ALLOWED", text, {"allowed": allowed})
+        response.headers[hdrs.ALLOW] = ", ".join(allowed)
+        return response
+
+    return refuse
+
+
+def _segments(app: web.Application) -> frozenset[str]:
+    """Return the first segments below the prefix for which a server has routes; "" stands for all of them."""
+    found = _host_segments.get(app)
+    if found is None:
+        paths = [resource.canonical for resource in app.router.resources()]
+        below = [f"{path}/".removeprefix(PREFIX) for path in paths if f"{path}/".startswith(PREFIX)]
+        found = _host_segments[app] = frozenset(path.partition("/")[0] for path in below)
+    return found
+
+
+def asset_url(request: web.Request, asset_id: str) -> str:
+    """Return the address of an asset's content."""
+    return api_url(request, f"assets/{quote(asset_id, safe='')}/content")
+
+
+def api_url(request: web.Request, path: str) -> str:
+    """Return the absolute address of a path below /api/v2/."""
+    return f"{request[_ROOT_KEY]}{PREFIX}{path}"
+
+
+def url_expires_at() -> datetime:
+    """Return the time until which an address in a response is promised to work."""
+    return utc_time(now_ms() + _PROMISED_MS)
+
+
+def note_root(request: web.Request, proxies: TrustedProxies) -> None:
+    """Keep the address of the server's root, as the client knows it, with a request, for the functions above.
+
+    A reverse proxy says where it is reached, by X-Forwarded-Host, -Proto and -Prefix. It is believed if it is on the
+    same machine, or named in the settings.
+    """
+    authority, prefix, scheme = request.host, "", request.scheme
+    if proxies.is_near(request.remote or ""):
+        forwarded = _forwarded(request, "Host")
+        if parse_authority(forwarded) is not None:
+            authority = forwarded
+        wanted = _forwarded(request, "Prefix").rstrip("/")
+        prefix = wanted if _PATH_PREFIX.fullmatch(wanted) else ""
+        scheme = "https" if _forwarded(request, "Proto").lower() == "https" else scheme
+    request[_ROOT_KEY] = f"{scheme}://{authority}{prefix}"
+
+
+def _forwarded(request: web.Request, name: str) -> str:
+    """Return what the client's end says, the first entry of a header to which each proxy appends."""
+    return request.headers.get(f"X-Forwarded-{name}", "").partition(",")[0].strip()
+
+
+def idempotency_key(request: web.Request) -> str | None:
+    """Return the idempotency key of a request, None if it has none. Raise InvalidBodyError for a malformed one."""
+    key = request.headers.get(_IDEMPOTENCY_KEY)
+    if key is None:
+        return None
+    if not 0 < len(key) <= _LONGEST_KEY or not all(" " <= character <= "~" for character in key):
+        raise InvalidBodyError(
+            f"It has 1 to {_LONGEST_KEY} printable characters of ASCII.", details={"field": _IDEMPOTENCY_KEY}
+        )
+    return key
 
 
 class _FlatError(msgspec.Struct, frozen=True):
