@@ -13,8 +13,7 @@ from aiohttp import web
 
 from ..comfy_assets.login.store import Scope
 from .operations import Route
-from .request_paths import escape_published_file, matched_path
-from .router import Router
+from .router import Router, escape_published_file, matched_path
 
 Scopes = frozenset[Scope]
 

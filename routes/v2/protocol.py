@@ -28,7 +28,7 @@ from ...comfy_assets.host.access import TrustedProxies, parse_authority
 from ...comfy_assets.ids import now_ms
 from ..context import error_response, json_response, utc_time
 from ..operations import Record, Route, Schema, mapping, nullable, object_with, string
-from ..request_paths import matched_path
+from ..router import matched_path
 
 log = logging.getLogger("comfy_assets.http")
 

@@ -16,7 +16,7 @@ from comfy_assets_node.comfy_assets.host.base import HostFolders
 from comfy_assets_node.comfy_assets.host.testing import MemoryHost
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES, router
 from comfy_assets_node.routes.interceptors import HostRequest
-from comfy_assets_node.routes.request_paths import matched_path
+from comfy_assets_node.routes.router import matched_path
 from yarl import URL
 
 ENTRIES: list[Any] = [*ROUTES, *INTERCEPTORS]
