@@ -1,4 +1,4 @@
-"""The library: lists, content and changes of assets, and their tags."""
+"""The library: lists, content and changes of assets."""
 
 from __future__ import annotations
 
