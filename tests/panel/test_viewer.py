@@ -360,6 +360,28 @@ def test_delete_in_the_details_goes_on_to_the_next(panel: Any, server: Any) -> N
     panel.root.locator(".ca-detail h3", has_text="picture_10.png").wait_for()
 
 
+@pytest.mark.parametrize("action", ["trash", "remove"])
+def test_what_another_window_deletes_leaves_the_details_and_the_viewer(panel: Any, server: Any, action: str) -> None:
+    viewer = view(panel, "picture_12.png")
+    asset = server.asset("picture_12.png")
+    server.request("/api/assets/batch", {"action": "rate", "rating": 3, "ids": [asset["id"]], "wait": 10})
+    viewer.dialog.get_by_role("radio", name="3 stars", checked=True).wait_for()
+    made = server.request("/api/assets/batch", {"action": action, "ids": [asset["id"]], "wait": 10})
+    viewer.is_at("picture_13.png")
+    viewer.dialog.get_by_text("picture_12.png: The asset does not exist any more.").wait_for()
+    viewer.press("Escape")
+    server.request(f"/api/assets/batch/{made['batch_id']}/undo", {"wait": 10})
+    server.request("/api/assets/batch", {"action": "rate", "rating": 0, "ids": [asset["id"]], "wait": 10})
+    panel.lists_everything()
+    panel.option("picture_12.png").click()
+    panel.root.locator(".ca-detail h3", has_text="picture_12.png").wait_for()
+    made = server.request("/api/assets/batch", {"action": action, "ids": [asset["id"]], "wait": 10})
+    panel.says("picture_12.png: The asset does not exist any more.")
+    panel.root.locator(".ca-detail").wait_for(state="hidden")
+    server.request(f"/api/assets/batch/{made['batch_id']}/undo", {"wait": 10})
+    panel.lists_everything()
+
+
 def test_a_video_plays_under_the_mouse(panel: Any) -> None:
     panel.page.emulate_media(reduced_motion="no-preference")
     search(panel, "clip.webm", 1)

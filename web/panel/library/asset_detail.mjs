@@ -114,16 +114,6 @@ export class AssetDetail {
     if (!this.#tags.contains(document.activeElement)) this.#showTags(this.#asset);
   }
 
-  /** Show what has changed of the asset on the server since it was opened. */
-  async refresh() {
-    const before = this.shown;
-    if (before === null) return;
-    const { id, name, tags, user_metadata } = await this.#context.client.get(`/assets/${before.id}`);
-    const isChanged = JSON.stringify([name, tags, user_metadata]) !==
-      JSON.stringify([before.name, before.tags, before.user_metadata]);
-    if (isChanged) this.update({ id, name, tags, user_metadata });
-  }
-
   /** @param {string} id */
   async #fetchDetails(id) {
     this.#request?.abort();

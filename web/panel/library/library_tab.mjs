@@ -21,7 +21,7 @@ import { CullingKeys } from "./culling_keys.mjs";
 import { beginDrag } from "./dragged.mjs";
 import { ListControls } from "./list_controls.mjs";
 import { isStacked, NO_FILTERS } from "./query.mjs";
-import { removeAndGoOn } from "./removal.mjs";
+import { followChanges, removeAndGoOn } from "./removal.mjs";
 import { Selection } from "./selection.mjs";
 import { SelectionBar } from "./selection_bar.mjs";
 import { membersLoader, Stacks } from "./stacks.mjs";
@@ -37,7 +37,7 @@ export class LibraryTab {
   #store;
   #isStale = false;
   /** @type {Viewer | null} null until it is first opened */
-  #viewer = null;
+  viewer = null;
   /** @type {CompareDialog | null} the last one */
   #comparison = null;
   #opened = { asset: /** @type {Asset | null} */ (null), index: -1, at: 0 }; // by the last click on a cell
@@ -186,7 +186,7 @@ export class LibraryTab {
     this.grid.refresh();
     this.controls.refresh();
     this.navigation.refresh();
-    this.detail.refresh().catch(() => {}); // the grid shows that the server cannot be reached
+    followChanges(this.#context, this);
   }
 
   /**
@@ -198,7 +198,7 @@ export class LibraryTab {
     if (change === null) return this.#refresh();
     this.grid.list.update(change.id, change);
     this.detail.update(change);
-    this.#viewer?.update(change);
+    this.viewer?.update(change);
     this.#comparison?.update(change);
   }
 
@@ -207,8 +207,7 @@ export class LibraryTab {
    * @param {DeletionAction} action
    */
   #remove(selected, action) {
-    const { actions, grid, detail, selection } = this;
-    return removeAndGoOn({ actions, grid, detail, selection, viewer: this.#viewer }, selected, action);
+    return removeAndGoOn(this, selected, action);
   }
 
   /**
@@ -250,12 +249,12 @@ export class LibraryTab {
     const { notifications, t } = this.#context;
     try {
       const { Viewer } = await import("../viewer/viewer.mjs");
-      this.#viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
+      this.viewer ??= new Viewer(this.#context, this.grid, this.actions, this.culling, {
         remove: (selected, action) => this.#remove(selected, action),
         organizing: (each, at) => this.navigation.commands.itemsFor(each, at),
         onClose: (last, at) => this.#onViewerClose(last, at),
       });
-      this.#viewer.open(asset, index);
+      this.viewer.open(asset, index);
     } catch (error) {
       notifications.error(t("asset.openFailed"), error);
     }

@@ -90,8 +90,9 @@ export class Viewer {
     grid.addEventListener("change", () => this.#onListChange());
   }
 
-  get isOpen() {
-    return this.#dialog !== null;
+  /** The asset on display, or null. */
+  get shown() {
+    return this.#dialog === null ? null : this.#asset;
   }
 
   /**
@@ -114,8 +115,8 @@ export class Viewer {
    */
   update(change) {
     this.#strip.refresh();
-    if (this.#asset?.id !== change.id || !this.isOpen) return;
-    this.#asset = { ...this.#asset, ...change };
+    if (this.shown?.id !== change.id) return;
+    this.#asset = { ...this.#current(), ...change };
     this.#bar.show(this.#asset);
     if (!this.#info.element.hidden) this.#info.show(this.#asset);
   }
@@ -196,7 +197,7 @@ export class Viewer {
 
   /** Follow the asset in a list that has changed. */
   #onListChange() {
-    if (!this.isOpen) return;
+    if (this.shown === null) return;
     this.#showPosition();
     this.#stage.prefetch(this.#near());
   }
@@ -220,22 +221,17 @@ export class Viewer {
     const from = this.#asset;
     this.#grid.list.show(index - 1, index + 1, VIEW);
     const asset = this.#grid.list.at(index) ?? await this.#grid.list.item(index);
-    if (asset !== undefined && this.isOpen && this.#asset === from) this.#show(asset, index);
+    if (asset !== undefined && this.shown === from) this.#show(asset, index);
   }
 
   /**
-   * Go on to the next asset if the one on display is among those that are deleted. Returns that one, or null.
+   * Go on from the asset on display, which is deleted, to another one of the list; close if there is none.
    *
-   * @param {Asset[]} deleted
+   * @param {Asset | undefined} next
    */
-  goOn(deleted) {
-    const shown = this.#asset;
-    if (!this.isOpen || !deleted.some(({ id }) => id === shown?.id)) return null;
-    const index = this.#index();
-    const next = this.#grid.list.at(index + 1) ?? this.#grid.list.at(index - 1);
-    if (index < 0 || next === undefined) this.#close();
+  goOn(next) {
+    if (!this.#isListed || next === undefined) this.#close();
     else this.#show(next, this.#grid.indexOf(next));
-    return shown;
   }
 
   /** @param {() => unknown} action */
