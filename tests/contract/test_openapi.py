@@ -20,8 +20,9 @@ from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.routes import HOST_OPERATIONS, INTERCEPTORS, ROUTES, openapi
 from comfy_assets_node.routes.asset_body import AssetBody
 from comfy_assets_node.routes.context import NoQuery, RequestContext
-from comfy_assets_node.routes.openapi import Components, page
+from comfy_assets_node.routes.openapi import Components
 from comfy_assets_node.routes.operations import Record, Route
+from comfy_assets_node.routes.server import docs_page
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from support.contract import Contract, contracts
 
@@ -307,13 +308,13 @@ async def test_the_page_needs_nothing_from_elsewhere(library: Any) -> None:
 
 
 def test_the_script_puts_no_markup_together() -> None:
-    text = page.read().html.decode()
+    text = docs_page().html.decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node to read the script with")
 def test_the_script_is_one(tmp_path: Any) -> None:
-    (script,) = re.findall(r"<script>(.*?)</script>", page.read().html.decode(), re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", docs_page().html.decode(), re.DOTALL)
     file = tmp_path / "docs.js"
     file.write_text(script, encoding="utf-8")
     checked = subprocess.run(["node", "--check", str(file)], capture_output=True, text=True, timeout=60)
