@@ -194,6 +194,12 @@ def test_the_next_picture_is_there_at_once(panel: Any) -> None:
     viewer.press("Escape")
 
 
+def colours(shown: Any) -> list[tuple[int, tuple[int, int, int]]]:
+    """The colours of an element on the screen, with the number of their pixels."""
+    picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
+    return picture.getcolors(picture.width * picture.height) or []
+
+
 @pytest.mark.parametrize(
     ("name", "selector"),
     [
@@ -203,6 +209,9 @@ def test_the_next_picture_is_there_at_once(panel: Any) -> None:
         ("graph.json", ".ca-text-view pre"),
         ("moving.gif", ".ca-picture img"),
         ("shape.glb", ".ca-solid canvas"),
+        ("cube.stl", ".ca-solid canvas"),
+        ("splats.ply", ".ca-solid canvas"),
+        ("cloud.splat", ".ca-viewer-message"),
         ("empty.stl", ".ca-viewer-message"),
         ("cut.png", ".ca-viewer-message"),
     ],
@@ -228,15 +237,20 @@ def test_every_kind_of_file(panel: Any, name: str, selector: str) -> None:
         case "shape.glb":
             assert "3D file" in str(panel.option(name).get_attribute("aria-label"))
             before = shown.screenshot()
-            colours = Image.open(io.BytesIO(before)).convert("RGB").quantize(8).getcolors()
-            assert colours is not None and len(colours) > 3
+            found = Image.open(io.BytesIO(before)).convert("RGB").quantize(8).getcolors()
+            assert found is not None and len(found) > 3
             box = shown.bounding_box()
             panel.page.mouse.move(box["x"] + 300, box["y"] + 300)
             panel.page.mouse.down()
             panel.page.mouse.move(box["x"] + 500, box["y"] + 340, steps=3)
             panel.page.mouse.up()
             assert shown.screenshot() != before  # it has turned
-        case "cut.png" | "empty.stl":
+        case "cube.stl":
+            greys = [colour for count, colour in colours(shown) if count > 1000 and max(colour) > 100]
+            assert len(greys) > 1  # its sides are lit from one direction
+        case "splats.ply":
+            assert any(red > green + 60 and red > blue + 60 for _, (red, green, blue) in colours(shown))
+        case "cut.png" | "empty.stl" | "cloud.splat":
             viewer.dialog.get_by_text("This browser cannot show the file").wait_for()
     viewer.press("Escape")
     viewer.dialog.wait_for(state="detached")

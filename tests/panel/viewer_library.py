@@ -18,6 +18,7 @@ LONG_TEXT = "a line of notes\n" * 40_000
 # Prompt, negative prompt and settings, of which neighbours differ in some.
 SUBJECTS = ("red fox in the snow", "red fox in the forest", "grey wolf in the snow")
 MODELS = ("dreamscape_xl", "ink_world")
+_CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 
 def make_viewer_library(base: Path) -> Path:
@@ -33,6 +34,9 @@ def make_viewer_library(base: Path) -> Path:
         "notes.txt": LONG_TEXT.encode(),
         "graph.json": json.dumps(page_graph("a graph in a file")).encode(),
         "shape.glb": pyramid(),
+        "cube.stl": flat_cube(),
+        "splats.ply": red_splats(),
+        "cloud.splat": bytes(32 * 100),
         "empty.stl": b"solid nothing\nendsolid nothing\n",
         "cut.png": b"\x89PNG\r\n\x1a\nthis is no picture",
     }
@@ -69,6 +73,26 @@ def _save(path: Path, image: Image.Image, when: float, text: str) -> None:
     info.add_text("parameters", text)
     image.save(path, pnginfo=info)
     os.utime(path, (when, when))
+
+
+def flat_cube() -> bytes:
+    """Return a cube in STL whose normals are zero, as many programs write it."""
+    faces = []
+    for axis in range(3):
+        for side in (-1, 1):
+            square = [[side if at == axis else (u, v)[(at - axis - 1) % 3] for at in range(3)] for u, v in _CORNERS]
+            faces += [square[:3], [square[0], *square[2:]]]
+    triangles = (struct.pack("<3f9fH", 0, 0, 0, *(each for point in face for each in point), 0) for face in faces)
+    return bytes(80) + struct.pack("<I", len(faces)) + b"".join(triangles)
+
+
+def red_splats() -> bytes:
+    """Return Gaussian splats in PLY, whose red colour is a spherical harmonic."""
+    names = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", *(f"scale_{axis}" for axis in range(3)))
+    properties = "".join(f"property float {name}\n" for name in names)
+    points = [(x / 20, y / 20, 0.0) for x in range(20) for y in range(20)]
+    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{properties}end_header\n"
+    return header.encode() + b"".join(struct.pack("<10f", *point, 1.7, -1.7, -1.7, 1, 0, 0, 0) for point in points)
 
 
 def pyramid() -> bytes:

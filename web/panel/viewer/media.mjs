@@ -38,6 +38,7 @@ export function createMedia(context, asset, pictures) {
     const controller = new AbortController();
     return { element: textView(context, asset, controller.signal), release: () => controller.abort() };
   }
+  if (kind === "solid") return { element: unplayable(context, asset), release() {} };
   return cardMedia(context, asset);
 }
 

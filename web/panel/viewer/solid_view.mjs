@@ -9,6 +9,9 @@ import { contentPath, viewParams } from "../library/asset.mjs";
 import { solidFormat } from "./solid_formats.mjs";
 
 const MAX_BYTES = 256 * 1024 * 1024;
+const SPLAT_COLOURS = ["f_dc_0", "f_dc_1", "f_dc_2"];
+const HARMONIC = 0.28209479; // the constant of the first one
+const PLY_HEADER_BYTES = 16_384;
 const COLOUR = 0xb8b8b8; // of surfaces whose file has none
 const FIELD_OF_VIEW = 40; // degrees
 const MARGIN = 1.15;
@@ -85,12 +88,13 @@ async function readFile(library, page, asset, signal) {
     case "stl": {
       const { STLLoader } = await three("STLLoader");
       const geometry = new STLLoader(manager).parse(body);
+      geometry.computeVertexNormals(); // those in the file are often zero
       const material = new library.MeshStandardMaterial({ ...surface, vertexColors: geometry.hasAttribute("color") });
       return { object: new library.Mesh(geometry, material), animations: [] };
     }
     case "ply": {
       const { PLYLoader } = await three("PLYLoader");
-      const geometry = new PLYLoader(manager).parse(body);
+      const geometry = readPly(library, new PLYLoader(manager), body);
       const vertexColors = geometry.hasAttribute("color");
       if (geometry.index === null) {
         const material = new library.PointsMaterial({ size: 0.01, vertexColors });
@@ -106,6 +110,28 @@ async function readFile(library, page, asset, signal) {
       return { object: scene, animations };
     }
   }
+}
+
+/**
+ * Return the geometry in a PLY file. Gaussian splats have their colours as the first spherical harmonics.
+ *
+ * @param {any} library
+ * @param {any} loader
+ * @param {ArrayBuffer} body
+ */
+function readPly(library, loader, body) {
+  const header = new TextDecoder().decode(body.slice(0, PLY_HEADER_BYTES)).split("end_header")[0];
+  if (!SPLAT_COLOURS.every((name) => header.includes(` ${name}`))) return loader.parse(body);
+  loader.setCustomPropertyNameMapping({ harmonics: SPLAT_COLOURS });
+  const geometry = loader.parse(body);
+  const colours = geometry.getAttribute("harmonics").array;
+  const colour = new library.Color();
+  for (let at = 0; at < colours.length; at += 3) {
+    const [red, green, blue] = [0, 1, 2].map((each) => 0.5 + HARMONIC * colours[at + each]);
+    colour.setRGB(red, green, blue, library.SRGBColorSpace).toArray(colours, at);
+  }
+  geometry.setAttribute("color", geometry.getAttribute("harmonics"));
+  return geometry;
 }
 
 /**
