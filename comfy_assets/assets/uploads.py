@@ -25,8 +25,7 @@ from ..errors import (
     UnsupportedContentError,
 )
 from ..fs import atomic, shared_files
-from ..fs.atomic import LEFTOVER_AGE_S, remove_leftovers, run_blocking
-from ..fs.fsync import fsync_folder
+from ..fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers, run_blocking
 from ..fs.partial_file import PartialFile
 from ..fs.paths import extended_path, file_stat
 from ..host.base import Host

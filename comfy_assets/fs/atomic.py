@@ -1,7 +1,10 @@
-"""Write and move files so that none is ever overwritten or seen half written. Blocks: for worker threads.
+"""Write, move and flush files so that none is ever overwritten, seen half written, or lost in a power failure.
 
-A file has a temporary name until it is complete. What a killed process leaves under such names is removed by
-``remove_leftovers``.
+Blocks: for worker threads. A file has a temporary name until it is complete. What a killed process leaves under such
+names is removed by ``remove_leftovers``.
+
+On macOS, fsync leaves the bytes in the cache of the drive, which may lose them or write them in another order.
+F_FULLFSYNC empties that cache as well (manual page fcntl(2) of macOS).
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ import errno
 import logging
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from ..errors import FileInUseError, StorageError
 from ..names import WINDOWS, folded, numbered, split_suffix
 from ..store_guard import check_found
-from .fsync import fsync
 from .paths import extended, extended_path
 from .shared_files import is_in_use, open_shared, remove, rename, replace
 
@@ -34,6 +38,20 @@ LEFTOVER_AGE_S = 3600.0  # another server may still be writing a younger file
 # Scans, lists of users' files and loaders' lists skip hidden names and this suffix.
 _TEMP_PREFIX, _TEMP_SUFFIX = ".comfy-assets-", ".part"
 _TEMP_PATTERN = f"{_TEMP_PREFIX}*{_TEMP_SUFFIX}"  # for ``Path.glob``
+
+_flush_drive: Callable[[int], object] | None = None
+if sys.platform == "darwin":
+    import fcntl
+
+    def _full_fsync(handle: int) -> None:
+        fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
+
+    _flush_drive = _full_fsync
+
+# A file system may refuse to flush a folder, or a file that is open for reading.
+_CANNOT_FLUSH = frozenset(
+    {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, *([errno.EACCES] if os.name == "nt" else [])}
+)
 
 
 class NoFreeNameError(OSError):
@@ -268,3 +286,32 @@ async def run_blocking(work: Callable[[], T]) -> T:
             raise FileInUseError("Another program has the file open. Close it there, or try again later.") from error
         log.warning("A file could not be stored or moved: %s", error)
         raise StorageError(f"The disk says: {error.strerror or type(error).__name__}.") from error
+
+
+def fsync(handle: int) -> None:
+    """Flush an open file or folder to the disk, through the cache of the drive if the system can. Raises OSError."""
+    if _flush_drive is not None:
+        # Network shares and some external drives do not know it. A disk that fails also fails the plain call.
+        with suppress(OSError):
+            _flush_drive(handle)
+            return
+    os.fsync(handle)
+
+
+def fsync_if_possible(handle: int) -> None:
+    """Flush an open file or folder to the disk, unless its file system does not offer that. Raises OSError."""
+    try:
+        fsync(handle)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
+
+
+def fsync_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, where the system has a way to do so. Raises OSError."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fsync_if_possible(handle)
+        finally:
+            os.close(handle)

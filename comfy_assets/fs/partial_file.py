@@ -15,8 +15,7 @@ from typing import BinaryIO, Literal
 
 from blake3 import blake3
 
-from .atomic import copy_to_volume, discard, is_same_volume, make_folder, temp_name
-from .fsync import fsync
+from .atomic import copy_to_volume, discard, fsync, is_same_volume, make_folder, temp_name
 from .paths import extended_path
 
 _BLOCK = 1 << 20

@@ -201,7 +201,7 @@ def test_imports_are_relative() -> None:
 def test_no_posix_only_module_is_imported() -> None:
     posix_only = {"fcntl", "grp", "pwd", "resource", "termios", "posix"}
     found = [module(p) for p in sources() if posix_only & set(imports(p))]
-    assert found == ["comfy_assets.fs.fsync"]  # on macOS alone
+    assert found == ["comfy_assets.fs.atomic"]  # on macOS alone
 
 
 # Windows refuses these calls while another program has the file open; fs/shared_files repeats them for a moment. Those

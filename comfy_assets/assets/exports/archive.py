@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ... import store_guard
-from ...fs.fsync import fsync
+from ...fs.atomic import fsync
 from ...fs.paths import file_stat
 from ...fs.shared_files import open_shared_raw
 

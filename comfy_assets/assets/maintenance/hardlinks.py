@@ -18,8 +18,7 @@ import msgspec
 from blake3 import blake3
 
 from ...fs import shared_files
-from ...fs.atomic import temp_file, temp_name
-from ...fs.fsync import fsync, fsync_folder, fsync_if_possible
+from ...fs.atomic import fsync, fsync_folder, fsync_if_possible, temp_file, temp_name
 from ...fs.paths import extended, file_stat, matches_record, real_path
 from ...models import FileStat
 from ...store_guard import is_protected

@@ -23,8 +23,7 @@ from blake3 import blake3
 
 from ... import store_guard
 from ...fs import atomic, shared_files
-from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
-from ...fs.fsync import fsync_folder
+from ...fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers
 from ...fs.paths import ChangedWhileReading, file_stat
 from ...fs.shared_files import open_shared
 from ...ids import hash_text

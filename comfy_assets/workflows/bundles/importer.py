@@ -27,8 +27,7 @@ from ...db.connection import Database
 from ...db.workflow_models import ExpectedContent, expect_contents
 from ...errors import ApiError, UnsupportedContentError
 from ...fs import atomic
-from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers
-from ...fs.fsync import fsync_folder
+from ...fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers
 from ...fs.partial_file import PartialFile
 from ...fs.paths import extended_path, real_path
 from ...host.base import Host
