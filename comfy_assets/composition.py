@@ -28,8 +28,8 @@ from .assets.trash import AssetTrash
 from .assets.trash_purge import TrashPurge
 from .assets.uploads import UploadService
 from .assets.uses import AssetUses
+from .background.interruption import Throttle
 from .background.tasks import TaskRunner, TaskService, TaskStore
-from .background.throttle import Throttle
 from .config import Config
 from .db.connection import Database
 from .downloads.secrets import SecretService

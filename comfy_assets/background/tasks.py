@@ -17,7 +17,7 @@ from ..db.tasks import STOPPED
 from ..errors import ApiError, StoreUnavailableError, TaskNotCancellableError, TaskNotFoundError
 from ..ids import now_ms
 from ..models import Page, TaskFilter, TaskPage, TaskRecord
-from .cancel import Cancelled, CancelToken
+from .interruption import Cancelled, CancelToken
 
 log = logging.getLogger("comfy_assets.tasks")
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..assets.fields import folder_path, normalize_tags, normalize_title
 from ..assets.saved_searches import SavedSearchService
 from ..assets.service import AssetService
-from ..background.throttle import Throttle
+from ..background.interruption import Throttle
 from ..errors import ApiError, SavedSearchNotFoundError
 from ..ids import hash_text
 from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest, SavedSearch

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..assets.index.content_reader import HashProgress
-from ..background.cancel import Cancelled
+from ..background.interruption import Cancelled
 from ..background.tasks import Task
 from ..config import Config
 from ..db import workflows as workflow_rows

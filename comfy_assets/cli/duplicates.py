@@ -10,7 +10,7 @@ from typing import Any
 
 from ..assets.maintenance.duplicates import DuplicateCopy, DuplicateGroup, DuplicateReport, Duplicates, LinkOutcome
 from ..assets.maintenance.hardlinks import LinkedCopy, LinkLogError, read_log
-from ..background.cancel import CancelToken
+from ..background.interruption import CancelToken
 from ..ids import hash_text
 from .command import PROBLEMS, Commands, add_command, add_json, add_yes, confirm, require_terminal_or_yes, show_progress
 from .output import complain, counted, say, say_json, written_size, written_time

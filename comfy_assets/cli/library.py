@@ -14,7 +14,7 @@ from .. import VERSION, advisories
 from ..app import STORE_NAME, Services
 from ..assets.index.indexer import Indexer
 from ..assets.maintenance.verify import Verifier, VerifyFinding, VerifyReport
-from ..background.cancel import CancelToken
+from ..background.interruption import CancelToken
 from ..config import Config, exclude_patterns
 from ..db import assets, files, trash
 from ..errors import StoreError

@@ -16,7 +16,7 @@ import msgspec
 from ..assets.fields import UploadFields, upload_file_name
 from ..assets.references import CreatedAsset
 from ..assets.uploads import UploadService
-from ..background.cancel import Cancelled, until_cancelled
+from ..background.interruption import Cancelled, until_cancelled
 from ..background.tasks import Task
 from ..db import downloads
 from ..db.connection import Database

@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import Sequence
 
+from ..background.interruption import Throttle
 from ..background.tasks import Task, TaskRunner
-from ..background.throttle import Throttle
 from ..background.work_watch import WorkWatch
 from ..db import fulltext
 from ..db.compression import decompress

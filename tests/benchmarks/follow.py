@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.app import Services  # noqa: E402
 from comfy_assets_node.comfy_assets.assets.index import watcher  # noqa: E402
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa: E402
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken  # noqa: E402
 from comfy_assets_node.comfy_assets.config import Config  # noqa: E402
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost  # noqa: E402
 from library import StallWatch  # noqa: E402

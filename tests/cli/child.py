@@ -18,7 +18,7 @@ import checkout
 
 checkout.load()
 from comfy_assets_node.comfy_assets.assets.maintenance import hardlinks, verify  # noqa: E402
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken  # noqa: E402
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken  # noqa: E402
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
 from comfy_assets_node.comfy_assets.db import files  # noqa: E402
 from comfy_assets_node.comfy_assets.fs import atomic  # noqa: E402

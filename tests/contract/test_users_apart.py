@@ -17,8 +17,7 @@ from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new,
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
 from comfy_assets_node.comfy_assets.assets.page_refresh import completed
 from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
-from comfy_assets_node.comfy_assets.background.throttle import Throttle
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken, Throttle
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost

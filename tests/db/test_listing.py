@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from comfy_assets_node.comfy_assets.background.interruption import Throttle
 from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
-from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import assets, content_files, files, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow

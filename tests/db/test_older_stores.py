@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.background.interruption import Throttle
 from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
-from comfy_assets_node.comfy_assets.background.throttle import Throttle
 from comfy_assets_node.comfy_assets.db import assets, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.listing import counts

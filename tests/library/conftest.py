@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets import page_refresh
 from comfy_assets_node.comfy_assets.assets.index import hash_run
-from comfy_assets_node.comfy_assets.background.throttle import Throttle
+from comfy_assets_node.comfy_assets.background.interruption import Throttle
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 
 TABLES = ("assets", "files", "folders", "tag_sets", "contents", "documents", "tag_set_tags", "tags", "asset_tags")

@@ -17,7 +17,7 @@ from blake3 import blake3
 from comfy_assets_node.comfy_assets.app import Services
 from comfy_assets_node.comfy_assets.assets.index import hash_run, scanner, walker
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.fs import paths

@@ -18,7 +18,7 @@ import pytest
 from aiohttp import FormData
 from comfy_assets_node.comfy_assets.assets.index import watcher
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.names import folded
 from support.files import picture

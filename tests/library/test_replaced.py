@@ -13,7 +13,7 @@ import pytest
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.assets.index import watcher
 from comfy_assets_node.comfy_assets.assets.maintenance.verify import Verifier
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from comfy_assets_node.comfy_assets.config import Config
 
 inodes = pytest.mark.skipif(os.name == "nt", reason="listings on Windows have no inodes")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
-from comfy_assets_node.comfy_assets.background.throttle import Throttle
+from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken, Throttle
 
 PATIENCE, TURN = 30.0, 1.5
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.background import tasks as task_module
-from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.background.tasks import Task, TaskRunner
 
 

@@ -21,7 +21,7 @@ from comfy_assets_node.comfy_assets.assets.media import decoders, thumbnails, wa
 from comfy_assets_node.comfy_assets.assets.media.mime import guess_mime
 from comfy_assets_node.comfy_assets.assets.media.png_pixels import PngPixels
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from comfy_assets_node.comfy_assets.errors import ApiError, ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from comfy_assets_node.comfy_assets.fs.paths import file_stat
 from hypothesis import HealthCheck, given, settings

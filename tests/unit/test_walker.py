@@ -15,7 +15,7 @@ from comfy_assets_node.comfy_assets.assets.index import walker
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
 from comfy_assets_node.comfy_assets.assets.index.scan_problems import LISTED_ALREADY
 from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
-from comfy_assets_node.comfy_assets.background.cancel import Cancelled, CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.fs import paths
 from comfy_assets_node.comfy_assets.fs.paths import extended, file_stat, is_definitely_gone
 

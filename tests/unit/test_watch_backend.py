@@ -18,7 +18,7 @@ from comfy_assets_node.comfy_assets.assets.index.watch_backend import (
     WatchSet,
     load_backend,
 )
-from comfy_assets_node.comfy_assets.background.cancel import CancelToken
+from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from support.windows import symbolic_links, wine_lacks
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from ...background.cancel import Cancelled
+from ...background.interruption import Cancelled
 from ...background.tasks import Task, TaskRunner
 from ...db import batches, tags
 from ...db.batches import MADE, UNDO_BEGUN, UNDONE, Batch

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from ...background.cancel import Cancelled, CancelToken, uninterrupted
+from ...background.interruption import Cancelled, CancelToken, uninterrupted
 from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
 from ...db import exports, tasks
 from ...db.connection import Database

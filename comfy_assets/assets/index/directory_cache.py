@@ -11,7 +11,7 @@ import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...fs.paths import Identity, extended, identity_at
 from .walker import FolderKey, FolderListing, FolderStamp
 

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...background.cancel import Cancelled, CancelToken
-from ...background.throttle import Throttle
+from ...background.interruption import Cancelled, CancelToken, Throttle
 from ...db import contents, files, moves, sidecars, tags
 from ...db.connection import Database
 from ...db.contents import Hashed, Unreadable

@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from ...background.cancel import Cancelled, CancelToken
+from ...background.interruption import Cancelled, CancelToken, Throttle
 from ...background.tasks import Task, TaskRunner
-from ...background.throttle import Throttle
 from ...db import files
 from ...db.connection import Database
 from ...host.base import Host

@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from ...background.cancel import Cancelled, uninterrupted
+from ...background.interruption import Cancelled, Throttle, uninterrupted
 from ...background.tasks import Task, TaskRunner
-from ...background.throttle import Throttle
 from ...background.work_watch import WorkWatch
 from ...db import contents, moves, outdated
 from ...db.connection import Database

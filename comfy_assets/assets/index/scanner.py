@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from ...background.cancel import CancelToken, uninterrupted
-from ...background.throttle import Throttle
+from ...background.interruption import CancelToken, Throttle, uninterrupted
 from ...db import contents, files, moves, sidecars, tags
 from ...db.connection import Database, Transaction
 from ...db.files import FolderRow

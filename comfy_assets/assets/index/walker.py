@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import NamedTuple
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...fs.paths import Identity, extended, file_stat, fresh_for_ns, identity_at, is_junction
 from ...ignored_files import is_ignored
 from ...models import FileStat

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...fs.drives import ejectable
 from ...fs.paths import FOLDER, identity_at, path_state, real_path
 from ...names import folded

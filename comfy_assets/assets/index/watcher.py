@@ -17,9 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken, Throttle
 from ...background.tasks import Task, TaskRunner
-from ...background.throttle import Throttle
 from ...fs.paths import FOLDER, PathState, path_state
 from ...host.base import Host
 from ..roots import Roots, root_of

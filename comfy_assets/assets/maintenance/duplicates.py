@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ...background.cancel import CancelToken, uninterrupted
+from ...background.interruption import CancelToken, uninterrupted
 from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile

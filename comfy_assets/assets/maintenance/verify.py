@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
-from ...background.cancel import Cancelled, CancelToken, uninterrupted
+from ...background.interruption import Cancelled, CancelToken, uninterrupted
 from ...db import files
 from ...db.connection import Database
 from ...db.files import HashedFile

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ...background.interruption import Throttle
 from ...background.tasks import TaskRunner
-from ...background.throttle import Throttle
 from ...background.work_watch import WorkWatch
 from ...db import assets
 from ...db.connection import Database

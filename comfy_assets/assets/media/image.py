@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...fs.shared_files import open_shared_raw
 from ...image_limits import BAND_PIXELS, READER_ERRORS, Convert, bands
 from ...store_guard import check_found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...db import content_files, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen

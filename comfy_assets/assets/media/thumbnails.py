@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from ...fs.paths import ChangedWhileReading, extended, matches_record
 from ...image_limits import (

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from ...background.cancel import CancelToken
+from ...background.interruption import CancelToken
 from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
 from ...fs.paths import extended_path
 from ...image_limits import check_size

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ...background.cancel import Cancelled, CancelToken
+from ...background.interruption import Cancelled, CancelToken
 from ...db import asset_aliases, files, job_links, tags
 from ...db.asset_aliases import AliasedFile
 from ...db.connection import Database, Transaction

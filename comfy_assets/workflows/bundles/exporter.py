@@ -13,7 +13,7 @@ from blake3 import blake3
 from ... import VERSION
 from ...assets.index.content_reader import HashProgress, digest_of
 from ...assets.roots import Roots, current_roots
-from ...background.cancel import CancelToken, uninterrupted
+from ...background.interruption import CancelToken, uninterrupted
 from ...db import assets, collections, content_files, shares, workflows
 from ...db.collections import CollectionOfAssets
 from ...db.compression import decompress

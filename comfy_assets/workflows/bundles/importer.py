@@ -21,7 +21,7 @@ from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
 from ...assets.roots import Roots, current_roots
-from ...background.cancel import CancelToken, uninterrupted
+from ...background.interruption import CancelToken, uninterrupted
 from ...db import assets
 from ...db.connection import Database
 from ...db.workflow_models import ExpectedContent, expect_contents
