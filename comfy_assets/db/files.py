@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..models import FileStat, Pending
-from . import counting, sidecars, tags, trash
+from . import sidecars, tags, trash
 from .connection import Database, Transaction
 from .sql import Row, Statement, insertion, json_array, statements
 
@@ -183,7 +183,7 @@ async def insert_new(tx: Transaction, groups: Sequence[FileGroup], rows: Sequenc
     await sidecars.note_folders(tx, {group.folder_id for group in groups})
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await (_insert_few if len(rows) < counting.FEW else _insert_many)(tx, groups, rows, first, now)
+    await (_insert_few if len(rows) < tags.FEW_CHANGES else _insert_many)(tx, groups, rows, first, now)
 
 
 _INSERT_ASSETS = """
@@ -215,7 +215,7 @@ async def _insert_many(
             *statements(*_NEW_FILES_TABLES),
             *insertion("new_groups", [(number, *group) for number, group in enumerate(groups)]),
             *insertion(_NEW_FILES, rows),
-            *counting.starting(first + 1),
+            *tags.starting_to_count(first + 1),
             Statement(
                 f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
                 f" {created_at}, {created_at}, folder_id FROM {_GROUPED_FILES}",
@@ -229,7 +229,7 @@ async def _insert_many(
                 "INSERT INTO count_changes"
                 f" SELECT folder_id, tag_set_id, count(*) FROM {_GROUPED_FILES} GROUP BY group_id"
             ),
-            *counting.FINISHING,
+            *tags.FINISH_COUNTING,
         ]
     )
 
@@ -277,7 +277,7 @@ async def mark_missing(tx: Transaction, ids: Sequence[int]) -> int:
             "UPDATE files SET missing = 1 WHERE missing = 0 AND id IN (SELECT value FROM json_each(?))",
             (json_array(batch),),
         )
-        async with counting.counted_together(tx, batch):
+        async with tags.counted_together(tx, batch):
             await tags.set_missing(tx, batch, missing=True)
     return marked
 

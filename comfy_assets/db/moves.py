@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..models import SCANNED, AssetEdit, FileStat
-from . import counting, tags
+from . import tags
 from .assets import EDITABLE
 from .connection import Transaction
 from .files import CHANGED, HASHED, NEW
@@ -307,7 +307,7 @@ async def adopt_files(tx: Transaction, old_of: Mapping[int, int]) -> None:
     await tx.execute(_ADOPTIONS_TABLE)
     await tx.execute("DELETE FROM adoptions")
     await tx.execute(_STAGE_ADOPTIONS, (json_array(old_of.items()),))
-    async with counting.counted_together(tx, [*old_of, *old_of.values()]):
+    async with tags.counted_together(tx, [*old_of, *old_of.values()]):
         for statement in _ADOPT:
             await tx.execute(statement)
         # Not those whose new file has vanished since it was matched.

@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from comfy_assets_node.comfy_assets.db import assets, contents, counting, files, migrate, moves, tags, trash
+from comfy_assets_node.comfy_assets.db import assets, contents, files, migrate, moves, tags, trash
 from comfy_assets_node.comfy_assets.db.assets import NewAsset
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.contents import Facts, Hashed, Unreadable
@@ -48,7 +48,7 @@ RECOUNTS = {
     "(SELECT * FROM folder_counts WHERE direct <> 0 OR total <> 0)": "SELECT e.node_id, a.tag_set_id, sum(e.is_direct),"
     " count(*) FROM files f JOIN assets a ON a.id = f.id JOIN folder_ancestors e ON e.folder_id = f.folder_id"
     " GROUP BY 1, 2",
-    "(SELECT first_id, 1 FROM counted_apart)": f"SELECT {counting.NO_ID}, 1",
+    "(SELECT first_id, 1 FROM counted_apart)": f"SELECT {tags.NO_ID}, 1",
     "(SELECT asset_id, tag_id FROM asset_tags)": "SELECT u.asset_id, u.tag_id FROM asset_tags u"
     " JOIN assets a ON a.id = u.asset_id WHERE u.created_at = a.created_at AND NOT EXISTS"
     " (SELECT 1 FROM tag_set_tags WHERE tag_id = u.tag_id AND tag_set_id = a.tag_set_id)",
@@ -314,7 +314,7 @@ async def run(path: Path, steps: list[tuple[Any, ...]]) -> None:
 def test_any_sequence(template: Path, steps: list[tuple[Any, ...]], together: bool) -> None:
     """Assets that change ``together`` are counted by a statement for all of them, as thousands are."""
     few = 0 if together else 100
-    with tempfile.TemporaryDirectory(dir=template.parent) as folder, patch.object(counting, "FEW", few):
+    with tempfile.TemporaryDirectory(dir=template.parent) as folder, patch.object(tags, "FEW_CHANGES", few):
         path = Path(shutil.copy(template, folder))
         asyncio.run(run(path, steps))
 

@@ -85,7 +85,7 @@ CREATE TRIGGER files_folder_update AFTER UPDATE OF folder_id ON files WHEN OLD.f
     UPDATE assets SET folder_id = NEW.folder_id WHERE id = NEW.id;
 END;
 
--- Whoever changes many assets counts them in one statement (`counting.py`): triggers do not count assets with ids from
+-- Whoever changes many assets counts them in one statement (`tags.py`): triggers do not count assets with ids from
 -- this on. Outside of such a transaction there are none.
 CREATE TABLE counted_apart (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
