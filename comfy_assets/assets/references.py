@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, content_files, contents, expirations, files
+from ..db import assets, contents, expirations, files
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -54,7 +54,7 @@ class ReferenceService:
         roots = await current_roots(self._host)
         category = reference_category(fields.tags, roots)
         async with self._db.transaction() as tx:
-            if not await content_files.hash_exists(tx, digest, owner):
+            if not await contents.hash_exists(tx, digest, owner):
                 raise AssetNotFoundError("There is no content with this hash.", details={"field": "hash"})
             # Creating the same reference twice returns the same asset, so that clients may repeat a request.
             own = await assets.of_content(tx, digest, owner, own=True)
@@ -95,7 +95,7 @@ async def find_present(tx: Transaction, digest: bytes, owner: str) -> Asset | No
     """Return an asset of the content that the owner can see, whose file is on the disk now."""
     # A reference shows one of the files: after that is marked missing, it shows another.
     for _ in range(_MOST_GONE):
-        if not await content_files.hash_exists(tx, digest, owner):
+        if not await contents.hash_exists(tx, digest, owner):
             return None
         for own in (True, False):
             for asset in await assets.of_content(tx, digest, owner, own=own):

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from ..db import assets, batches, content_files, contents, tags
+from ..db import assets, batches, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
 from ..db.listing import counts, facets, pages, tree
@@ -204,7 +204,7 @@ class AssetService:
 
     async def hash_exists(self, digest: bytes, owner: str) -> bool:
         """Return whether the user can see an asset of this content."""
-        return await content_files.hash_exists(self._db, digest, owner)
+        return await contents.hash_exists(self._db, digest, owner)
 
     async def content(self, asset_id: str, owner: str) -> tuple[Asset, Path]:
         """Return the asset and the path of its file, or of another file with the same content.
@@ -212,7 +212,7 @@ class AssetService:
         Raises AssetNotFoundError, and AssetContentMissingError if no such file exists inside the library.
         """
         asset = await self.get(asset_id, owner)
-        for location in (asset.location, await content_files.stand_in(self._db, asset.hash) if asset.hash else None):
+        for location in (asset.location, await contents.stand_in(self._db, asset.hash) if asset.hash else None):
             if location is None:
                 continue
             path = Path(location.folder) / location.name
@@ -232,9 +232,9 @@ class AssetService:
 
     async def file_of_hash(self, digest: bytes, owner: str) -> tuple[Path, str] | None:
         """Return a file with this content and its media type, or None if the owner sees no such asset or file."""
-        if not await content_files.hash_exists(self._db, digest, owner):
+        if not await contents.hash_exists(self._db, digest, owner):
             return None
-        location = await content_files.stand_in(self._db, digest)
+        location = await contents.stand_in(self._db, digest)
         path = Path(location.folder, location.name) if location is not None else None
         if path is None or not await asyncio.to_thread(self._is_servable, path):
             return None

@@ -21,8 +21,7 @@ from ..models import (
 )
 from . import contents, files, sidecars, tags
 from .connection import Database, Transaction
-from .content_files import LOCATION, location_of, stand_ins
-from .contents import Facts
+from .contents import LOCATION, Facts, location_of, stand_ins
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
 from .listing.pages import ordering, page_of, sort_key

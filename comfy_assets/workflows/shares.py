@@ -19,11 +19,10 @@ from ..assets.fields import typed_tags
 from ..assets.index.indexer import Indexer
 from ..assets.references import add_reference
 from ..assets.roots import Roots, absolute, current_roots
-from ..db import assets, content_files, shares, workflows
+from ..db import assets, contents, shares, workflows
 from ..db.compression import decompress, decompress_within
 from ..db.connection import Database, Transaction
-from ..db.content_files import ContentFile
-from ..db.contents import Facts
+from ..db.contents import ContentFile, Facts
 from ..db.shares import NewShare
 from ..errors import (
     AssetContentMissingError,
@@ -208,7 +207,7 @@ class Shares:
         return replace(snapshot, text=text)
 
     async def _visible(self, snapshot: PublishedWorkflow, owner: str) -> VisibleShare:
-        reachable = await content_files.reachable(self._db, [asset.hash for asset in snapshot.assets], owner)
+        reachable = await contents.reachable(self._db, [asset.hash for asset in snapshot.assets], owner)
         return VisibleShare(snapshot, frozenset(asset.id for asset in snapshot.assets if asset.hash in reachable))
 
     async def _workflow_at(self, file: str, owner: str) -> Workflow:
@@ -224,7 +223,7 @@ class Shares:
 
     async def _files_of(self, digests: Sequence[bytes], owner: str) -> dict[bytes, Path]:
         """Return a file for each content that still has one which is as it was when it was hashed."""
-        found = {digest: await content_files.files_of_content(self._db, digest, owner) for digest in set(digests)}
+        found = {digest: await contents.files_of_content(self._db, digest, owner) for digest in set(digests)}
         return await asyncio.to_thread(_unchanged_files, found, self._host)
 
     async def _without_file(self, found: Sequence[Asset | SharedAsset], owner: str) -> list[str]:
@@ -307,7 +306,7 @@ async def _add_references(
     Raises AssetContentMissingError if a content is in no file any more.
     """
     # Checked again, within the transaction: files may have been marked as missing since.
-    missing = [each.id for each in shared if await content_files.stand_in(tx, each.hash) is None]
+    missing = [each.id for each in shared if await contents.stand_in(tx, each.hash) is None]
     if missing:
         raise _content_missing(missing)
     found: list[Asset] = []

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pytest
 from comfy_assets_node.comfy_assets.background.interruption import Throttle
 from comfy_assets_node.comfy_assets.background.tasks import TaskRunner
-from comfy_assets_node.comfy_assets.db import assets, content_files, files, fulltext, tags
+from comfy_assets_node.comfy_assets.db import assets, contents, files, fulltext, tags
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
@@ -543,7 +543,7 @@ def test_content_is_told_of_to_those_who_can_reach_it(store: Store, owner: str) 
     for content in range(13):
         digest = bytes([content]) * 32
         reachable = any(row.hash == digest and row.owner in ("", owner) for row in ROWS)
-        assert store.run(content_files.hash_exists(store.db, digest, owner)) == reachable
+        assert store.run(contents.hash_exists(store.db, digest, owner)) == reachable
 
 
 def test_count(store: Store) -> None:

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from ... import store_guard
 from ...background.tasks import TaskFailedError
-from ...db import assets, content_files, exports
+from ...db import assets, contents, exports
 from ...db.connection import Database
 from ...db.exports import ExportedJob
 from ...fs.paths import extended
@@ -166,7 +166,7 @@ class ExportCollector:
         there = await asyncio.to_thread(lambda: [lookup.find(each.asset.location) for each in wanted])
         for index, each in enumerate(wanted):
             if there[index] is None and each.asset.hash is not None:
-                other = await content_files.stand_in(self._db, each.asset.hash)
+                other = await contents.stand_in(self._db, each.asset.hash)
                 there[index] = await asyncio.to_thread(lookup.find, other)
         await asyncio.to_thread(_add_files, found, wanted, there)
         for file, size in await asyncio.to_thread(lambda: list(lookup.temporary(previews))):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from ...background.interruption import CancelToken
-from ...db import content_files, contents, files
+from ...db import contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError, StoreUnavailableError
@@ -191,8 +191,8 @@ class ThumbnailService:
 
     async def _by_hash(self, digest: bytes, owner: str | None) -> tuple[ViewPath, ViewedFile]:
         location = None
-        if owner is None or await content_files.hash_exists(self._db, digest, owner):
-            location = await content_files.stand_in(self._db, digest)
+        if owner is None or await contents.hash_exists(self._db, digest, owner):
+            location = await contents.stand_in(self._db, digest)
         if location is None:
             raise _missing()
         folder = Path(location.folder)

@@ -23,9 +23,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from ...db import assets, content_files
+from ...db import assets, contents
 from ...db.connection import Database
-from ...db.content_files import ContentFile
+from ...db.contents import ContentFile
 from ...fs.paths import extended, extended_path, stat_as_recorded
 from ...graph_nodes import prompt_nodes
 from ...host.base import Host, HostFolders, LibraryFolder
@@ -214,14 +214,14 @@ class ReferenceResolver:
     async def _candidates(self, reference: AssetReference, owner: str) -> _CandidateFiles | None:
         """Return the files that a reference may stand for, or None if the user can see no such asset."""
         if reference.digest is not None:
-            if not await content_files.content_is_known(self._db, reference.digest, owner):
+            if not await contents.content_is_known(self._db, reference.digest, owner):
                 return None
-            return _CandidateFiles(await content_files.files_of_content(self._db, reference.digest, owner))
+            return _CandidateFiles(await contents.files_of_content(self._db, reference.digest, owner))
         asset = await assets.get(self._db, reference.asset_id or "", owner)
         if asset is None:
             return None
-        own = await content_files.files_of_asset(self._db, asset.row_id)
-        others = await content_files.files_of_content(self._db, asset.hash, owner) if asset.hash else []
+        own = await contents.files_of_asset(self._db, asset.row_id)
+        others = await contents.files_of_content(self._db, asset.hash, owner) if asset.hash else []
         # The asset's own file counts even if it has changed since it was hashed.
         return _CandidateFiles([*own, *(copy for copy in others if copy.row_id != asset.row_id)], asset.row_id)
 

@@ -14,7 +14,7 @@ from ... import VERSION
 from ...assets.index.content_reader import HashProgress, digest_of
 from ...assets.roots import Roots, current_roots
 from ...background.interruption import CancelToken, uninterrupted
-from ...db import assets, collections, content_files, shares, workflows
+from ...db import assets, collections, contents, shares, workflows
 from ...db.collections import CollectionOfAssets
 from ...db.compression import decompress
 from ...db.connection import Database
@@ -86,7 +86,7 @@ async def _share(db: Database, share_id: str) -> BundleContent | None:
     )
     required = []
     for asset in snapshot.assets:
-        files = await content_files.files_of_content(db, asset.hash, snapshot.owner)
+        files = await contents.files_of_content(db, asset.hash, snapshot.owner)
         required.append(RequiredAsset(asset, [Path(file.folder, file.name) for file in files]))
     return BundleContent(description, text, required, snapshot.owner)
 
