@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 
 from ..background.work_watch import WorkWatch
-from ..db import expirations
+from ..db import trash
 from ..db.connection import Database
-from ..db.expirations import DueAsset
+from ..db.trash import DueAsset
 from ..errors import AssetInUseError, AssetNotFoundError, StorageError
 from ..ids import now_ms
 from ..models import Asset
@@ -45,12 +45,12 @@ class AssetExpiry:
 
     async def deadline(self, asset: Asset) -> int | None:
         """Return the time (ms since 1970) at which an asset is deleted, None if it is kept."""
-        return await expirations.of_asset(self._db, asset.row_id)
+        return await trash.expiration_of(self._db, asset.row_id)
 
     async def sweep(self) -> int:
         """Delete the assets that have expired and that nothing refers to; return their number."""
         deleted = 0
-        while found := await expirations.due(self._db, now_ms(), _AT_ONCE):
+        while found := await trash.due_assets(self._db, now_ms(), _AT_ONCE):
             for each in found:
                 deleted += await self._delete(each)
         return deleted
@@ -81,8 +81,8 @@ class AssetExpiry:
 
     async def _postpone(self, due: DueAsset) -> None:
         async with self._db.transaction() as tx:
-            await expirations.postpone(tx, due.row_id, now_ms() + AGAIN_MS)
+            await trash.postpone_expiration(tx, due.row_id, now_ms() + AGAIN_MS)
 
     async def _keep(self, due: DueAsset) -> None:
         async with self._db.transaction() as tx:
-            await expirations.put(tx, due.row_id, None)
+            await trash.put_expiration(tx, due.row_id, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, contents, expirations, files
+from ..db import assets, contents, files, trash
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -122,12 +122,12 @@ async def mint(tx: Transaction, source: Asset, fields: UploadFields, owner: str,
     for asset in await assets.of_content(tx, source.hash, owner, own=True):
         tags_ = set(msgspec.json.decode(asset.tags, type=list[str])) - {MISSING_TAG}
         if asset.origin == REFERENCE and (asset.name, tags_) == (name, set(wanted)):
-            known = await expirations.of_asset(tx, asset.row_id)
-            await expirations.put(tx, asset.row_id, max(known, deadline) if known and deadline else None)
+            known = await trash.expiration_of(tx, asset.row_id)
+            await trash.put_expiration(tx, asset.row_id, max(known, deadline) if known and deadline else None)
             return CreatedAsset(asset, is_new=False, is_new_content=False)
     facts = Facts(source.hash, source.size, source.metadata or "{}")
     asset = await add_reference(tx, facts, owner, name=name, mime_type=source.mime_type, tags=wanted)
-    await expirations.put(tx, asset.row_id, deadline)
+    await trash.put_expiration(tx, asset.row_id, deadline)
     return CreatedAsset(asset, is_new=True, is_new_content=False)
 
 

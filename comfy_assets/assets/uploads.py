@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..db import assets, contents, expirations, files
+from ..db import assets, contents, files, trash
 from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
@@ -164,7 +164,7 @@ class UploadService:
                 placed.append(await _place(tx, received))
                 created = await _register(tx, received, placed[0], fields, owner, roots)
                 if created.is_new and fields.expires_in is not None:
-                    await expirations.put(tx, created.asset.row_id, deadline_of(fields))
+                    await trash.put_expiration(tx, created.asset.row_id, deadline_of(fields))
                 return replace(created, is_preview=received.is_preview)
         except BaseException:
             # The transaction was rolled back, so a file in its final place would be scanned as another asset.
