@@ -1,4 +1,7 @@
-"""Links of jobs: to the assets in their graphs and outputs, to the owners of the outputs, and to workflow versions."""
+"""Links of jobs: to the assets in their graphs and outputs, to the owners of the outputs, and to workflow versions.
+
+Outputs that are no assets, such as texts, have ids of their own (``job_values``).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import msgspec
 from ..models import REFERENCE, JobOutput
 from . import assets, tags
 from .connection import Database, Transaction
+from .jobs import VISIBLE
 from .sql import json_array
 
 # Job id, its run, (kind of folder or "", path in it, name).
@@ -257,3 +261,39 @@ async def version_candidates(db: Database, named: NamedWorkflow) -> list[LinkCan
 async def link_versions(tx: Transaction, links: Iterable[tuple[int, str, str | None]]) -> None:
     """Set the workflow and version of jobs: rows and ids."""
     await tx.execute_many("UPDATE jobs SET workflow_id = ?2, workflow_version_id = ?3 WHERE id = ?1", links)
+
+
+class ValuePlace(NamedTuple):
+    """The place of an output: the job's row, the node, its key, and the zero-based position."""
+
+    job_row: int
+    node_id: str
+    key: str
+    position: int
+
+
+async def known_values(db: Database, ids: Sequence[str]) -> set[str]:
+    """Return those of the ids that are stored."""
+    rows = await db.fetch_all(
+        "SELECT uuid FROM job_values WHERE uuid IN (SELECT value FROM json_each(?))", (json_array(ids),)
+    )
+    return {row[0] for row in rows}
+
+
+async def add_values(tx: Transaction, values: Sequence[tuple[str, ValuePlace]]) -> None:
+    """Store ids and places. Those that are stored already, and those of jobs that were removed, are skipped."""
+    await tx.execute_many(
+        "INSERT OR IGNORE INTO job_values (uuid, job_id, node_id, output_key, output_index)"
+        " SELECT ?1, id, ?3, ?4, ?5 FROM jobs WHERE id = ?2",
+        [(value_id, *place) for value_id, place in values],
+    )
+
+
+async def find_value(db: Database, value_id: str, owner: str) -> ValuePlace | None:
+    """Return the place of an output with this id, of a job that the user may see."""
+    row = await db.fetch_one(
+        "SELECT v.job_id, v.node_id, v.output_key, v.output_index FROM job_values v JOIN jobs j ON j.id = v.job_id"
+        f" WHERE v.uuid = ? AND {VISIBLE}",
+        (value_id, owner),
+    )
+    return ValuePlace(*row) if row is not None else None

@@ -18,9 +18,9 @@ import msgspec
 from .. import json_text
 from ..assets.media.mime import guess_mime
 from ..assets.prompts.outputs import OutputSlot, shown_items
-from ..db import job_values, jobs
+from ..db import job_links, jobs
 from ..db.connection import Database
-from ..db.job_values import ValuePlace
+from ..db.job_links import ValuePlace
 from ..fs.paths import extended_path
 from ..host.base import Host
 from ..models import JobRecord
@@ -62,16 +62,16 @@ class JobValues:
         """Return the texts among the outputs of a job, and the files without ``assets``, in order; store their ids."""
         found = await asyncio.to_thread(self._values, record, outputs, assets)
         if found:
-            known = await job_values.known(self._db, [value.id for value in found])
+            known = await job_links.known_values(self._db, [value.id for value in found])
             new = [(value.id, _place(record, value)) for value in found if value.id not in known]
             if new:
                 async with self._db.transaction() as tx:
-                    await job_values.add(tx, new)
+                    await job_links.add_values(tx, new)
         return found
 
     async def find(self, value_id: str, owner: str) -> JobValue | None:
         """Return the output with this id; None if there is none, or if its temporary file is gone."""
-        place = await job_values.find(self._db, value_id, owner)
+        place = await job_links.find_value(self._db, value_id, owner)
         if place is None:
             return None
         for record in await jobs.records_of(self._db, [place.job_row], with_graphs=False):
