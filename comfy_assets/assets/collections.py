@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..db import assets, collections
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..db.listing.members import count_visible
+from ..db.listing.filters import count_visible
 from ..errors import (
     AssetNotFoundError,
     CollectionExistsError,

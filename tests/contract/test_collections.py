@@ -10,7 +10,7 @@ from comfy_assets_node.comfy_assets.assets import collections as service
 from comfy_assets_node.comfy_assets.db import collections as rows
 from comfy_assets_node.comfy_assets.db.collections import spaced
 from comfy_assets_node.comfy_assets.db.listing import conditions
-from comfy_assets_node.comfy_assets.db.listing import members as listing_members
+from comfy_assets_node.comfy_assets.db.listing import filters as listing_members
 from hypothesis import given
 from hypothesis import strategies as st
 from support.files import picture

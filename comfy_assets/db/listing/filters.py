@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import operator
 import unicodedata
@@ -10,13 +11,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...models import AssetFilter, Span
-from .. import contents, fulltext
+from .. import collections, contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
 from . import folders
 from .conditions import has_conditions, narrow
 from .folders import FolderScope
-from .members import members_of
 from .metadata import OF_BASE_MODELS, base_models, metadata_clause
 from .tag_filters import (
     Demand,
@@ -32,7 +32,7 @@ from .tag_filters import (
 )
 
 if TYPE_CHECKING:
-    from .bitmap import IdSet
+    from .bitmap import Ids, IdSet
 
 # Up to this many candidates are gathered from the tag index and sorted; for more, the sort index is walked.
 GATHER_LIMIT = 8000
@@ -40,6 +40,7 @@ GATHER_LIMIT = 8000
 _FEW_SHARE = 20
 # Up to this many ids, or one asset in so many, are passed to SQLite to read their metadata; for more, all are read.
 HANDED_OVER, _METADATA_SHARE = 20_000, 4
+_OF_COLLECTION = "FROM collection_members WHERE collection_id = (SELECT id FROM collections WHERE uuid = ?)"
 
 
 @dataclass(frozen=True)
@@ -337,3 +338,37 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
         clauses.append(clause)
         parameters.extend(bound)
     return clauses, parameters
+
+
+async def members_of(db: Database, collection: str) -> IdSet:
+    """Return all members of a collection, by its id."""
+    from .bitmap import IdSet
+
+    return IdSet.of(await fulltext.fetch_ids(db, f"SELECT group_concat(asset_id) {_OF_COLLECTION}", (collection,)))
+
+
+async def positions_of(db: Database, collection: str, ids: Ids) -> Ids:
+    """Return the positions of members, which are given by ascending id."""
+    rows = await db.fetch_all(f"SELECT group_concat(asset_id), group_concat(position) {_OF_COLLECTION}", (collection,))
+    members, positions = await fulltext.parse_ids(rows[0][0]), await fulltext.parse_ids(rows[0][1])
+    order = members.argsort()
+    at = members[order].searchsorted(ids).clip(0, max(0, members.size - 1))
+    found: Ids = positions[order][at] if members.size else ids[:0]
+    return found
+
+
+async def count_visible(db: Database, row_ids: Sequence[int], owner: str) -> dict[int, int]:
+    """Return, for each of these collections that has members, how many the user can see."""
+    import numpy as np
+
+    from . import columns
+
+    members = await collections.rows_of(db, row_ids)
+    tag_set = (await columns.load(db, ["tag_set"]))["tag_set"]
+    passing = [each.id for each in await filtered_sets(db, AssetFilter(owner)) if each.passes]
+    parsed = {row_id: await fulltext.parse_ids(text) for row_id, text in members.items()}
+
+    def work() -> dict[int, int]:
+        return {row_id: int(np.isin(columns.values_of(tag_set, ids), passing).sum()) for row_id, ids in parsed.items()}
+
+    return await asyncio.to_thread(work)

@@ -13,8 +13,7 @@ from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import BY_IDS, after_key, json_array, order_by
 from .column_sql import COLUMNS
-from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of
-from .members import positions_of
+from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of, positions_of
 
 if TYPE_CHECKING:
     from .bitmap import Ids
