@@ -24,8 +24,7 @@ from .connection import Database, Transaction
 from .contents import LOCATION, Facts, location_of, stand_ins
 from .files import HASHED, NEW, FolderRow
 from .listing.filters import RowSelection, Selection, select
-from .listing.pages import ordering, page_of, sort_key
-from .listing.stacks import stacked
+from .listing.pages import ordering, page_of, sort_key, stacked
 from .sidecars import Sidecar
 from .sql import Columns, Row, insert_into, json_array
 

@@ -13,7 +13,7 @@ from ..connection import Database
 from .column_sql import STARS
 from .filters import ids_of, select
 from .metadata import BASE_MODEL_PAIRS
-from .stacks import stacked
+from .pages import stacked
 
 if TYPE_CHECKING:
     from .bitmap import Ids, IdSet
