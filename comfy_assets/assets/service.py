@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from ..db import assets, batches, contents, tags
 from ..db.connection import Database, Transaction
 from ..db.connection_pool import heavy
-from ..db.listing import counts, facets, pages, tree
+from ..db.listing import counts, facets, pages
 from ..db.listing.filters import ids_of, is_search, select
 from ..errors import (
     AssetContentMissingError,
@@ -102,7 +102,7 @@ class AssetService:
         await self._prepare(query)
         present = replace(self._include_public(query), tags_none=(*query.tags_none, MISSING_TAG))
         with heavy(_is_expensive(query)):
-            return await tree.folder_tree(self._db, present, request)
+            return await facets.folder_tree(self._db, present, request)
 
     async def facets(self, queries: Mapping[str, AssetFilter]) -> FacetCounts:
         """Count the assets of each facet by its own filter; see ``db.listing.facets``.

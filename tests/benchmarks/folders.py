@@ -26,7 +26,7 @@ import conftest  # noqa: E402, F401 - loads the checkout under its package name
 from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
 from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow  # noqa: E402
-from comfy_assets_node.comfy_assets.db.listing import counts, tree  # noqa: E402
+from comfy_assets_node.comfy_assets.db.listing import counts, facets  # noqa: E402
 from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import (  # noqa: E402
     AssetFilter,
@@ -85,13 +85,13 @@ def requests(db: Database) -> Iterator[tuple[str, float, Ask]]:
         ("tree: the last page", FolderTreeRequest(after="output/2023-06/28")),
         ("tree: models", FolderTreeRequest("models")),
     ):
-        yield label, TREE_MS, lambda r=request: tree.folder_tree(db, present, r)
+        yield label, TREE_MS, lambda r=request: facets.folder_tree(db, present, r)
     for tag, goal in (("models", TREE_MS), ("favorite", HISTOGRAM_MS)):
         wanted = AssetFilter("anybody", tags_all=(tag,), tags_none=("missing",))
         yield (
             f"tree: roots, by the tag {tag}",
             goal,
-            lambda w=wanted: tree.folder_tree(db, w, FolderTreeRequest(depth=1)),
+            lambda w=wanted: facets.folder_tree(db, w, FolderTreeRequest(depth=1)),
         )
     for folder in (
         "output",

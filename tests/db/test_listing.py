@@ -19,11 +19,11 @@ from comfy_assets_node.comfy_assets.db import assets, contents, files, fulltext,
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.files import FolderRow
 from comfy_assets_node.comfy_assets.db.listing import counts as listing_counts
+from comfy_assets_node.comfy_assets.db.listing import facets as listing_tree
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_filters
 from comfy_assets_node.comfy_assets.db.listing import folders as listing_folders
 from comfy_assets_node.comfy_assets.db.listing import pages as listing_pages
 from comfy_assets_node.comfy_assets.db.listing import tag_filters as listing_tag_filters
-from comfy_assets_node.comfy_assets.db.listing import tree as listing_tree
 from comfy_assets_node.comfy_assets.models import (
     Asset,
     AssetFilter,
