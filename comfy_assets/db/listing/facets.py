@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _MOST_STARS = 5
 _DAY_MS = 86_400_000
+
 _DEEPEST = (1 << 63) - 1
 # Bounds of a folder's own part of the order: its first inner folder, and the first folder behind it.
 _INSIDE, _BEHIND = b"\0", b"\1"

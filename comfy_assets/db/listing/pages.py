@@ -1,4 +1,4 @@
-"""Read one page of the assets that pass a filter, in a sort order: each asset, or each stack of the assets of one job."""
+"""Read one page of the assets that pass a filter, in a sort order: each asset, or each stack of a job's assets."""
 
 from __future__ import annotations
 
