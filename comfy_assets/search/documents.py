@@ -15,10 +15,9 @@ import msgspec
 from ..graph_nodes import saved_graphs, saved_nodes
 from ..models import Generation
 from .decoding import LONGEST_STRING, MAX_DOCUMENT, decode, prose, texts_in
-from .generation import of_text
+from .generation import is_parameters, of_description, of_json, of_text
 from .prompt_graph import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
 from .saved_graph import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, saved_graph
-from .tool_texts import is_parameters, of_description, of_json
 from .words import Field, marked, words_of
 
 # Of one document. Prompts of people stay far below; the rest of a larger text is not searchable.

@@ -18,8 +18,8 @@ from ..asset_kinds import KINDS, SYNONYMS
 from ..errors import InvalidQueryError
 from ..models import MEDIA, KindTerm, RatingRange, SearchGroup, SearchWord
 from .asset_words import HAS
+from .generation import is_parameters, of_parameters
 from .prompt_graph import MODEL_SUFFIX, without_lora_tags
-from .tool_texts import is_parameters, of_parameters
 from .words import Field, words_of
 
 Subject = Literal["assets", "jobs"]
