@@ -41,7 +41,7 @@ from .host.access import TrustedProxies, parse_network
 from .host.base import Host
 from .host.remote_client import RemoteClient, RemoteLimits
 from .idempotency import IdempotencyKeys
-from .jobs.live_events import LiveEvents
+from .jobs.live_jobs import LiveEvents
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService, UserHistory
 from .jobs.user_queue import PromptIds, QueueControl, UserQueue

@@ -19,7 +19,7 @@ from ..assets.prompts.outputs import OutputSlot
 from ..errors import ApiError
 from ..host.execution import NodePreview
 from ..models import FINAL, Job
-from .live_events import LiveState, Watcher
+from .live_jobs import LiveState, Watcher
 from .progress import ProgressSnapshot
 from .views import JobState, JobView, JobViews, ShownOutput
 

@@ -25,8 +25,7 @@ from ..ids import canonical_id
 from ..models import FINAL, Asset, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
 from . import prompt_text, store
-from .live_events import LiveEvents
-from .live_jobs import LiveJob, spellings
+from .live_jobs import LiveEvents, LiveJob, spellings
 from .progress import NodeProgress
 from .recorder import JobRecorder
 from .recovery import LostJobMonitor

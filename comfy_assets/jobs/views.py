@@ -17,7 +17,7 @@ from ..db import job_links, jobs
 from ..db.connection import Database
 from ..errors import JobForbiddenError, JobNotFoundError
 from ..models import CANCELLED, COMPLETED, FAILED, FINAL, PENDING, Job, JobFilter, JobPage, JobRecord, Page
-from .live_events import LiveEvents, LiveState
+from .live_jobs import LiveEvents, LiveState
 from .progress import ProgressMeter, ProgressSnapshot
 from .recorder import JobRecorder
 from .service import JobService

@@ -14,7 +14,7 @@ from comfy_assets_node.comfy_assets.errors import JobNotFoundError
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, NodePreview, SubmittedPrompt
 from comfy_assets_node.comfy_assets.jobs import event_stream
 from comfy_assets_node.comfy_assets.jobs.event_stream import EventStream, PreviewPicture, StatusChange
-from comfy_assets_node.comfy_assets.jobs.live_events import LiveEvents
+from comfy_assets_node.comfy_assets.jobs.live_jobs import LiveEvents
 from comfy_assets_node.comfy_assets.jobs.progress import NodeProgress, ProgressSnapshot
 from comfy_assets_node.comfy_assets.jobs.views import ShownOutput
 from comfy_assets_node.comfy_assets.models import COMPLETED, FINAL, IN_PROGRESS, PENDING
