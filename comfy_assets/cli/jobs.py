@@ -15,7 +15,7 @@ from ..db import job_list
 from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..ids import now_ms
-from ..jobs import prompt_text, service
+from ..jobs import service, store
 from ..jobs.outcome import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
@@ -107,7 +107,7 @@ async def _latest(options: argparse.Namespace) -> Page[Job]:
     wanted = JobFilter(None, tuple(sorted({JOB_STATUSES.index(name) for name in statuses})))
     async with open_library(options) as library:
         page = await job_list.list_page(library.db, wanted, JobPage(limit=options.limit))
-        return msgspec.structs.replace(page, items=await prompt_text.completed(library.db, page.items))
+        return msgspec.structs.replace(page, items=await store.with_first_words(library.db, page.items))
 
 
 def _duration(job: Job) -> str:

@@ -24,7 +24,7 @@ from ..host.execution import ExecutionQueue, in_daemon_thread
 from ..ids import canonical_id
 from ..models import FINAL, Asset, Job, JobFilter, JobOutput, JobPage, JobRecord, Page
 from ..search.index import JobSearch
-from . import prompt_text, store
+from . import store
 from .live_jobs import LiveEvents, LiveJob, spellings
 from .progress import NodeProgress
 from .recorder import JobRecorder
@@ -86,7 +86,7 @@ class JobService:
         if wanted.words or wanted.excluded:
             await self._search.complete()
         found = await job_list.list_page(self._db, wanted, page)
-        return replace(found, items=await prompt_text.completed(self._db, found.items))
+        return replace(found, items=await store.with_first_words(self._db, found.items))
 
     async def get(self, job_id: str, owner: str, *, wait_for_files: bool = True) -> Job:
         """Return the job. Raises JobNotFoundError, or JobForbiddenError for a job of another user.
@@ -230,7 +230,7 @@ class JobService:
             try:
                 if self._db.can_search:
                     await self._search.complete()
-                while not self._host.is_executing() and await prompt_text.store_some(self._db):
+                while not self._host.is_executing() and await store.add_first_words(self._db):
                     pass
             except sqlite3.Error as error:
                 log.warning("Jobs could not be indexed; the next attempt follows: %s", error)

@@ -1,4 +1,8 @@
-"""Job events written to the store: converted to rows in a thread, written in one transaction."""
+"""Jobs written to the store: events converted to rows in a thread and written in one transaction.
+
+The first words of a job's prompt, which lists show, are read from its graph and stored with it. Jobs of earlier
+releases get them in idle time, and in the lists that show them.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,22 @@ from typing import Any
 
 import msgspec
 from blake3 import blake3
+from msgspec.structs import replace
 
 from .. import json_text
 from ..db import job_links, jobs
+from ..db.compression import decompress
 from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_data_error
 from ..graph_nodes import NamedFile, named_files
 from ..host.execution import SubmittedPrompt
-from ..models import JobRecord
+from ..models import Job, JobRecord
 from ..search import index as search_index
+from ..search.decoding import decode
+from ..search.prompt_graph import positive_text
+from ..search.saved_graph import executed_graph
 from .events import (
     EMPTY_RESULT,
     JobDropped,
@@ -33,7 +42,6 @@ from .events import (
     OutputShown,
 )
 from .outcome import summarize
-from .prompt_text import first_words
 
 log = logging.getLogger("comfy_assets.jobs")
 
@@ -43,6 +51,8 @@ _LARGE_GRAPH = 4 << 20  # characters; the prompt of a larger one is not shown
 _LEVEL = 6  # zlib's default
 _SHORT = 512  # bytes
 _SHORT_WINDOW, _SHORT_MEMORY = 10, 4  # a window of 1 KB, a table of 4 KB
+PROMPT_LENGTH = 200  # characters
+_BATCH = 50  # graphs read at once: some megabytes
 
 
 @dataclass
@@ -285,3 +295,37 @@ def extra_data(record: JobRecord, *, with_workflow: bool = True) -> dict[str, An
     if record.workflow is not None and with_workflow:
         extra["extra_pnginfo"] = {"workflow": json_text.decode(record.workflow), **extra.get("extra_pnginfo", {})}
     return extra
+
+
+def first_words(graph: object) -> str:
+    """Return the beginning of the prompt in a graph that was executed, on one line; "" without a prompt. Pure."""
+    text = " ".join(positive_text(executed_graph(graph)).split())
+    return text if len(text) <= PROMPT_LENGTH else f"{text[: PROMPT_LENGTH - 1].rstrip()}…"
+
+
+async def with_first_words(db: Database, listed: Sequence[Job]) -> list[Job]:
+    """Return the jobs of a list with the first words of their prompts. Stores nothing: a list only reads."""
+    unread = [job.row_id for job in listed if job.prompt is None]
+    texts: dict[int, str] = {}
+    for start in range(0, len(unread), _BATCH):
+        texts |= await _first_words_of(db, unread[start : start + _BATCH])
+    return [replace(job, prompt=texts.get(job.row_id)) if job.prompt is None else job for job in listed]
+
+
+async def add_first_words(db: Database) -> bool:
+    """Read and store the prompts of some jobs that have none yet; return whether there may be more."""
+    rows = await jobs.without_prompt(db, _BATCH)
+    if rows:
+        texts = await _first_words_of(db, rows)
+        async with db.transaction() as tx:
+            await jobs.set_prompts(tx, [(row_id, texts.get(row_id, "")) for row_id in rows])
+    return len(rows) == _BATCH
+
+
+async def _first_words_of(db: Database, rows: Sequence[int]) -> dict[int, str]:
+    bodies = await jobs.graphs_of(db, rows)
+    return await asyncio.to_thread(lambda: {row_id: first_words(_decoded(body)) for row_id, body in bodies})
+
+
+def _decoded(body: bytes) -> object:
+    return decode(decompress(body))
