@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.batch import row_actions, service
+from comfy_assets_node.comfy_assets.assets.batch import actions, service
 from comfy_assets_node.comfy_assets.db import batches
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.db.assets import visible
@@ -269,7 +269,7 @@ async def test_a_whole_search_is_added_in_the_order_of_the_list(shelf: Any, api:
 async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known = await ids(api)
     mine = await collection(api)
-    monkeypatch.setattr(row_actions, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(actions, "MAX_MEMBERS", 3)
     made = await batch(api, action="add_to_collection", collection_id=mine, ids=known)
     assert (made["result"]["changed"], await members(api, mine)) == (3, "012")
     assert [(each["id"], each["code"]) for each in made["result"]["failures"]] == [
@@ -288,13 +288,13 @@ async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkey
 async def test_a_collection_that_is_deleted_meanwhile(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known = await ids(api)
     mine = await collection(api)
-    check = row_actions.AddToCollection.check_target
+    check = actions.AddToCollection.check_target
 
     async def deleted_then(*arguments: Any) -> None:
         await check(*arguments)
         await shelf.services.collections.delete(mine, arguments[-1])
 
-    monkeypatch.setattr(row_actions.AddToCollection, "check_target", deleted_then)
+    monkeypatch.setattr(actions.AddToCollection, "check_target", deleted_then)
     made = await batch(api, action="add_to_collection", collection_id=mine, ids=known[:1])
     assert [each["code"] for each in made["result"]["failures"]] == ["COLLECTION_NOT_FOUND"]
 
@@ -407,7 +407,7 @@ async def test_progress_and_cancellation(shelf: Any, api: Any, monkeypatch: pyte
         await delete(*arguments, **options)
 
     monkeypatch.setattr(trash, "delete", slow)
-    monkeypatch.setattr("comfy_assets_node.comfy_assets.assets.batch.deletion_actions.Delete.at_once", 1)
+    monkeypatch.setattr("comfy_assets_node.comfy_assets.assets.batch.actions.Delete.at_once", 1)
     made = await batch(api, 202, action="trash", ids=known, wait=1)
     assert (made["status"], made["result"]["done"]) == ("running", 2)
     assert (await undo(api, made["batch_id"], 409))["code"] == "BATCH_RUNNING"

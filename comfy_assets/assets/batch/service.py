@@ -33,8 +33,7 @@ from ..host_files import AssetAliases
 from ..service import AssetService, not_found
 from ..trash import AssetTrash
 from .action import BatchAction, BatchParameters, BatchWork
-from .deletion_actions import Delete, Restore
-from .row_actions import AddTags, AddToCollection, Rate, RemoveFromCollection, RemoveTags, SetFavourite
+from .actions import AddTags, AddToCollection, Delete, Rate, RemoveFromCollection, RemoveTags, Restore, SetFavourite
 
 BATCH, UNDO = "asset_batch", "asset_batch_undo"  # names of the tasks, the former also of their event
 MOST_SELECTED = 100_000  # assets of a whole search

@@ -1,4 +1,4 @@
-"""Actions that change the rows of assets: their tags, members of their metadata, their collections."""
+"""The actions of batches: some change the rows of assets (tags, members of metadata, collections), others move files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import msgspec
 
-from ...db import batches, collections, tags
+from ...db import batches, collections, tags, trash
 from ...db.batches import BatchItem, MemberValue
 from ...db.collections import FormerMember
 from ...db.connection import Database, Transaction
+from ...db.trash import DeletedAsset
 from ...errors import (
     ApiError,
     AssetNotFoundError,
@@ -24,8 +25,10 @@ from ...errors import (
     ReservedTagError,
 )
 from ...ids import canonical_id, now_ms
+from ...models import Asset
 from ..collections import MAX_MEMBERS, require_collection
 from ..fields import MAX_TAGS, check_not_reserved
+from ..trash import DeletionAction
 from .action import BatchAction, BatchParameters, BatchWork
 
 RATING, FAVOURITE = "rating", "favorite"  # members of user metadata
@@ -298,3 +301,114 @@ class RemoveFromCollection(_CollectionAction):
             await collections.put_back(tx, row_id, places)
             await collections.touch(tx, row_id, now_ms())
         return set(places)
+
+
+class _Deletion(msgspec.Struct, frozen=True):
+    """The stored facts of a deletion that a batch takes back, needed to delete the asset again in the same way."""
+
+    action: DeletionAction
+    deleted_at: int
+    deleted_by: str
+    folder: str | None
+    name: str | None
+    is_note: bool
+
+
+class Delete(BatchAction):
+    """Remove assets from the library, or move their files to the trash: one at a time, as files move."""
+
+    at_once = 20
+
+    def __init__(self, action: DeletionAction) -> None:
+        self._action = action
+
+    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
+        return ("deletion",)
+
+    async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
+        async def note(tx: Transaction, asset: Asset) -> None:
+            await work.record(tx, {asset.row_id: "{}"})
+
+        for asset_id in (await batches.ids_of(work.db, rows)).values():
+            try:
+                await work.trash.delete(
+                    asset_id, work.owner, self._action, force=work.parameters.force, note=note, emit=False
+                )
+                work.changed += 1
+            except ApiError as error:
+                work.fail(asset_id, error)
+
+    async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
+        await _restore(work, items)
+
+
+async def _restore(work: BatchWork, items: Sequence[BatchItem]) -> None:
+    async def note(tx: Transaction, asset: Asset) -> None:
+        await work.settle(tx, [asset.row_id])
+
+    for item in items:
+        try:
+            await work.trash.restore(item.id, work.owner, note=note, emit=False)
+            work.changed += 1
+        except AssetNotFoundError as error:  # somebody has restored it since
+            async with work.db.transaction() as tx:
+                await work.settle(tx, [item.row_id])
+            work.fail(item.id, error)
+        except ApiError as error:
+            work.fail(item.id, error)
+
+
+class Restore(BatchAction):
+    """Restore deleted assets."""
+
+    selects_deleted = True
+    at_once = 20
+
+    def aspects(self, parameters: BatchParameters) -> tuple[str, ...]:
+        return ("deletion",)
+
+    async def apply(self, work: BatchWork, rows: Sequence[int]) -> None:
+        for asset_id in (await batches.ids_of(work.db, rows)).values():
+            try:
+                deleted = await work.trash.find(asset_id, work.owner)
+                former = msgspec.json.encode(_deletion(deleted)).decode()
+
+                async def note(tx: Transaction, asset: Asset, former: str = former) -> None:
+                    await work.record(tx, {asset.row_id: former})
+
+                await work.trash.restore(asset_id, work.owner, note=note, emit=False)
+                work.changed += 1
+            except ApiError as error:
+                work.fail(asset_id, error)
+
+    async def undo(self, work: BatchWork, items: Sequence[BatchItem]) -> None:
+        for item in items:
+            deletion = msgspec.json.decode(item.former, type=_Deletion)
+
+            async def note(tx: Transaction, asset: Asset, deletion: _Deletion = deletion) -> None:
+                await trash.set_deletion(
+                    tx,
+                    asset.row_id,
+                    deletion.deleted_at,
+                    deletion.deleted_by,
+                    (deletion.folder, deletion.name),
+                    is_note=deletion.is_note,
+                )
+                await work.settle(tx, [asset.row_id])
+
+            try:
+                await work.trash.delete(item.id, work.owner, deletion.action, force=True, note=note, emit=False)
+                work.changed += 1
+            except ApiError as error:
+                work.fail(item.id, error)
+
+
+def _deletion(deleted: DeletedAsset) -> _Deletion:
+    return _Deletion(
+        "trash" if deleted.stored is not None else "remove",
+        deleted.deleted_at,
+        deleted.deleted_by,
+        deleted.folder,
+        deleted.file_name,
+        deleted.is_note,
+    )
