@@ -1,4 +1,4 @@
-"""The actions of batches: some change the rows of assets (tags, members of metadata, collections), others move files."""
+"""The actions of batches: changes of rows (tags, members of metadata, collections), and deletions, which move files."""
 
 from __future__ import annotations
 
