@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 from .assets.batch.service import BatchService
 from .assets.collections import CollectionService
-from .assets.expiry import AssetExpiry
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import AssetExports
 from .assets.host_files import AssetAliases, HostUploads
@@ -25,7 +24,7 @@ from .assets.rename import FileRenamer
 from .assets.saved_searches import SavedSearchService
 from .assets.service import AssetService
 from .assets.trash import AssetTrash
-from .assets.trash_purge import TrashPurge
+from .assets.trash_purge import AssetExpiry, TrashPurge
 from .assets.uploads import UploadService
 from .assets.uses import AssetUses
 from .background.interruption import Throttle

@@ -1,44 +1,40 @@
 """Removal of assets for good, with their files: deleted ones, one or all that pass a filter, and expired ones.
 
-Assets expire at the time that a client has chosen for them (``expires_in``). Only what the client uploaded or minted has
-such a time. An asset that something refers to stays until nothing does: workflows, shares, jobs that have not ended,
-collections, and assets that show it as their preview. One that a user has rated, marked or described stays as well.
-Content that another asset needs stays in its file. What has expired is deleted for good, as the client wanted no more
-of it.
+Assets expire at the time that a client has chosen for them (``expires_in``). Only what the client uploaded or minted
+has such a time. An asset that something refers to stays until nothing does: workflows, shares, jobs that have not
+ended, collections, and assets that show it as their preview. One that a user has rated, marked or described stays as
+well. Content that another asset needs stays in its file. What has expired is deleted for good, as the client wanted no
+more of it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import partial
 from typing import Any, NamedTuple
+
 import msgspec
+
 from ..background.tasks import Task, TaskRunner
+from ..background.work_watch import WorkWatch
 from ..db import tags, trash
 from ..db.connection import Database
-from ..db.trash import DeletedAsset, LeftFile
-from ..errors import StorageError, TrashForbiddenError
+from ..db.trash import DeletedAsset, DueAsset, LeftFile
+from ..errors import AssetInUseError, AssetNotFoundError, StorageError, TrashForbiddenError
 from ..fs import shared_files
 from ..fs.atomic import run_blocking
 from ..fs.paths import extended_path, stat_as_recorded
 from ..host.base import Host
-from ..models import CursorKey, TrashFilter
+from ..ids import now_ms
+from ..models import Asset, CursorKey, TrashFilter
 from .trash import AssetTrash
 from .trash_files import TrashFolders, remove, trash_folders
-import logging
-from ..background.work_watch import WorkWatch
-from ..db import trash
-from ..db.connection import Database
-from ..db.trash import DueAsset
-from ..errors import AssetInUseError, AssetNotFoundError, StorageError
-from ..ids import now_ms
-from ..models import Asset
-from .trash import AssetTrash
+
+log = logging.getLogger("comfy_assets.library")
 
 EMPTY_TRASH = "empty_trash"  # name of the tasks
 _PAGE = 200  # deleted assets read at a time
-log = logging.getLogger("comfy_assets.library")
-
 AGAIN_MS = 10 * 60 * 1000  # until an asset that was in use is looked at again
 _AT_ONCE = 100
 
