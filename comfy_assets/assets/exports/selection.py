@@ -26,7 +26,7 @@ from ...models import Asset, Location
 from ..host_files import AssetAliases
 from ..prompts.outputs import shown_items
 from ..roots import Roots, absolute
-from .layout import ExportedFile, NamingStrategy
+from .archive import ExportedFile, NamingStrategy
 
 MAX_FILES = 20_000
 _BATCH = 500  # assets read at a time, so that the event loop never waits long

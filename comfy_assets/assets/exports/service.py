@@ -30,8 +30,7 @@ from ...fs import atomic, shared_files
 from ...fs.paths import unlimited
 from ...host.base import Host
 from ...ids import now_ms
-from .archive import ArchiveWriter, UnreadableMember
-from .layout import ExportedFile, member_names
+from .archive import ArchiveWriter, ExportedFile, UnreadableMember, member_names
 from .selection import CollectedFiles, ExportCollector, ExportSelection, FailedAsset
 
 log = logging.getLogger("comfy_assets.library")
