@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from ..comfy_assets.assets.index.scan_problems import CODES, problem_messages
+from ..comfy_assets.assets.index.exclusions import CODES, problem_messages
 from ..comfy_assets.assets.roots import Roots
 from ..comfy_assets.background.tasks import Task
 from ..comfy_assets.errors import InvalidBodyError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index import scan_problems
+from comfy_assets_node.comfy_assets.assets.index import exclusions
 from support.panel_locales import EXACT_FORMS, FORMS, LANGUAGES, LOCALES, USUAL_FORMS, document
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +113,7 @@ def test_every_problem_of_a_scan_has_a_text() -> None:
     shown = (ROOT / "web/panel/status/scan_progress.mjs").read_text(encoding="utf-8")
     known = re.findall(r'"(\w+)"', shown.partition("CODES = new Set([")[2].partition("]")[0])
     texts = [key.removeprefix("scanProblem.") for key in ENGLISH if key.startswith("scanProblem.")]
-    assert sorted(known) == sorted(texts) == sorted(scan_problems.CODES)
+    assert sorted(known) == sorted(texts) == sorted(exclusions.CODES)
 
 
 # Codes of requests that the panel does not send: imports by link, their keys, pictures, previews, nodes, Comfy API v2.

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import walker
-from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
-from comfy_assets_node.comfy_assets.assets.index.scan_problems import LISTED_ALREADY
+from comfy_assets_node.comfy_assets.assets.index.exclusions import LISTED_ALREADY, Exclusions
 from comfy_assets_node.comfy_assets.assets.index.walker import WalkReport, walk
 from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.fs import paths

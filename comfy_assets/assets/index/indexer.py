@@ -18,8 +18,8 @@ from ..page_refresh import completed
 from ..roots import current_roots
 from .apply import ScanProgress
 from .content_reader import WORKERS
+from .exclusions import problem_messages
 from .hash_run import HashRun
-from .scan_problems import problem_messages
 from .scanner import Scanner
 
 SCAN, HASH, PRUNE = "asset_scan", "asset_hash", "asset_prune"

@@ -18,8 +18,7 @@ from ...background.interruption import CancelToken
 from ...fs.paths import Identity, extended, file_stat, fresh_for_ns, identity_at, is_junction
 from ...ignored_files import is_ignored
 from ...models import FileStat
-from .exclusions import Exclusions, Namespace
-from .scan_problems import LISTED_ALREADY, NAME_NOT_UNICODE, Obstacle, ScanProblem, unreadable
+from .exclusions import LISTED_ALREADY, NAME_NOT_UNICODE, Exclusions, Namespace, Obstacle, ScanProblem, unreadable
 
 FolderKey = tuple[Namespace, Identity]
 
