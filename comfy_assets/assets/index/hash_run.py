@@ -21,8 +21,7 @@ from ...ids import now_ms
 from ...models import FileStat, Pending
 from ..moves.apply import match_contents, match_pending
 from ..roots import current_roots
-from .content_reader import SMALL_FILE, HashProgress, LargeDigests, read_file
-from .reading_pace import ReadingPace
+from .content_reader import SMALL_FILE, HashProgress, LargeDigests, ReadingPace, read_file
 
 log = logging.getLogger("comfy_assets.library")
 

@@ -25,8 +25,7 @@ from ...errors import StoreUnavailableError
 from ...host.base import Host
 from ..media.mime import DEFAULT_MIME, guess_mime
 from ..media.readers.registry import FORMATS, READER_VERSION
-from .content_reader import WORKERS, Unchanged, read_facts_again
-from .reading_pace import ReadingPace
+from .content_reader import WORKERS, ReadingPace, Unchanged, read_facts_again
 
 log = logging.getLogger("comfy_assets.library")
 
