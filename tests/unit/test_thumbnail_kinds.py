@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets.assets.media import decoders, thumbnails, waveform
+from comfy_assets_node.comfy_assets.assets.media.image import PngPixels
 from comfy_assets_node.comfy_assets.assets.media.mime import guess_mime
-from comfy_assets_node.comfy_assets.assets.media.png_pixels import PngPixels
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.background.interruption import CancelToken
 from comfy_assets_node.comfy_assets.errors import ApiError, ImageTooLargeError, ImageUnreadableError, NoThumbnailError

@@ -28,8 +28,7 @@ from ...image_limits import (
 )
 from ...models import FileStat, Plane
 from . import high_range, image, own_pictures, svg, video
-from .image import ImageStream, fit_size
-from .png_pixels import PngPixels
+from .image import ImageStream, PngPixels, fit_size
 from .readers.base import ByteSource
 from .readers.registry import read as read_metadata
 from .waveform import draw_waveform
