@@ -13,9 +13,8 @@ from .assets.host_files import AssetAliases, HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.reread import REREAD, Rereader
 from .assets.index.watcher import Follower
-from .assets.media.idle_thumbnails import IdleThumbnails
 from .assets.media.thumbnail_cache import ThumbnailCache
-from .assets.media.thumbnail_service import ThumbnailService
+from .assets.media.thumbnail_service import IdleThumbnails, ThumbnailService
 from .assets.page_refresh import PageRefresh
 from .assets.prompts.output_recorder import OutputRecorder
 from .assets.prompts.references import ReferenceResolver

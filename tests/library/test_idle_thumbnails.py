@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media import idle_thumbnails
+from comfy_assets_node.comfy_assets.assets.media import thumbnail_service
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
 from comfy_assets_node.comfy_assets.background import work_watch
 from comfy_assets_node.comfy_assets.config import Config
@@ -114,8 +114,8 @@ async def test_a_smaller_thumbnail_is_made_of_the_larger_one(open_library: Any, 
 async def test_the_newest_go_first_and_are_limited(
     open_library: Any, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idle_thumbnails, "NEWEST", 2)
-    monkeypatch.setattr(idle_thumbnails, "AT_ONCE", 1)  # so that the order is known
+    monkeypatch.setattr(thumbnail_service, "NEWEST", 2)
+    monkeypatch.setattr(thumbnail_service, "AT_ONCE", 1)  # so that the order is known
     library = await open_library(idle_thumbnails=False)
     for number in range(4):
         library.write(f"output/{number}.png", picture(number, SIZE))

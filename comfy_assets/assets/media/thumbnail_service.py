@@ -1,4 +1,8 @@
-"""Thumbnail requests: find the file, return a cached thumbnail or make one; remember failures for a while."""
+"""Thumbnails for requests, and ahead of time while the server is idle: cached ones, or made from the file.
+
+Failures are remembered for a while. Those of the newest assets are made ahead, so that a list that is scrolled later
+shows pictures at once. Prompts, scans, hashing and requests for thumbnails go first.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,18 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from ...background.interruption import CancelToken
-from ...db import contents, files
+from ...background.interruption import CancelToken, Throttle
+from ...background.tasks import TaskRunner
+from ...background.work_watch import WorkWatch
+from ...db import assets, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
 from ...errors import ApiError, FileMissingError, ImageUnreadableError, StoreUnavailableError
@@ -43,6 +49,9 @@ _HASH = re.compile(r"blake3:([0-9a-f]{64})")
 # Longer sides in pixels, of the thumbnails that lists name and that the panel shows. The second one is made of the
 # first one, which saves decoding the file again.
 PREPARED = (512, 256)
+AT_ONCE = 2  # as many as there are threads that make thumbnails
+NEWEST = 1000  # assets: 50 MB of thumbnails, and some screens of every list
+_MAX_DONE = 4 * NEWEST  # contents remembered as done, so that a change of one asset costs one query
 
 
 @dataclass(frozen=True)
@@ -314,3 +323,86 @@ def _is_temporary(error: ApiError) -> bool:
 
 def _missing() -> FileMissingError:
     return FileMissingError("There is no such file.")
+
+
+class IdleThumbnails:
+    """Makes the thumbnails of the newest assets after the start and after each change, two at a time."""
+
+    def __init__(
+        self,
+        db: Database,
+        host: Host,
+        tasks: TaskRunner,
+        throttle: Throttle,
+        thumbnails: ThumbnailService,
+        after: Sequence[str] = (),
+    ) -> None:
+        """``after`` are the names of tasks that go first."""
+        self._db = db
+        self._host = host
+        self._tasks = tasks
+        self._throttle = throttle
+        self._thumbnails = thumbnails
+        self._after = after
+        self._is_due = True
+        self._done: OrderedDict[bytes, None] = OrderedDict()
+        self._watch = WorkWatch(self._look, "comfy-assets idle thumbnails", "Thumbnails could not be made ahead")
+
+    def start(self) -> None:
+        """Make thumbnails in the background from now on."""
+        self._host.on_emit(self._note)
+        self._watch.start()
+
+    async def close(self) -> None:
+        """Make no more thumbnails."""
+        await self._watch.close()
+
+    def _note(self, event: str, _: Mapping[str, Any]) -> None:
+        """Look again after a change. Safe from any thread."""
+        if event.startswith("assets."):  # changes, and ends of scans and of hashing
+            self._is_due = True
+
+    async def _look(self) -> bool:
+        """Make the thumbnails that are missing; return False if the store cannot be used."""
+        if not self._is_due or not self._is_idle():
+            return True
+        self._is_due = False
+        try:
+            newest = await assets.newest_contents(self._db, NEWEST, decoders.decoders_version())
+            waiting = (content for content in newest if self._needs_thumbnail(content))
+            # Both have ended before an error is raised: none goes on after ``close``.
+            for error in await asyncio.gather(*(self._make(waiting) for _ in range(AT_ONCE)), return_exceptions=True):
+                if error is not None:
+                    raise error
+        except StoreUnavailableError:
+            self._is_due = True
+            return False
+        return True
+
+    async def _make(self, waiting: Iterator[assets.DrawableContent]) -> None:
+        """Make thumbnails until none is waiting or the server has something else to do."""
+        for content in waiting:
+            if not self._is_idle():
+                self._is_due = True
+                return
+            await self._prepare(content)
+
+    def _is_idle(self) -> bool:
+        others = (self._tasks.latest(name) for name in self._after)
+        is_working = any(task is not None and task.is_running for task in others)
+        return not (is_working or self._host.is_executing() or self._throttle.is_on_hold or self._thumbnails.is_busy)
+
+    def _needs_thumbnail(self, content: assets.DrawableContent) -> bool:
+        is_drawable = content.has_picture or decoders.has_thumbnail(content.mime_type)
+        return is_drawable and content.hash not in self._done
+
+    async def _prepare(self, content: assets.DrawableContent) -> None:
+        try:
+            await self._thumbnails.prepare(content.hash)
+        except StoreUnavailableError:
+            raise
+        except ApiError as error:  # requests get the same error, and the service remembers it
+            log.debug("A thumbnail could not be made ahead of time: %s", error.message)
+        self._done[content.hash] = None
+        if len(self._done) > _MAX_DONE:
+            self._done.popitem(last=False)
