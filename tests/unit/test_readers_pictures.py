@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract
-from comfy_assets_node.comfy_assets.assets.media.readers import jpegxl
+from comfy_assets_node.comfy_assets.assets.media.readers import jpeg
 from support.hostile import read_hostile
 from support.picture_files import (
     BITMAPS,
@@ -183,7 +183,7 @@ class _Brotli:
 )
 def test_compressed_boxes(monkeypatch: pytest.MonkeyPatch, module: Any, length: int, omitted: list[str] | None) -> None:
     """Without the library, and where the text is too large, the text is named as omitted."""
-    monkeypatch.setattr(jpegxl, "_brotli", lambda: module)
+    monkeypatch.setattr(jpeg, "_brotli", lambda: module)
     found = extract("a.jxl", jpeg_xl(jpeg_xl_codestream((30, 20)), box(b"brob", b"Exif", bytes(length))))
     assert (found.facts.get("omitted"), size(found)) == (omitted, (30, 20))
 
