@@ -34,7 +34,6 @@ from . import (
     text_files,
     tiff,
     torch_pickle,
-    webp,
 )
 from .base import TRUNCATED, ByteSource, Contents, Format
 
@@ -47,7 +46,7 @@ FORMATS: tuple[Format, ...] = (
     *png.FORMATS,  # the usual ones first: each file is compared with one after the other
     *safetensors.FORMATS,
     jpeg.JPEG,
-    *webp.FORMATS,
+    riff.WEBP,
     *gif.FORMATS,
     *heif.FORMATS,
     jpeg.JPEG_XL,

@@ -1,7 +1,7 @@
-"""Sounds and videos in chunks: WAV with its large forms RF64 and BW64, AVI (Microsoft's RIFF, EBU Tech 3285 and 3306,
-OpenDML), and AIFF (Apple's IFF).
+"""Files of chunks: WAV with its large forms RF64 and BW64, AVI (Microsoft's RIFF, EBU Tech 3285 and 3306, OpenDML),
+AIFF (Apple's IFF), and WebP (RFC 9649).
 
-A chunk has four characters, a length, and its content padded to an even length. The samples are passed over.
+A chunk has four characters, a length, and its content padded to an even length. Samples and pixels are passed over.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from . import id3
-from .base import TRUNCATED, ByteSource, Contents, Format, Read
+from . import exif, id3, texts
+from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size
 from .fourcc import EXTENSIBLE, audio_codec, video_codec
 from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, read_tag
 
@@ -258,3 +258,65 @@ FORMATS: tuple[Format, ...] = (
     Format("avi", "video/x-msvideo", "video", _is_avi, read_avi),
     Format("aiff", "audio/aiff", "audio", _is_aiff, read_aiff),
 )
+
+
+def _read_webp(contents: Contents, source: ByteSource) -> None:
+    declared = 8 + int(struct.unpack("<I", source.read(4, 4))[0])
+    kind, head = source.read(12, 4), source.read(20, 10)
+    width, height = _picture_size(contents, kind, head)
+    orientation = 1
+    # Only the extended format has further chunks. Bits of its header announce them, but not all writers set these.
+    if kind == b"VP8X":
+        orientation = _read_picture_chunks(contents, source, min(source.size, declared))
+    if declared > source.size:
+        contents.problems.append(TRUNCATED)
+    show_size(contents, width, height, orientation)
+
+
+def _picture_size(contents: Contents, kind: bytes, head: bytes) -> tuple[int, int]:
+    if kind == b"VP8X":
+        _, width, _, height, _ = struct.unpack("<IHBHB", head)
+        return 1 + (width | head[6] << 16), 1 + (height | head[9] << 16)
+    if kind == b"VP8L" and head[:1] == b"\x2f":
+        bits = int(struct.unpack_from("<I", head, 1)[0])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 " and head[3:6] == b"\x9d\x01\x2a":
+        width, height = struct.unpack_from("<HH", head, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    contents.problems.append("The WebP file does not state its size.")
+    return 0, 0
+
+
+def _read_picture_chunks(contents: Contents, source: ByteSource, end: int) -> int:
+    """Read EXIF and XMP and count the frames; return the orientation."""
+    orientation, frames, milliseconds, found = 1, 0, 0, set()
+    for kind, start, length in _picture_chunks(source, end):
+        if kind == b"ANMF":
+            frames += 1
+            milliseconds += int.from_bytes(source.read(start + 12, 3), "little")
+        elif kind == b"EXIF" and kind not in found:
+            orientation = exif.add(contents, source, [(start, length)])
+        elif kind == b"XMP " and kind not in found and length <= MAX_TEXT:
+            texts.add(contents, texts.XMP, source.read(start, length))
+        found.add(kind)
+    if frames > 1:
+        contents.facts["frame_count"] = frames
+        contents.facts["duration"] = milliseconds / 1000
+    return orientation
+
+
+def _picture_chunks(source: ByteSource, end: int) -> Iterator[tuple[bytes, int, int]]:
+    start = 30
+    for _ in range(MAX_PARTS):
+        if start + 8 > end:
+            return
+        kind, length = struct.unpack("<4sI", source.read(start, 8))
+        yield kind, start + 8, length
+        start += 8 + length + (length & 1)
+
+
+def _is_webp(head: bytes) -> bool:
+    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+WEBP = Format("webp", "image/webp", "image", _is_webp, _read_webp)
