@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from . import id3
 from .base import ByteSource, Contents, Format
-from .flac import read_flac_at
 from .media_facts import MediaFacts, bounded
+from .xiph import read_flac_at
 
 _HEAD = 4096  # enough for two frames, the longest of which has 2,881 bytes
 _SEARCHED = 64 << 10  # bytes after a tag in which the first frame is looked for

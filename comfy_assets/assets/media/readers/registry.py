@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from . import (
     asf,
     bitmaps,
-    flac,
     gguf,
     gif,
     gltf,
@@ -25,7 +24,6 @@ from . import (
     mp4,
     mpeg,
     mpeg_audio,
-    ogg,
     openexr,
     png,
     riff,
@@ -34,6 +32,7 @@ from . import (
     text_files,
     tiff,
     torch_pickle,
+    xiph,
 )
 from .base import TRUNCATED, ByteSource, Contents, Format
 
@@ -62,8 +61,7 @@ FORMATS: tuple[Format, ...] = (
     *mp4.FORMATS,
     *matroska.FORMATS,
     *riff.FORMATS,
-    *flac.FORMATS,
-    *ogg.FORMATS,
+    *xiph.FORMATS,
     *mpeg_audio.FORMATS,
     *asf.FORMATS,
     *mpeg.FORMATS,

@@ -1,7 +1,8 @@
-"""Sounds and videos in Ogg files (RFC 3533): Opus (RFC 7845), Vorbis, FLAC, Speex and Theora.
+"""Sounds and videos in the formats of Xiph.org: FLAC (RFC 9639), and Ogg (RFC 3533) with Opus (RFC 7845), Vorbis, FLAC,
+Speex and Theora. Their comments are alike (Vorbis I, section 5).
 
-Each stream begins with a page for its header; packets with the comments follow, over as many pages as they need. The
-position of the last page tells the length.
+Each stream in an Ogg file begins with a page for its header; packets with the comments follow, over as many pages as
+they need. The position of the last page tells the length.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .base import TRUNCATED, ByteSource, Contents, Format, Read
-from .flac import read_comments, read_stream_info
-from .media_facts import MediaFacts, bounded
+from . import id3
+from .base import MAX_PARTS, TRUNCATED, ByteSource, Contents, Format, Read
+from .media_facts import MAX_TAGS, MediaFacts, bounded, read_tag
 from .texts import omit
 
-_MAGIC = b"OggS"
+_FLAC_MAGIC = b"fLaC"
+_STREAM_INFO, _COMMENTS = 0, 4
+_LONGEST_KEYWORD = 256
+_OGG_MAGIC = b"OggS"
 _HEADER = 27
 _MAX_STREAMS = 16
 _MAX_PAGES = 2_000  # a text of 7 MiB takes 120
@@ -28,6 +32,68 @@ _OPUS_RATE = 48000  # of positions, whatever the rate of the sound
 
 # What packets with comments begin with, by the codec. FLAC's is the header of a block, in Speex's comments come first.
 _COMMENT_PACKETS = {"opus": b"OpusTags", "vorbis": b"\x03vorbis", "theora": b"\x81theora", "flac": b"", "speex": b""}
+
+
+def _is_flac(head: bytes) -> bool:
+    return head.startswith(_FLAC_MAGIC) or head[id3.length_of(head) :].startswith(_FLAC_MAGIC)
+
+
+@bounded
+def read_flac(contents: Contents, source: ByteSource) -> None:
+    """Read facts and tags of a FLAC file, which other programs begin with an ID3 tag."""
+    start = id3.length_of(source.read(0, id3.HEADER))
+    if start:
+        id3.read_tag_block(contents, source.read, 0, start)
+    read_flac_at(contents, source, start)
+
+
+def read_flac_at(contents: Contents, source: ByteSource, start: int) -> None:
+    """Read a FLAC stream that begins at an offset of a file."""
+    contents.facts["format"], contents.mime_type = "flac", "audio/flac"
+    facts = MediaFacts(audio_codec="flac")
+    start += len(_FLAC_MAGIC)
+    try:
+        for _ in range(MAX_PARTS):
+            head = source.read(start, 4)
+            if len(head) < 4:
+                contents.problems.append(TRUNCATED)
+                break
+            kind, length = head[0] & 0x7F, int.from_bytes(head[1:], "big")
+            if kind == _STREAM_INFO:
+                read_stream_info(facts, source.read(start + 4, length))
+            elif kind == _COMMENTS:
+                read_comments(contents, source.read, start + 4, min(start + 4 + length, source.size))
+            start += 4 + length
+            if head[0] & 0x80:  # the last block before the sound
+                break
+    finally:
+        facts.add_to(contents, is_video=False)
+
+
+def read_stream_info(facts: MediaFacts, body: bytes) -> None:
+    """Add the facts of a STREAMINFO block: rate, channels and length are bits of one number of 64."""
+    (bits,) = struct.unpack_from(">Q", body, 10)
+    facts.sample_rate, facts.channels = bits >> 44, (bits >> 41 & 7) + 1
+    samples = bits & (1 << 36) - 1
+    if facts.sample_rate and samples:
+        facts.duration = samples / facts.sample_rate
+
+
+def read_comments(contents: Contents, read: Read, start: int, end: int) -> None:
+    """Add the tags of a comment block: texts of the form KEYWORD=value, each after its length."""
+    start += 4 + int.from_bytes(read(start, 4), "little")  # the name of the program
+    count = int.from_bytes(read(start, 4), "little")
+    start += 4
+    for _ in range(min(count, MAX_TAGS)):
+        head = read(start, 4 + _LONGEST_KEYWORD) if start + 4 <= end else b""
+        length = int.from_bytes(head[:4], "little")
+        if len(head) < 4 or length > end - start - 4:
+            break
+        keyword, sign, _ = head[4 : 4 + length].partition(b"=")
+        if sign:
+            skipped = 4 + len(keyword) + 1
+            read_tag(contents, read, keyword.decode("ascii", "replace"), start + skipped, length + 4 - skipped)
+        start += 4 + length
 
 
 class _Page(NamedTuple):
@@ -54,8 +120,8 @@ class _Stream:
     has_comments: bool = False
 
 
-def _matches(head: bytes) -> bool:
-    return head.startswith(_MAGIC)
+def _is_ogg(head: bytes) -> bool:
+    return head.startswith(_OGG_MAGIC)
 
 
 @bounded
@@ -93,7 +159,7 @@ def _pages(read: Read, size: int) -> Iterator[_Page]:
 
 def _page(head: bytes, start: int) -> _Page | None:
     """Return the page whose header these bytes begin with."""
-    if len(head) < _HEADER or not head.startswith(_MAGIC):
+    if len(head) < _HEADER or not head.startswith(_OGG_MAGIC):
         return None
     flags, position, serial, count = struct.unpack_from("<xBQI8xB", head, 4)
     segments = head[_HEADER : _HEADER + count]
@@ -172,7 +238,7 @@ def _add_duration(facts: MediaFacts, source: ByteSource, streams: dict[int, _Str
     start = max(0, source.size - _TAIL)
     tail = source.read(start, _TAIL)
     found: set[int] = set()
-    offset = tail.rfind(_MAGIC)
+    offset = tail.rfind(_OGG_MAGIC)
     for _ in range(1_000):
         if offset < 0 or len(found) == len(streams):
             break
@@ -181,7 +247,7 @@ def _add_duration(facts: MediaFacts, source: ByteSource, streams: dict[int, _Str
         if page is not None and stream is not None and page.serial not in found and page.position != _NO_POSITION:
             found.add(page.serial)
             _add_last_page(facts, stream, page.position)
-        offset = tail.rfind(_MAGIC, 0, offset)
+        offset = tail.rfind(_OGG_MAGIC, 0, offset)
 
 
 def _add_last_page(facts: MediaFacts, stream: _Stream, position: int) -> None:
@@ -192,4 +258,7 @@ def _add_last_page(facts: MediaFacts, stream: _Stream, position: int) -> None:
     facts.duration = max(facts.duration or 0, seconds)
 
 
-FORMATS: tuple[Format, ...] = (Format("ogg", "audio/ogg", "audio", _matches, read_ogg),)
+FORMATS: tuple[Format, ...] = (
+    Format("flac", "audio/flac", "audio", _is_flac, read_flac),
+    Format("ogg", "audio/ogg", "audio", _is_ogg, read_ogg),
+)
