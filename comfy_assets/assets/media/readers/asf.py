@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from .base import TRUNCATED, ByteSource, Contents, Format, Read, starts_with
-from .fourcc import audio_codec, video_codec
-from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, frames_of
+from .media_facts import MAX_TAGS, MediaFacts, add_tag, audio_codec, bounded, frames_of, video_codec
 from .mpeg import PyAVError, read_with_pyav
 
 _MAX_OBJECTS = 500

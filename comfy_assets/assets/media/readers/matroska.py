@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .base import TRUNCATED, ByteSource, Contents, Format, Read
-from .fourcc import video_codec
-from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, frames_of, read_tag
+from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, frames_of, read_tag, video_codec
 
 _MAGIC = b"\x1aE\xdf\xa3"
 _EBML, _SEGMENT, _SEEK_HEAD, _INFO, _TRACKS = 0x1A45DFA3, 0x18538067, 0x114D9B74, 0x1549A966, 0x1654AE6B

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from . import exif, id3, texts
 from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size
-from .fourcc import EXTENSIBLE, audio_codec, video_codec
-from .media_facts import MAX_TAGS, MediaFacts, add_tag, bounded, read_tag
+from .media_facts import EXTENSIBLE, MAX_TAGS, MediaFacts, add_tag, audio_codec, bounded, read_tag, video_codec
 
 _MAX_CHUNKS = 2_000
 _UNKNOWN = 0xFFFFFFFF  # a length that the chunk ds64 states, or that a program did not write before it ended
