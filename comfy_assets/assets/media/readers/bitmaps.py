@@ -1,10 +1,9 @@
 """Pictures with plain headers: GIF, BMP, ICO, TGA, PPM, PSD, XCF, DDS, HDR, OpenEXR and QOI.
 
-Most headers state a size and little else.
-GIF has comments, XMP and a number of frames (GIF89a specification). OpenEXR has texts, where ComfyUI's
-SaveImageAdvanced keeps prompt and workflow. Its header is a list of attributes: a name, a type and a value, each with
-its length (openexr.com, "OpenEXR File Layout"). Files of several parts have several lists; the first one describes the
-picture that programs show.
+Most headers state a size and little else. GIF has comments, XMP and a number of frames (GIF89a specification). OpenEXR
+has texts, where ComfyUI's SaveImageAdvanced keeps prompt and workflow. Its header is a list of attributes: a name, a
+type and a value, each with its length (openexr.com, "OpenEXR File Layout"). Files of several parts have several lists;
+the first one describes the picture that programs show.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from . import (
     asf,
     bitmaps,
     gguf,
-    gltf,
     heif,
     jpeg,
     matroska,
@@ -62,7 +61,6 @@ FORMATS: tuple[Format, ...] = (
     *mpeg.SOUNDS,
     *asf.FORMATS,
     *mpeg.STREAMS,
-    *gltf.FORMATS,
     *meshes.FORMATS,
 )
 # Files that look like a text can be another format by their suffix, such as a model that is the error of a web site.

@@ -11,8 +11,8 @@ import msgspec
 
 from . import texts
 from .base import MAX_TEXT, ByteSource, Contents, Format
-from .gltf import read_gltf
 from .json_repair import object_text
+from .meshes import read_gltf
 
 _MAX_TEXT = 64 << 10  # of a plain text: its words are searched, and notes are short
 _MAX_NODES = 20_000
