@@ -18,9 +18,8 @@ import msgspec
 
 from . import architectures, model_facts, texts
 from .base import MAX_TEXT, ByteSource, Contents, Format
-from .json_repair import is_utf8
 from .mistaken import explain
-from .recoding import unquoted
+from .recoding import is_utf8, unquoted
 
 MAX_HEADER = 32 << 20
 

@@ -11,8 +11,8 @@ import msgspec
 
 from . import texts
 from .base import MAX_TEXT, ByteSource, Contents, Format
-from .json_repair import object_text
 from .meshes import read_gltf
+from .recoding import object_text
 
 _MAX_TEXT = 64 << 10  # of a plain text: its words are searched, and notes are short
 _MAX_NODES = 20_000

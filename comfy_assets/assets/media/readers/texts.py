@@ -19,8 +19,7 @@ import msgspec
 
 from . import xmp
 from .base import MAX_TEXT, Contents
-from .json_repair import is_object, object_text, utf8_text
-from .recoding import unquoted
+from .recoding import is_object, object_text, unquoted, utf8_text
 
 XMP = "XML:com.adobe.xmp"  # the keyword of XMP in a PNG, used for the XMP of every container
 _XMP_NAME = XMP.lower()
