@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..background.tasks import Task, TaskRunner
-from ..background.work_watch import WorkWatch
+from ..background.tasks import Task, TaskRunner, WorkWatch
 from ..db import tags, trash
 from ..db.connection import Database
 from ..db.trash import DeletedAsset, DueAsset, LeftFile

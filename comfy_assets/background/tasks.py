@@ -1,14 +1,17 @@
-"""Background tasks: the runner that owns them, their rows in the store, and the queries of requests.
+"""Background tasks: the runner that owns them, their rows in the store, queries of requests, and the watch for work.
 
-Each task has a name, a cancel token and a row, and the runner refers to it until it has ended.
+Each task has a name, a cancel token and a row, and the runner refers to it until it has ended. Work that rows in the
+store tell of is looked for at an interval, each look a cheap query.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 from ..db import tasks
@@ -20,12 +23,15 @@ from ..models import Page, TaskFilter, TaskPage, TaskRecord
 from .interruption import Cancelled, CancelToken
 
 log = logging.getLogger("comfy_assets.tasks")
+_library_log = logging.getLogger("comfy_assets.library")
 
 TaskStatus = Literal["running", "completed", "failed", "cancelled"]
 Work = Callable[["Task"], Awaitable[None]]
 PROGRESS_INTERVAL_S = 1.0  # between writes of a row: each waits for the disk
 CANCELLED = "Cancelled on request."
 _KEPT = 100  # rows of each name: a scan at every start and every hash run would fill the table over the years
+WATCH_INTERVAL_S = 2.0  # between looks for work
+AFTER_FAILURE_S = 60.0
 
 
 class TaskFailedError(Exception):
@@ -320,3 +326,36 @@ class TaskService:
         task = await self.get(task_id, owner)
         if not self._runner.cancel_task(uuid.UUID(bytes=task.id)):
             raise TaskNotCancellableError("The task cannot be cancelled.", details={"id": task_id})
+
+
+class WorkWatch:
+    """Looks for work, and does it, until it is closed."""
+
+    def __init__(self, look: Callable[[], Awaitable[bool]], name: str, trouble: str) -> None:
+        """``look`` does the work there is, and returns False if that failed. ``trouble`` begins the log's warning."""
+        self._look = look
+        self._name = name
+        self._trouble = trouble
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look for work in the background."""
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name=self._name)
+
+    async def close(self) -> None:
+        """Stop looking for work. A task that runs ends with the other tasks."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                is_well = await self._look()
+            except (sqlite3.Error, ValueError) as error:  # aiosqlite raises ValueError on a closed connection
+                _library_log.warning("%s: %s", self._trouble, error)
+                is_well = False
+            await asyncio.sleep(WATCH_INTERVAL_S if is_well else AFTER_FAILURE_S)

@@ -12,8 +12,7 @@ import time
 from collections.abc import Sequence
 
 from ..background.interruption import Throttle
-from ..background.tasks import Task, TaskRunner
-from ..background.work_watch import WorkWatch
+from ..background.tasks import Task, TaskRunner, WorkWatch
 from ..db import fulltext
 from ..db.compression import decompress
 from ..db.connection import Database, Transaction

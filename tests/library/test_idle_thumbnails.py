@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.media import thumbnail_service
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
-from comfy_assets_node.comfy_assets.background import work_watch
+from comfy_assets_node.comfy_assets.background import tasks
 from comfy_assets_node.comfy_assets.config import Config
 from PIL import Image
 from support.files import picture
@@ -23,7 +23,7 @@ SIZE = (900, 600)
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_watch, "INTERVAL_S", 0.02)
+    monkeypatch.setattr(tasks, "WATCH_INTERVAL_S", 0.02)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets.index import content_reader, reread
 from comfy_assets_node.comfy_assets.assets.index.reread import REREAD
 from comfy_assets_node.comfy_assets.assets.media.readers.registry import READER_VERSION
-from comfy_assets_node.comfy_assets.background import work_watch
+from comfy_assets_node.comfy_assets.background import tasks
 from comfy_assets_node.comfy_assets.db import contents
 from support import older_files
 from support.older_files import graph, workflow
@@ -27,7 +27,7 @@ WAIT_S = 20.0
 
 @pytest.fixture(autouse=True)
 def _at_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_watch, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(tasks, "WATCH_INTERVAL_S", 0.01)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.background import work_watch
+from comfy_assets_node.comfy_assets.background import tasks
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.search import asset_words, index
 from comfy_assets_node.comfy_assets.search.index import SEARCH
@@ -35,7 +35,7 @@ async def fill(library: Any, count: int = 7) -> None:
 
 @pytest.fixture
 def at_short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work_watch, "INTERVAL_S", 0.01)
+    monkeypatch.setattr(tasks, "WATCH_INTERVAL_S", 0.01)
     monkeypatch.setattr(index, "_COURTESY_S", 0.01)
 
 

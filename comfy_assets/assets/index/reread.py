@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from ...background.interruption import Cancelled, Throttle, uninterrupted
-from ...background.tasks import Task, TaskRunner
-from ...background.work_watch import WorkWatch
+from ...background.tasks import Task, TaskRunner, WorkWatch
 from ...db import contents, moves, outdated
 from ...db.connection import Database
 from ...db.contents import Facts

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from ...background.interruption import CancelToken, Throttle
-from ...background.tasks import TaskRunner
-from ...background.work_watch import WorkWatch
+from ...background.tasks import TaskRunner, WorkWatch
 from ...db import assets, contents, files
 from ...db.connection import Database
 from ...db.files import LastSeen
