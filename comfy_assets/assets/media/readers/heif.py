@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from . import exif, texts
+from . import texts, tiff
 from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size
 from .isobmff import Box, boxes, find, in_memory
 
@@ -210,7 +210,7 @@ def _cropped(value: bytes, width: int, height: int) -> tuple[int, int]:
 def _add_texts(contents: Contents, meta: _Meta, source: ByteSource) -> None:
     for item in meta.exif[:1]:
         # Its orientation does not count here: the property irot replaces it.
-        exif.add_item(contents, _item(contents, meta, source, item, "exif"))
+        tiff.add_exif_item(contents, _item(contents, meta, source, item, "exif"))
     for item in meta.xmp[:1]:
         texts.add(contents, texts.XMP, _item(contents, meta, source, item, "xmp"))
 

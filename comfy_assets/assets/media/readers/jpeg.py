@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from . import exif, texts
+from . import texts, tiff
 from .base import MAX_PARTS, MAX_READ, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 from .isobmff import Box, boxes, find
 
@@ -48,13 +48,13 @@ def _read_jpeg(contents: Contents, source: ByteSource) -> None:
             comments.append((start, length))
         elif marker == _APP1:
             magic = source.read(start, len(_XMP_MAGIC))
-            if magic.startswith(exif.MAGIC):
+            if magic.startswith(tiff.EXIF_MAGIC):
                 exif_parts.append((start + 6, max(0, length - 6)))
             elif magic == _XMP_MAGIC:
                 texts.add(contents, texts.XMP, source.read(start + len(magic), max(0, length - len(magic))))
         elif marker == _SCAN and not _has_end(source, start):
             contents.problems.append(TRUNCATED)
-    orientation = exif.add(contents, source, exif_parts)
+    orientation = tiff.add_exif(contents, source, exif_parts)
     for start, length in comments[:_MAX_COMMENTS]:
         texts.add(contents, "comment", source.read(start, length))
     show_size(contents, width, height, orientation)
@@ -120,7 +120,7 @@ def _read_uuid(contents: Contents, source: ByteSource, box: Box, uuid: bytes) ->
     """Read EXIF or XMP; return the orientation if the box has one."""
     start, length = box.start + 16, box.length - 16
     if uuid == _EXIF_UUID and length > 0:
-        return exif.add(contents, source, [(start, length)])
+        return tiff.add_exif(contents, source, [(start, length)])
     if uuid == _XMP_UUID and 0 < length <= MAX_TEXT:
         texts.add(contents, texts.XMP, source.read(start, length))
     return None
@@ -158,7 +158,7 @@ def _add_text(contents: Contents, kind: bytes, data: bytes) -> None:
     if kind == b"xml " and data:
         texts.add(contents, texts.XMP, data)
     elif kind == b"Exif":
-        exif.add_item(contents, data)  # its orientation does not count: the codestream has one of its own
+        tiff.add_exif_item(contents, data)  # its orientation does not count: the codestream has one of its own
 
 
 def _unpacked(contents: Contents, packed: bytes, name: str) -> bytes:

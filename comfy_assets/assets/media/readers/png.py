@@ -11,7 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from . import exif, texts
+from . import texts, tiff
 from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, show_size, starts_with
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -58,7 +58,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     room = MAX_TEXT
     for keyword in sorted(found, key=_is_read_last):
         room -= _add_text(contents, source, keyword, found[keyword], room)
-    show_size(contents, width, height, exif.add(contents, source, exif_parts))
+    show_size(contents, width, height, tiff.add_exif(contents, source, exif_parts))
 
 
 def _is_read_last(keyword: str) -> bool:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from . import exif, id3, texts
+from . import id3, texts, tiff
 from .base import MAX_PARTS, MAX_TEXT, TRUNCATED, ByteSource, Contents, Format, Read, show_size
 from .media_facts import EXTENSIBLE, MAX_TAGS, MediaFacts, add_tag, audio_codec, bounded, read_tag, video_codec
 
@@ -294,7 +294,7 @@ def _read_picture_chunks(contents: Contents, source: ByteSource, end: int) -> in
             frames += 1
             milliseconds += int.from_bytes(source.read(start + 12, 3), "little")
         elif kind == b"EXIF" and kind not in found:
-            orientation = exif.add(contents, source, [(start, length)])
+            orientation = tiff.add_exif(contents, source, [(start, length)])
         elif kind == b"XMP " and kind not in found and length <= MAX_TEXT:
             texts.add(contents, texts.XMP, source.read(start, length))
         found.add(kind)
