@@ -16,7 +16,7 @@ from ..db import jobs as job_rows
 from ..errors import JobNotFoundError
 from ..ids import now_ms
 from ..jobs import service, store
-from ..jobs.outcome import as_file, countable
+from ..jobs.events import as_file, countable
 from ..models import JOB_STATUSES, Job, JobFilter, JobPage, JobRecord, Page
 from .command import (
     Commands,

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ..host.execution import FinishedPrompt
-from .events import JobEnded, JobEvent
-from .outcome import has_files
+from .events import JobEnded, JobEvent, has_files
 
 FILES_WAIT_S = 1.0  # wait of a request for the files of ended jobs
 COMPLETION_S = 0.5  # longest wait for the report of a prompt's end after its last node

@@ -26,10 +26,22 @@ from ..json_text import FOREIGN
 from ..models import JobRecord
 from . import store
 from .deferred_ends import DeferredEnds, FileRecorder
-from .events import JobDropped, JobEnded, JobEvent, JobInterrupted, JobStarted, JobSubmitted, OutputShown, encode
+from .events import (
+    JobDropped,
+    JobEnded,
+    JobEvent,
+    JobInterrupted,
+    JobStarted,
+    JobSubmitted,
+    OutputShown,
+    encode,
+    encode_redacted,
+    job_ended,
+    job_ended_without_outputs,
+    presumed_end,
+)
 from .journal import Journal
 from .live_jobs import LiveJob, LiveJobs
-from .outcome import encode_redacted, job_ended, job_ended_without_outputs, presumed_end
 from .submission import JobSubmission, current_submission, submitted_event
 
 log = logging.getLogger("comfy_assets.jobs")

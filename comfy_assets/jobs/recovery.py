@@ -23,9 +23,8 @@ from ..host.prompt_problems import INVALID, PromptProblem, failed_prompt
 from ..ids import now_ms
 from ..models import CANCELLED, FAILED, IN_PROGRESS, JobRecord
 from . import store
-from .events import JobEnded, JobEvent, JobSubmitted, decode
+from .events import JobEnded, JobEvent, JobSubmitted, decode, server_stopped
 from .journal import Journal
-from .outcome import server_stopped
 from .recorder import JobRecorder
 from .store import submitted_prompt
 

@@ -40,8 +40,8 @@ from .events import (
     JobStarted,
     JobSubmitted,
     OutputShown,
+    summarize,
 )
-from .outcome import summarize
 
 log = logging.getLogger("comfy_assets.jobs")
 

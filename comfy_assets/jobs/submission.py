@@ -16,9 +16,8 @@ from .. import json_text
 from ..host import client_ids
 from ..host.execution import SubmittedPrompt
 from ..ids import now_ms
-from .events import JobSubmitted
+from .events import JobSubmitted, encode_redacted
 from .live_jobs import LiveJob
-from .outcome import encode_redacted
 
 
 class JobSubmission(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
 from comfy_assets_node.comfy_assets.host.standalone.prompts import prompt_check
 from comfy_assets_node.comfy_assets.host.standalone.queue import PromptOutcome, PromptQueue, QueuedPrompt, RunningPrompt
 from comfy_assets_node.comfy_assets.host.testing import MemoryQueue
-from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
+from comfy_assets_node.comfy_assets.jobs.events import failure_of
 from comfyui_queue import ExecutionStatus, FakeServer, NewQueue, OldQueue
 
 GRAPH: dict[str, Any] = {

@@ -88,9 +88,9 @@ async def test_odd_submissions(open_seat: Any, odd: str) -> None:
 async def test_outputs_that_are_too_large_are_left_out_and_told_of(
     open_seat: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comfy_assets_node.comfy_assets.jobs import outcome
+    from comfy_assets_node.comfy_assets.jobs import events
 
-    monkeypatch.setattr(outcome, "_MAX_RESULT", 1000)
+    monkeypatch.setattr(events, "_MAX_RESULT", 1000)
     seat = await open_seat()
     seat.submit(A, 0)
     seat.queue.start()
@@ -295,7 +295,7 @@ async def test_jobs_of_a_server_that_dies_are_taken_over_by_one_at_work(open_sea
 
 @pytest.mark.parametrize("back_ms", [1000, 7_200_000])
 async def test_a_clock_that_is_set_back(open_seat: Any, monkeypatch: pytest.MonkeyPatch, back_ms: int) -> None:
-    from comfy_assets_node.comfy_assets.jobs import outcome, recorder
+    from comfy_assets_node.comfy_assets.jobs import events, recorder
 
     real = recorder.now_ms
     seat = await open_seat()
@@ -303,7 +303,7 @@ async def test_a_clock_that_is_set_back(open_seat: Any, monkeypatch: pytest.Monk
         seat.submit(name, 0, create_time=real())
     seat.queue.start()
     await seat.states()
-    for module in (recorder, outcome):
+    for module in (recorder, events):
         monkeypatch.setattr(module, "now_ms", lambda: real() - back_ms)
     seat.end()
     seat.queue.start()

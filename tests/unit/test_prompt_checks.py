@@ -16,7 +16,7 @@ from comfy_assets_node.comfy_assets.host.prompt_problems import (
     is_deeper,
     refusal,
 )
-from comfy_assets_node.comfy_assets.jobs.outcome import failure_of
+from comfy_assets_node.comfy_assets.jobs.events import failure_of
 from comfy_assets_node.comfy_assets.json_limits import shape_of
 
 TEXTS = ["", "a", '"', "\\", '\\"', "[[[", "]}", '"[', "\\\\[", "[\n{", "ü[", "\u2028{", "🙂]"]
