@@ -56,7 +56,7 @@ class NumberedColumn(NamedTuple):
 class ColumnCache:
     """Values of all assets in memory, which ``listing.columns`` reads and keeps up to date.
 
-    ``jobs`` are the numbers that ``listing.stacks`` gives to the jobs of assets.
+    ``jobs`` are the numbers that ``listing.pages`` gives to the jobs of assets.
     """
 
     def __init__(self) -> None:
