@@ -203,7 +203,7 @@ async def find_user_file_route(
     prefix = next((each for each in _USER_FILES if path.startswith(each)), None)
     if prefix is None or not (is_missing_at_host(request, services) or await _is_stored_in_folder(request, services)):
         return path, handler
-    names = await _names(request, path.removeprefix(prefix), services)
+    names = await _file_names(request, path.removeprefix(prefix), services)
     if not all(names):
         return path, handler
     simple = URL(prefix + _MOVE.join("x" for _ in names), encoded=True)
@@ -224,24 +224,24 @@ async def _is_stored_in_folder(request: web.Request, services: Services) -> bool
     """
     if "dest" not in request.match_info or not has_body(request):
         return False
-    folder = _folder(request, services)
+    folder = _user_folder(request, services)
     return folder is not None and await asyncio.to_thread(_holds, folder, request.match_info["file"], Path.is_dir)
 
 
-async def _names(request: web.Request, rest: str, services: Services) -> list[str]:
+async def _file_names(request: web.Request, rest: str, services: Services) -> list[str]:
     """Return the file, and for a move also the destination. A folder may be called ``move`` too."""
     if request.method != "POST" or _MOVE not in rest or has_body(request):
         return [segment_value(rest)]
     positions = [i for i in range(len(rest)) if rest.startswith(_MOVE, i)]
     splits = [(segment_value(rest[:i]), segment_value(rest[i + len(_MOVE) :])) for i in positions]
-    folder = _folder(request, services)
+    folder = _user_folder(request, services)
     if len(splits) > 1 and folder is not None:
         # Several readings: the source must exist, so the first that names a file is meant.
         splits = await asyncio.to_thread(_with_files, folder, splits) or splits
     return list(splits[0])
 
 
-def _folder(request: web.Request, services: Services) -> Path | None:
+def _user_folder(request: web.Request, services: Services) -> Path | None:
     user = known_user(request, services)
     return None if user is None else services.host.user_directory(user)
 
