@@ -197,7 +197,8 @@ def test_the_next_picture_is_there_at_once(panel: Any) -> None:
 def colours(shown: Any) -> list[tuple[int, tuple[int, int, int]]]:
     """The colours of an element on the screen, with the number of their pixels."""
     picture = Image.open(io.BytesIO(shown.screenshot())).convert("RGB")
-    return picture.getcolors(picture.width * picture.height) or []
+    found: Any = picture.getcolors(picture.width * picture.height)
+    return list(found)
 
 
 @pytest.mark.parametrize(
