@@ -325,6 +325,27 @@ def test_keys_in_the_grid(panel: Any, server: Any) -> None:
     assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes  # the page's own undo did nothing
 
 
+def test_keys_after_a_click_beside_the_controls(panel: Any, server: Any) -> None:
+    """They belong to the panel, as the grid's do."""
+    asset = server.asset("picture_03.png")
+    panel.option("picture_03.png").click(modifiers=["Control"])
+    panel.page.keyboard.press("3")
+    server.wait_for(f"/api/assets/{asset['id']}", lambda found: found["user_metadata"] == {"rating": 3})
+    panel.button("Clear selection").click()
+    beside = panel.root.locator(".ca-total")
+    beside.click()
+    panel.page.keyboard.press("Control+z")
+    panel.says("Undone: rating")
+    server.wait_for(f"/api/assets/{asset['id']}", lambda found: not found.get("user_metadata"))
+    beside.click()
+    panel.page.keyboard.press("/")
+    search_box = panel.root.get_by_label("Search the library")
+    assert search_box.evaluate("field => field === document.activeElement")
+    beside.click()
+    panel.page.keyboard.press("y")  # means nothing; after a key, browsers show what has the focus
+    assert beside.evaluate("() => getComputedStyle(document.activeElement).boxShadow") == "none"
+
+
 def test_properties_are_shown_once(panel: Any, server: Any) -> None:
     """A file that cannot be shown has a card with its properties, unless the information beside it has them."""
     (server.base / "output/weights.bin").write_bytes(bytes(1000))

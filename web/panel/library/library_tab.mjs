@@ -103,7 +103,8 @@ export class LibraryTab {
     );
     this.element = h(
       "section",
-      { class: "ca-tab-content", "aria-label": t("tab.library") },
+      // A click beside the controls leaves the keys with the panel: Ctrl+Z would undo changes of ComfyUI's graph.
+      { class: "ca-tab-content", "aria-label": t("tab.library"), tabindex: "-1" },
       this.navigation.view.frame,
       context.notifications.createSlot(), // above the bar, which then stays where it is
       this.bar.element,
