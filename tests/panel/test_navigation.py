@@ -322,6 +322,27 @@ def test_a_folder_as_a_zip_file(opened_page: Callable[..., Place], tmp_path: Pat
         assert len(archive.namelist()) == 5 and "portraits/studio/00.png" in archive.namelist()
 
 
+def test_a_zip_file_goes_on_after_a_reload(opened_page: Callable[..., Place], tmp_path: Path) -> None:
+    place = opened_page()
+    running = {"status": "running", "result": {"progress": 0.25}}
+    place.page.route("**/api/tasks/*", lambda route: route.fulfill(json=running))
+    place.page.get_by_label("Search the library").fill("dragon")
+    place.count_is(3)
+    place.page.get_by_role("button", name="Actions for all listed assets").click()
+    place.menu("Download all as ZIP")
+    place.page.get_by_text("25 %").wait_for()
+    place.page.reload()
+    place.page.get_by_text("25 %").wait_for()
+    with place.page.expect_download() as download:
+        place.page.unroute("**/api/tasks/*")
+    download.value.save_as(tmp_path / "dragons.zip")
+    with zipfile.ZipFile(tmp_path / "dragons.zip") as archive:
+        assert len(archive.namelist()) == 3
+    place.page.reload()
+    place.tree.wait_for()
+    assert place.page.locator(".ca-upload").count() == 0  # it was downloaded
+
+
 def test_all_that_is_listed(opened_page: Callable[..., Place], tmp_path: Path) -> None:
     place = opened_page()
     place.page.get_by_label("Search the library").fill("dragon")

@@ -1,13 +1,20 @@
-/** Downloads of many assets as one ZIP file, which the server makes first: a row with progress for each. */
+/**
+ * Downloads of many assets as one ZIP file, which the server makes first: a row with progress for each. They go on after
+ * the page was loaded again.
+ */
 
 /** @import { PanelContext } from "../types.d.ts" */
 
 import { iconButton } from "../shared/buttons.mjs";
+import { RequestError } from "../shared/client.mjs";
 import { h } from "../shared/dom.mjs";
 import { saveUrl } from "../shared/save_file.mjs";
 
 const POLL_MS = 500;
 const DONE_VISIBLE_MS = 4000;
+const STORED = "comfy-assets.zips"; // in this tab alone: another one would download them again
+
+/** An archive that the server makes. @typedef {{ task: string, name: string }} Made */
 
 /** The assets of an archive. @typedef {{ asset_ids: string[] } | { collection_id: string } | { filter: object }} ZipSource */
 
@@ -18,6 +25,7 @@ export class ZipExports {
   constructor(context) {
     this.#context = context;
     this.element = h("ul", { class: "ca-uploads", "aria-label": context.t("zip.title") });
+    for (const made of stored()) this.#tell(() => this.#follow(made));
   }
 
   /**
@@ -26,21 +34,27 @@ export class ZipExports {
    * @param {ZipSource} source
    * @param {string} name for the row and the file
    */
-  async start(source, name) {
-    const { client, notifications, t } = this.#context;
+  start(source, name) {
+    return this.#tell(async () => {
+      const body = { ...source, naming_strategy: "preserve" };
+      const { task_id: task } = await this.#context.client.post("/assets/export", body);
+      store([...stored().filter((each) => each.task !== task), { task, name }]);
+      await this.#follow({ task, name });
+    });
+  }
+
+  /** @param {() => Promise<unknown>} action that shows what fails */
+  async #tell(action) {
+    const { notifications, t } = this.#context;
     try {
-      const { task_id: task } = await client.post("/assets/export", { ...source, naming_strategy: "preserve" });
-      await this.#follow(task, name);
+      await action();
     } catch (error) {
       notifications.error(t("zip.failed"), error);
     }
   }
 
-  /**
-   * @param {string} task
-   * @param {string} name
-   */
-  async #follow(task, name) {
+  /** @param {Made} made */
+  async #follow({ task, name }) {
     const { client, notifications, t } = this.#context;
     const bar = h("progress", { max: "1", value: "0", "aria-label": name });
     const state = h("span", {}, t("zip.preparing"));
@@ -54,6 +68,7 @@ export class ZipExports {
         bar.value = share;
         if (share > 0) state.textContent = `${Math.round(share * 100)} %`;
       });
+      forget(task);
       if (status === "cancelled") return row.remove();
       if (status === "failed" || !result?.export_name) throw new Error(reason ?? "");
       const { url } = await client.get(`/assets/exports/${result.export_name}`);
@@ -64,6 +79,7 @@ export class ZipExports {
       setTimeout(() => row.remove(), DONE_VISIBLE_MS);
     } catch (error) {
       row.remove();
+      if (error instanceof RequestError && error.kind === "refused") forget(task);
       throw error;
     }
   }
@@ -82,6 +98,33 @@ export class ZipExports {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
+}
+
+/**
+ * Return the archives that were being made when the page was loaded.
+ *
+ * @returns {Made[]}
+ */
+function stored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORED) ?? "[]");
+  } catch {
+    return []; // storage is switched off
+  }
+}
+
+/** @param {Made[]} made */
+function store(made) {
+  try {
+    sessionStorage.setItem(STORED, JSON.stringify(made));
+  } catch {
+    // Storage is switched off: a reload forgets them.
+  }
+}
+
+/** @param {string} task */
+function forget(task) {
+  store(stored().filter((each) => each.task !== task));
 }
 
 /**
