@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import glob
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -115,6 +116,10 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(_checked(file), *arguments, **more)
 
     monkeypatch.setattr(os, "scandir", scan)
+    # Since Python 3.13, globbing paths call the functions that the system had when the module was imported.
+    if (globber := getattr(glob, "_StringGlobber", None)) is not None:
+        monkeypatch.setattr(globber, "scandir", staticmethod(scan))
+        monkeypatch.setattr(globber, "lstat", staticmethod(os.lstat))
     monkeypatch.setattr(builtins, "open", _with_one(opened))
     monkeypatch.setattr(io, "open", _with_one(opened))
     monkeypatch.setattr(shared_files, "FileIO", LimitedFileIO)

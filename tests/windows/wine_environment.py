@@ -37,7 +37,7 @@ REQUIREMENTS = HERE / "requirements.txt"
 # colorama. NumPy has the last version without functions that Wine 8 lacks.
 WANTED = (
     *("numpy==1.26.4", "colorama", "typing_extensions", "aiohttp>=3.13.3", "aiosqlite>=0.22", "blake3>=1.0"),
-    *("filelock>=3.20.1", "msgspec>=0.18", "Pillow>=10.3", "av>=14.0", "pytest>=8.2", "pytest-aiohttp>=1.1"),
+    *("filelock>=3.20.1", "msgspec>=0.19", "Pillow>=10.3", "av>=14.0", "pytest>=8.2", "pytest-aiohttp>=1.1"),
     *("pytest-xdist>=3.5", "hypothesis>=6.100", "jsonschema>=4.20", "openapi-spec-validator>=0.7", "PyYAML>=6.0"),
     *("rich>=13.0", "safetensors>=0.4.2", "schemathesis>=4.32", "watchfiles>=1.0", "comfy-sdk==0.5.0"),
 )
