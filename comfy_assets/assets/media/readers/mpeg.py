@@ -283,7 +283,8 @@ def read_with_pyav(container: str, source: ByteSource) -> MediaFacts | None:
     if av is None:
         return None
     try:
-        with av.open(_BoundedFile(source), format=container, options=_OPTIONS) as opened:
+        # Not ``options``: with those, PyAV before 18 ends the process if streams are found while the file is probed.
+        with av.open(_BoundedFile(source), format=container, container_options=_OPTIONS) as opened:
             return _facts(av, opened)
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:
         raise PyAVError from error
@@ -311,7 +312,8 @@ def _first_known(streams: Any) -> Any:
 
 def _codec(stream: Any) -> str:
     """Return the name of a stream's codec, not of the decoder that FFmpeg has for it."""
-    return str(stream.codec_context.codec.canonical_name)
+    codec = stream.codec_context.codec
+    return str(getattr(codec, "canonical_name", codec.name))  # PyAV before 14.2 knows the decoder alone
 
 
 def _size(video: Any) -> tuple[int, int]:
