@@ -50,7 +50,7 @@ def lowest_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", with_pip=True, symlinks=os.name != "nt")
     python = folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     lowest = [*(ROOT / "requirements.txt").read_text().replace(">=", "==").split(), PYAV]
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--only-binary", ":all:"]
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--only-binary", ":all:"]
     subprocess.run([*pip, *lowest], check=True, timeout=300)
     return python
 
