@@ -187,6 +187,15 @@ def test_requirements_are_the_dependencies() -> None:
     assert not any(re.match(r"torch|.*[<=]=|.*<", line) for line in lines), "nothing is pinned, nothing pulls torch"
 
 
+def test_no_requirement_replaces_a_package_that_comfyui_accepts() -> None:
+    """The lowest versions in the requirements of the oldest supported ComfyUI; it accepts any Pillow."""
+    accepted = {"aiohttp": (3, 11, 8), "numpy": (1, 25, 0), "Pillow": (9, 4)}
+    lowest = dict(line.split(">=") for line in PROJECT["project"]["dependencies"])
+    assert {
+        name: tuple(map(int, lowest[name].split("."))) <= version for name, version in accepted.items()
+    } == dict.fromkeys(accepted, True)
+
+
 def test_the_version_is_stated_once() -> None:
     text = (CORE / "__init__.py").read_text(encoding="utf-8")
     assert f'VERSION = "{PROJECT["project"]["version"]}"' in text
