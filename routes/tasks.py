@@ -104,7 +104,7 @@ def _microseconds(query: ListTasks, field: str) -> int | None:
         if not _TIME.fullmatch(text):
             raise ValueError(text)
         since = msgspec.convert(text, datetime) - _EPOCH
-    except (ValueError, OverflowError) as error:
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:  # before 0.20, the first is no ValueError
         message = f"{field} must be a time like 2024-01-31T00:00:00Z."
         raise InvalidQueryError(message, details={"field": field}) from error
     # In integers: ``total_seconds`` is not exact to the microsecond for times some centuries away.

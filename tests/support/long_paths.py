@@ -11,6 +11,7 @@ import errno
 import glob
 import io
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -116,6 +117,12 @@ def emulate(monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(_checked(file), *arguments, **more)
 
     monkeypatch.setattr(os, "scandir", scan)
+    # Python 3.10 keeps functions of the system for paths.
+    if (accessor := getattr(pathlib, "_NormalAccessor", None)) is not None:
+        for name in ({*_ONE_PATH, *_TWO_PATHS} - {"open"}) & vars(accessor).keys():
+            monkeypatch.setattr(accessor, name, staticmethod(getattr(os, name)))
+        monkeypatch.setattr(accessor, "scandir", staticmethod(scan))
+        monkeypatch.setattr(accessor, "open", staticmethod(_with_one(io.open)))
     # Since Python 3.13, globbing paths call the functions that the system had when the module was imported.
     if (globber := getattr(glob, "_StringGlobber", None)) is not None:
         monkeypatch.setattr(globber, "scandir", staticmethod(scan))
