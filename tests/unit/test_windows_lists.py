@@ -102,3 +102,29 @@ def test_a_run_that_is_interrupted_reports_what_has_run() -> None:
     assert list(reported) == modules[:2]
     assert not any(outcome.broken_by for outcome in reported.values())
     assert len(prefix.runs) == 1
+
+
+class UnstablePrefix:
+    """A prefix in which the first processes end before they have run a test."""
+
+    OUTPUT = "\n".join([*OUTPUT[:3], "1 passed, 2 skipped in 1.00s"])
+
+    def __init__(self, failures: int) -> None:
+        self.starts = 0
+        self._failures = failures
+
+    def run(self, *_: object) -> tuple[int, str]:
+        self.starts += 1
+        return (66, "wine: could not start") if self.starts <= self._failures else (0, self.OUTPUT)
+
+
+@pytest.mark.parametrize(("failures", "starts", "has_passed"), [(0, 1, True), (2, 3, True), (3, 3, False)])
+def test_a_process_that_wine_cannot_start_is_started_again(failures: int, starts: int, has_passed: bool) -> None:
+    reported: dict[str, Any] = {}
+    prefix: Any = UnstablePrefix(failures)
+    deadline: Any = Deadline(60)
+    Runner([], deadline).run_together(
+        ["tests/unit/test_a.py"], prefix, lambda outcome, _: reported.update({outcome.module: outcome})
+    )
+    assert prefix.starts == starts
+    assert reported["tests/unit/test_a.py"].has_passed == has_passed

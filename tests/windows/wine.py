@@ -34,6 +34,7 @@ PYTEST += tuple(word for name in ("pytest_asyncio", "pytest_aiohttp", "xdist") f
 PYTEST += ("-p", "loop_limit", "-p", "early_failures", "--continue-on-collection-errors")
 TEST_S = 240.0  # the longest time for a test
 LEAST_S = 20.0  # nothing is begun with less time left
+STARTS = 3  # of a process that ends before its first test
 TOGETHER = 8  # modules in a process
 ENDED = (0, 1, 5)  # statuses of pytest that has run all it should; 5 if there were slow tests alone
 Report = Callable[[Outcome, str], None]
@@ -100,9 +101,7 @@ class Runner:
 
     def run_together(self, modules: Sequence[str], prefix: Prefix, report: Report) -> list[str]:
         """Run modules in one process, and report each that came to an end or broke; return the others."""
-        began = time.monotonic()
-        status, output = prefix.run([*PYTEST, *modules], self._deadline.left(), TEST_S)
-        print(f"  a process of {time.monotonic() - began:.0f} s, status {status}", flush=True)
+        status, output = self._run_started(modules, prefix)
         lines = output.splitlines()
         found = read(lines)
         unfinished: list[str] = []
@@ -119,6 +118,20 @@ class Runner:
             if module not in unfinished:
                 report(found.get(_path(module), Outcome(_path(module))), output)
         return unfinished
+
+    def _run_started(self, modules: Sequence[str], prefix: Prefix) -> tuple[int | None, str]:
+        """Run modules in a process, and return its status and output.
+
+        On a loaded machine Wine may fail to start one, which says nothing about the modules: it is started again.
+        """
+        for attempt in range(1, STARTS + 1):
+            began = time.monotonic()
+            status, output = prefix.run([*PYTEST, *modules], self._deadline.left(), TEST_S)
+            print(f"  a process of {time.monotonic() - began:.0f} s, status {status}", flush=True)
+            has_started = status is None or status in ENDED or last_begun(output.splitlines()) is not None
+            if has_started or attempt == STARTS or self._deadline.left() < LEAST_S:
+                break
+        return status, output
 
 
 def _join(threads: Iterable[threading.Thread]) -> None:
