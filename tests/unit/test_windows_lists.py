@@ -107,7 +107,7 @@ def test_a_run_that_is_interrupted_reports_what_has_run() -> None:
 class UnstablePrefix:
     """A prefix in which the first processes end before they have run a test."""
 
-    OUTPUT = "\n".join([*OUTPUT[:3], "1 passed, 2 skipped in 1.00s"])
+    OUTPUT = "\n".join([*OUTPUT[:3], "= 1 passed, 2 skipped in 1.00s ="])
 
     def __init__(self, failures: int) -> None:
         self.starts = 0
