@@ -1,4 +1,4 @@
-"""What walks do not list: files and folders that are left out, links that are not followed, and the codes that say why.
+"""Exclusions of a walk: ignored files and folders, links that are not followed, and the codes of the reasons.
 
 Clients translate the codes; each comes with the reason in English. Blocks: for worker threads.
 """
@@ -25,7 +25,7 @@ Namespace = str
 
 @dataclass(frozen=True)
 class Obstacle:
-    """Why something is not listed. ``detail`` is the part of the reason that differs, such as the system's message."""
+    """Reason for which a path is not listed. ``detail`` is its variable part, such as the message of the system."""
 
     code: str
     reason: str
