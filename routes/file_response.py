@@ -28,7 +28,7 @@ _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class ContentResponse(SharedFileResponse):
-    """The content of a file, never of a compressed neighbour. ``If-Range`` is compared by entity tag.
+    """The content of a file. ``If-Range`` is compared by entity tag.
 
     A Range is ignored if it is malformed, has several parts, or comes with a method other than GET.
     """
@@ -38,12 +38,11 @@ class ContentResponse(SharedFileResponse):
         self._file = path
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        headers = CIMultiDict(request.headers)
-        # With this header aiohttp would send model.json.gz, if it exists, in place of model.json.
-        headers.popall(hdrs.ACCEPT_ENCODING, None)
-        if not await self._is_part_wanted(request):
-            headers.popall(hdrs.RANGE, None)
-        return await super().prepare(with_headers(request, headers))
+        if hdrs.RANGE in request.headers and not await self._is_part_wanted(request):
+            headers = CIMultiDict(request.headers)
+            headers.popall(hdrs.RANGE)
+            request = with_headers(request, headers)
+        return await super().prepare(request)
 
     async def _is_part_wanted(self, request: web.BaseRequest) -> bool:
         if request.method != hdrs.METH_GET or not is_one_range(request.headers.get(hdrs.RANGE, "")):

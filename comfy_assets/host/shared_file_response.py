@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import io
@@ -14,11 +15,13 @@ from typing import IO, Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 
 from ..errors import ApiError, FileInUseError
 from ..fs.paths import extended_path
 from ..fs.shared_files import is_in_use, open_patiently, read_with_stat
 from ..names import WINDOWS
+from .request_copies import with_headers
 
 _SMALL = 1 << 20  # bytes
 _OF_THE_FILE = (hdrs.CONTENT_DISPOSITION, hdrs.CACHE_CONTROL, hdrs.LAST_MODIFIED, hdrs.ETAG)
@@ -27,23 +30,39 @@ _OF_THE_FILE = (hdrs.CONTENT_DISPOSITION, hdrs.CACHE_CONTROL, hdrs.LAST_MODIFIED
 class _SharedPath(type(Path())):  # type: ignore[misc]  # before Python 3.12 only the system's own class has a flavour
     """A path whose file is opened so that others can change it meanwhile."""
 
-    _content: bytes | None = None  # of a small file, read with its stat
+    _opened: IO[Any] | None = None
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-        """Return the file's stat, which aiohttp asks for before it opens the file. Raises as ``open`` does."""
+        """Open the file if it is a regular one, and return its stat.
+
+        aiohttp asks for the stat first. Older versions take the length from it and then open the file, which another
+        may have replaced by then. Raises FileInUseError, which aiohttp passes on, and OSError, which it does not.
+        """
         info: os.stat_result = super().stat(follow_symlinks=follow_symlinks)
-        if WINDOWS and stat.S_ISREG(info.st_mode) and info.st_size <= _SMALL:
-            # Nobody can replace an open file there, not even this server, so it is not kept open while it is sent.
-            with _held_by_others():
-                self._content, info = read_with_stat(self)
+        if not (follow_symlinks and stat.S_ISREG(info.st_mode)):
+            return info
+        with _held_by_others():
+            if WINDOWS and info.st_size <= _SMALL:
+                # Nobody can replace an open file there, not even this server, so it is not kept open while it is sent.
+                content, info = read_with_stat(self)
+                self._opened = io.BytesIO(content)
+            else:
+                self._opened = open_patiently(self)
+                info = os.fstat(self._opened.fileno())
         return info
 
     def open(self, *_: Any, **__: Any) -> IO[Any]:
-        """Open the file for reading. Raises FileInUseError, which aiohttp passes on, and OSError, which it does not."""
-        if self._content is not None:
-            return io.BytesIO(self._content)
-        with _held_by_others():
-            return open_patiently(self)
+        """Return the file that ``stat`` has opened, for the caller to close. Raises as ``stat`` does."""
+        if self._opened is None:
+            self.stat()
+        opened = self.take()
+        assert opened is not None, "aiohttp opens regular files alone"
+        return opened
+
+    def take(self) -> IO[Any] | None:
+        """Return the file that ``stat`` has opened, once."""
+        opened, self._opened = self._opened, None
+        return opened
 
 
 @contextlib.contextmanager
@@ -58,17 +77,26 @@ def _held_by_others() -> Iterator[None]:
 
 
 class SharedFileResponse(web.FileResponse):
-    """aiohttp's response of a file, without locking the file on Windows. A file that others lock is a 409 with JSON."""
+    """aiohttp's response of a file, never of a compressed neighbour, without locking the file on Windows.
+
+    A file that others lock is a 409 with JSON.
+    """
 
     def __init__(self, path: Path, headers: dict[str, str]) -> None:
         super().__init__(path, headers=headers)
         self._path = _SharedPath(extended_path(path))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        headers = CIMultiDict(request.headers)
+        # With this header aiohttp would send model.json.gz, if it exists, in place of model.json.
+        headers.popall(hdrs.ACCEPT_ENCODING, None)
         try:
-            return await super().prepare(request)
+            return await super().prepare(with_headers(request, headers))
         except FileInUseError as error:
             return await self._refuse(request, error)
+        finally:
+            if (unsent := self._path.take()) is not None:  # of a response without a body
+                await asyncio.to_thread(unsent.close)
 
     def refusal_body(self, error: ApiError) -> Mapping[str, Any]:
         """Return the body of the response in the place of the file."""

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.fs.shared_files import open_patiently
+from comfy_assets_node.comfy_assets.host import shared_file_response
+from comfy_assets_node.comfy_assets.host.shared_file_response import SharedFileResponse
 from support.sharing import opened_alone
 
 SAVES = 270
@@ -63,6 +66,45 @@ async def test_no_save_is_refused(server: Any, save: Save, read: Read) -> None:
     is_over = True
     await asyncio.gather(*readers)
     assert await read(server.client) == SAVES
+
+
+def test_the_length_is_that_of_the_content(tmp_path: Path) -> None:
+    """Also if the file is replaced after aiohttp asked for its stat, which older versions of aiohttp do not notice."""
+    path, new = tmp_path / "a.json", tmp_path / "new"
+    path.write_bytes(b"[1]")
+    response = SharedFileResponse(path, {})
+    found = response._path.stat()
+    new.write_bytes(b"[1, 2]")
+    os.replace(new, path)
+    with response._path.open("rb") as content:
+        assert (content.read(), found.st_size) == (b"[1]", 3)
+
+
+async def test_a_response_without_a_body_leaves_no_file_open(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Any] = []
+
+    def opens(path: Path) -> Any:
+        opened.append(open_patiently(path))
+        return opened[-1]
+
+    monkeypatch.setattr(shared_file_response, "open_patiently", opens)
+    (server.base / "input" / "a.png").write_bytes(b"x" * (2 << 20))
+    url = "/view?type=input&filename=a.png"
+    async with server.client.get(url) as response:
+        etag = response.headers["ETag"]
+    for method, headers, status in (
+        ("GET", {"If-None-Match": etag}, 304),
+        ("GET", {"If-Match": '"other"'}, 412),
+        ("GET", {"Range": "bytes=9999999-"}, 416),
+        ("HEAD", {}, 200),
+    ):
+        async with server.client.request(method, url, headers=headers) as response:
+            assert response.status == status
+    for _ in range(100):  # aiohttp closes files in other threads
+        if all(file.closed for file in opened):
+            break
+        await asyncio.sleep(0.05)
+    assert len(opened) == 5 and all(file.closed for file in opened)
 
 
 @contextlib.contextmanager
