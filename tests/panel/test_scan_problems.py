@@ -43,8 +43,7 @@ def test_all_problems_are_counted_and_the_first_ones_sorted(listed: Any) -> None
 
 def test_escape_and_a_press_outside_close_the_list(listed: Any) -> None:
     summary, entries = listed.root.locator(".ca-problems summary"), listed.root.locator(".ca-problems ul")
-    summary.focus()
-    listed.page.keyboard.press("Enter")
+    summary.press("Enter")
     entries.wait_for()
     listed.page.keyboard.press("Escape")
     entries.wait_for(state="hidden")
@@ -54,3 +53,13 @@ def test_escape_and_a_press_outside_close_the_list(listed: Any) -> None:
     assert entries.is_visible()
     listed.root.get_by_label("Bibliothek durchsuchen").click()
     entries.wait_for(state="hidden")
+
+
+def test_another_scan_leaves_the_list_open_and_the_focus_where_it_is(listed: Any) -> None:
+    summary = listed.root.locator(".ca-problems summary")
+    summary.press("Enter")
+    listed.page.route("**/api/assets/seed/status", lambda route: route.fulfill(json={**STATUS, "problems": 62}))
+    listed.server.request("/api/assets/seed", {})  # its end is announced
+    summary.filter(has_text="64 Probleme").wait_for()
+    assert listed.root.locator(".ca-problems ul").is_visible()
+    assert summary.evaluate("element => element === document.activeElement")

@@ -26,7 +26,9 @@ export class StatusBar {
     this.pause = iconButton("pause", t("status.pause"), () => this.#post("/assets/seed/pause"));
     this.resume = iconButton("play", t("status.resume"), () => this.#post("/assets/seed/resume"));
     this.scan = iconButton("refresh", t("status.scan"), () => this.#post("/assets/seed"));
-    this.problems = h("details", { class: "ca-problems" });
+    this.problemCount = h("summary");
+    this.problemList = h("ul");
+    this.problems = h("details", { class: "ca-problems" }, this.problemCount, this.problemList);
     this.#closeLikeAMenu();
     const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
@@ -54,7 +56,7 @@ export class StatusBar {
       event.preventDefault();
       event.stopPropagation();
       this.problems.open = false;
-      this.problems.querySelector("summary")?.focus();
+      this.problemCount.focus();
     });
   }
 
@@ -100,18 +102,20 @@ export class StatusBar {
     const fraction = status !== null && running ? fractionDone(status) : null;
     if (fraction === null) this.bar.removeAttribute("value");
     else this.bar.value = fraction;
-    this.#showProblems(problems(status, this.#context));
+    const found = problems(status, this.#context);
+    if (!running || found.count > 0) this.#showProblems(found); // a scan starts without: those before it stay until it ends
   }
 
   /** @param {{ count: number, texts: string[] }} found */
   #showProblems({ count, texts }) {
     const { t } = this.#context;
     this.problems.hidden = count === 0;
-    const summary = h("summary", {}, icon("warning"), t("status.problems", { count }));
-    const list = h("ul", {}, texts.map((problem) => h("li", {}, problem)));
-    // Unchanged problems stay, as the user may be reading them.
-    if (this.problems.textContent !== `${summary.textContent}${list.textContent}`) {
-      setChildren(this.problems, summary, list);
+    const title = t("status.problems", { count });
+    // What is unchanged stays, as the user may be selecting it, and so does the summary, which may have the focus.
+    if (this.problemCount.textContent !== title) setChildren(this.problemCount, icon("warning"), title);
+    const shown = [...this.problemList.children].map((item) => item.textContent);
+    if (shown.join("\n") !== texts.join("\n")) {
+      setChildren(this.problemList, texts.map((text) => h("li", {}, text)));
     }
   }
 }
