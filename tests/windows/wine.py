@@ -32,7 +32,9 @@ from wine_environment import HERE, Deadline, Environment, Prefix, Unavailable, l
 PYTEST: tuple[str, ...] = ("-u", "-m", "pytest", "-n", "0", "-v", "--tb=short", "-rfE", "-p", "no:cacheprovider")
 PYTEST += tuple(word for name in ("pytest_asyncio", "pytest_aiohttp", "xdist") for word in ("-p", f"{name}.plugin"))
 PYTEST += ("-p", "loop_limit", "-p", "early_failures", "--continue-on-collection-errors")
-TEST_S = 240.0  # the longest time for a test
+TEST_S = 120.0  # the longest time for a test
+PYTEST += ("-o", f"faulthandler_timeout={TEST_S / 2:.0f}")  # to see where it waits
+AGAIN_S = 240.0  # for modules that run again alone, beside the time for all
 LEAST_S = 20.0  # nothing is begun with less time left
 STARTS = 3  # of a process that ends before its first test
 TOGETHER = 8  # modules in a process
@@ -73,6 +75,7 @@ class Runner:
     def __init__(self, prefixes: Sequence[Prefix], deadline: Deadline) -> None:
         self._prefixes = prefixes
         self._deadline = deadline
+        self.is_interrupted = False
 
     def run(self, modules: Iterable[str], report: Report) -> list[str]:
         """Run modules, and report each with the output of its process; return those for which no time was left."""
@@ -93,6 +96,7 @@ class Runner:
                 worker.start()
             _join(workers)
         except KeyboardInterrupt:
+            self.is_interrupted = True
             self._deadline.end()
             for prefix in self._prefixes:
                 prefix.stop()
@@ -182,10 +186,11 @@ def run_listed(runner: Runner, prefix: Prefix, modules: Sequence[str]) -> int:
             print(output)
 
     left_out = runner.run(modules, first)
+    alone = Runner([prefix], Deadline(0.0 if runner.is_interrupted else AGAIN_S))
     for module, output in suspects.items():
-        if runner.run_together([module], prefix, second):
+        print(output)
+        if alone.run_together([module], prefix, second):
             failed.append(module)  # no time was left for a second run: the first one counts
-            print(output)
     if left_out:
         print(f"The time was up; not run: {' '.join(left_out)}")
     return len(failed)
