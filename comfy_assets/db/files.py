@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ..ids import new_ids
 from ..models import FileStat, Pending
 from . import sidecars, tags, trash
 from .connection import Database, Transaction
@@ -131,8 +132,8 @@ class FileGroup(NamedTuple):
     mime_type: str
 
 
-# A new file: the index of its group, its name, the name case-folded, size, mtime_ns, inode, and the UUID of its asset.
-NewFileRow = tuple[int, str, str, int, int, int, str]
+# A new file: the index of its group, its name, the name case-folded, size, mtime_ns and inode.
+NewFileRow = tuple[int, str, str, int, int, int]
 
 
 async def known_files(db: Database | Transaction, paths: Sequence[str]) -> list[Row]:
@@ -198,9 +199,10 @@ async def _insert_few(
 ) -> None:
     """Insert row by row, as after a job: that takes few statements, and triggers count."""
     numbered = [
-        (first + at, *groups[row[0]], *row[1:], max(0, min(row[4] // 1_000_000, now))) for at, row in enumerate(rows, 1)
+        (first + at, *groups[row[0]], *row[1:], max(0, min(row[4] // 1_000_000, now)), uuid)
+        for at, (row, uuid) in enumerate(zip(rows, new_ids(len(rows)), strict=True), 1)
     ]
-    await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?10, ?3, ?5, ?6, ?4, ?7, ?11, ?11, ?2)", numbered)
+    await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?11, ?3, ?5, ?6, ?4, ?7, ?10, ?10, ?2)", numbered)
     await tx.execute_many(
         f"{_INSERT_FILES} VALUES (?, ?, ?, ?, ?, ?)", [(row[0], row[1], row[4], *row[6:9]) for row in numbered]
     )
@@ -214,7 +216,7 @@ async def _insert_many(
         [
             *statements(*_NEW_FILES_TABLES),
             *insertion("new_groups", [(number, *group) for number, group in enumerate(groups)]),
-            *insertion(_NEW_FILES, rows),
+            *insertion(_NEW_FILES, rows, column=new_ids(len(rows))),
             *tags.starting_to_count(first + 1),
             Statement(
                 f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
@@ -70,10 +71,13 @@ def statements(*texts: str) -> tuple[Statement, ...]:
     return tuple(map(Statement, texts))
 
 
-def insertion(table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> Iterator[Statement]:
+def insertion(
+    table: str, rows: Sequence[Row], *, column: Sequence[object] = (), or_ignore: bool = False
+) -> Iterator[Statement]:
     """Yield statements that insert rows by the thousand. ``table`` names its columns, if it has more than the rows.
 
-    With ``or_ignore``, rows whose keys are there already are left out.
+    ``column`` has a further value for each row, which becomes its last one: that saves a copy of every row. With
+    ``or_ignore``, rows whose keys are there already are left out.
 
     Each statement has many rows: between two statements the thread would wait for the interpreter lock, behind those
     that walk folders and read files.
@@ -81,14 +85,30 @@ def insertion(table: str, rows: Sequence[Row], *, or_ignore: bool = False) -> It
     if not rows:
         return
     insert = f"INSERT{' OR IGNORE' if or_ignore else ''} INTO {table} VALUES"
-    row = f"({', '.join('?' * len(rows[0]))})"
-    at_once = MOST_PARAMETERS // len(rows[0])
+    width = len(rows[0])
+    at_once = MOST_PARAMETERS // (width + bool(column))
     whole = len(rows) - len(rows) % at_once
     if whole:
-        parts = (list(chain.from_iterable(rows[at : at + at_once])) for at in range(0, whole, at_once))
-        yield Statement(f"{insert} {', '.join([row] * at_once)}", parts, is_many=True)
+        parts = (
+            [*chain.from_iterable(rows[at : at + at_once]), *column[at : at + at_once]]
+            for at in range(0, whole, at_once)
+        )
+        yield Statement(f"{insert} {_placeholders(width, at_once, has_column=bool(column))}", parts, is_many=True)
     if whole < len(rows):
-        yield Statement(f"{insert} {row}", rows[whole:], is_many=True)
+        rest = rows[whole:]
+        if column:
+            rest = [(*row, last) for row, last in zip(rest, column[whole:], strict=True)]
+        yield Statement(f"{insert} {_placeholders(width, 1, has_column=bool(column))}", rest, is_many=True)
+
+
+@cache
+def _placeholders(width: int, count: int, *, has_column: bool) -> str:
+    """Return those of some rows whose values come one row after another, and then the column's."""
+    numbers = [[*range(width * at + 1, width * (at + 1) + 1)] for at in range(count)]
+    if has_column:
+        for at, row in enumerate(numbers, 1):
+            row.append(width * count + at)
+    return ", ".join(f"({', '.join(f'?{number}' for number in row)})" for row in numbers)
 
 
 def order_by(key: str, row_id: str, order: Order) -> str:

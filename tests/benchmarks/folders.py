@@ -27,7 +27,6 @@ from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
 from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow  # noqa: E402
 from comfy_assets_node.comfy_assets.db.listing import counts, facets  # noqa: E402
-from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import (  # noqa: E402
     AssetFilter,
     FolderTerm,
@@ -163,10 +162,10 @@ async def fill(db: Database, count: int, folders: int) -> None:
     found = places(count, folders)
     number = 0
     while batch := list(islice(found, BATCH)):
-        by_folder: dict[str, list[tuple[str, int, int, int, str]]] = {}
-        for (folder, time_ns), asset_id in zip(batch, new_ids(len(batch)), strict=True):
+        by_folder: dict[str, list[tuple[str, int, int, int]]] = {}
+        for folder, time_ns in batch:
             number += 1
-            listed = (f"ComfyUI_{number * 7919 % count:07d}_.png", number * 104_729 % 10**7, time_ns, number, asset_id)
+            listed = (f"ComfyUI_{number * 7919 % count:07d}_.png", number * 104_729 % 10**7, time_ns, number)
             by_folder.setdefault(folder, []).append(listed)
         async with db.transaction() as tx:
             ids = await files.put_folders(tx, [folder_row(folder) for folder in by_folder])

@@ -20,7 +20,6 @@ from comfy_assets_node.comfy_assets.db import contents, files, tags
 from comfy_assets_node.comfy_assets.db.connection import Database
 from comfy_assets_node.comfy_assets.db.contents import Document, Hashed
 from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow
-from comfy_assets_node.comfy_assets.ids import new_ids
 
 BATCH = 4000
 _START_MS = 1_640_995_200_000
@@ -244,9 +243,9 @@ async def fill(db: Database, count: int) -> AsyncIterator[int]:
 
 
 async def _add(db: Database, batch: list[_Row]) -> None:
-    groups: dict[tuple[str, str, str | None], list[tuple[_Row, str]]] = {}
-    for row, asset_id in zip(batch, new_ids(len(batch)), strict=True):
-        groups.setdefault((row.folder, row.suffix, row.user_tag), []).append((row, asset_id))
+    groups: dict[tuple[str, str, str | None], list[_Row]] = {}
+    for row in batch:
+        groups.setdefault((row.folder, row.suffix, row.user_tag), []).append(row)
     async with db.transaction() as tx:
         folder_ids = await files.put_folders(tx, [_folder(path) for path in {row.folder for row in batch}])
         new: list[NewFileRow] = []
@@ -255,10 +254,10 @@ async def _add(db: Database, batch: list[_Row]) -> None:
             set_id = await tags.intern(tx, "", _place_tags(folder))
             mime = {".png": "image/png", ".jpg": "image/jpeg", ".safetensors": "application/safetensors"}[suffix]
             alike.append(FileGroup(folder_ids[f"/library/{folder}"], set_id, mime))
-            new += [(at, row.name, row.name.casefold(), row.size, row.mtime_ns, 0, uuid) for row, uuid in members]
+            new += [(at, row.name, row.name.casefold(), row.size, row.mtime_ns, 0) for row in members]
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
         await files.insert_new(tx, alike, new, 10**15)
-        ordered = [row for members in groups.values() for row, _ in members]
+        ordered = [row for members in groups.values() for row in members]
         for tag in {row.user_tag for row in ordered if row.user_tag}:
             await tags.retag(tx, [n for n, row in enumerate(ordered, first) if row.user_tag == tag], add=[tag])
         await contents.record(

@@ -25,7 +25,6 @@ from comfy_assets_node.comfy_assets.db import assets, files, tags  # noqa: E402
 from comfy_assets_node.comfy_assets.db.connection import Database  # noqa: E402
 from comfy_assets_node.comfy_assets.db.files import FileGroup, FolderRow, NewFileRow  # noqa: E402
 from comfy_assets_node.comfy_assets.db.listing import counts  # noqa: E402
-from comfy_assets_node.comfy_assets.ids import new_ids  # noqa: E402
 from comfy_assets_node.comfy_assets.models import AssetFilter, PageRequest, TagRequest  # noqa: E402
 
 LIST_MS, TAGS_MS, FILTERED_MS, MISSING_S, WAIT_MS = 2.0, 5.0, 150.0, 1.0, 250.0
@@ -110,7 +109,7 @@ async def fill(db: Database, count: int) -> None:
                 for folder, names in place.items()
             ]
             rows: list[NewFileRow] = [
-                (part, *[f"picture {n}.png"] * 2, 10, n, n, new_ids(1)[0])
+                (part, *[f"picture {n}.png"] * 2, 10, n, n)
                 for part in range(len(groups))
                 for n in members
                 if n % 2 == part

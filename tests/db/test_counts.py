@@ -80,10 +80,10 @@ class TaggedStoreModel:
         set_id = await tags.intern(tx, "", PLACE[folder])
         alike = FileGroup(self.folder_ids[folder], set_id, "image/png")
         found: list[NewFileRow] = []
-        for asset_id in new_ids(count):
+        for _ in range(count):
             self.names += 1
             name = f"{self.names}.png"
-            found.append((0, name, name, 10, self.names, self.names, asset_id))
+            found.append((0, name, name, 10, self.names, self.names))
         first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets")) + 1
         await files.insert_new(tx, [alike], found, 10**13)
         for number, row in enumerate(found, first):

@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from ...db.files import FileGroup, FolderRow, NewFileRow, Position
 from ...db.sql import Row
 from ...db.tags import TagSet
 from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
-from ...ids import new_ids, now_ms
+from ...ids import now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..moves.apply import ChangedPath, apply_listed, match_unlisted
@@ -463,7 +464,7 @@ async def _insert(
 def _new_files(found: Iterable[tuple[FolderUpdate, Mapping[str, FileStat]]]) -> NewFiles:
     """Return the new files of folders. Those of a folder that end alike are a group."""
     groups: list[NewGroup] = []
-    listed: list[tuple[FileStat, int, str]] = []
+    rows: list[NewFileRow] = []
     for item, new in found:
         by_suffix: dict[str, int] = {}
         for name, stat in new.items():
@@ -473,19 +474,14 @@ def _new_files(found: Iterable[tuple[FolderUpdate, Mapping[str, FileStat]]]) -> 
                 group = by_suffix[suffix] = len(groups)
                 sample = f"x{suffix}"
                 groups.append(NewGroup(item.listing.path, item.place.tags_of(sample), guess_mime(sample)))
-            listed.append((stat, group, name))
-    listed.sort(key=_time_of)
-    numbered = zip(listed, new_ids(len(listed)), strict=True)
-    return NewFiles(groups, [(group, name, name.casefold(), *stat, uuid) for (stat, group, name), uuid in numbered])
+            rows.append((group, name, name.casefold(), *stat))
+    rows.sort(key=itemgetter(4))  # mtime_ns
+    return NewFiles(groups, rows)
 
 
 def _suffix(name: str) -> str:
     at = name.rfind(".")
     return name[at:] if at >= 0 else ""
-
-
-def _time_of(file: tuple[FileStat, int, str]) -> int:
-    return file[0][1]
 
 
 async def _update(tx: Transaction, changes: list[FileChanges]) -> None:

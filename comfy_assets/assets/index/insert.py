@@ -15,7 +15,7 @@ from ...db.connection import Transaction
 from ...db.contents import Facts
 from ...db.files import FileGroup, FolderRow, NewFileRow
 from ...db.tags import TagSet
-from ...ids import new_ids, now_ms
+from ...ids import now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..roots import Place
@@ -50,7 +50,7 @@ async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
     for file, wanted in tagged:
         group = FileGroup(file.folder_id, sets[wanted], guess_mime(file.name))
         at = groups.setdefault(group, len(groups))
-        rows.append((at, file.name, file.name.casefold(), *file.stat, new_ids(1)[0]))
+        rows.append((at, file.name, file.name.casefold(), *file.stat))
     if rows:
         await files.insert_new(tx, list(groups), rows, now_ms())
 
