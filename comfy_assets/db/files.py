@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -211,29 +213,26 @@ async def _insert_few(
 async def _insert_many(
     tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
 ) -> None:
-    created_at = "max(0, min(mtime_ns / 1000000, ?2))"
-    await tx.execute_all(
-        [
-            *statements(*_NEW_FILES_TABLES),
-            *insertion("new_groups", [(number, *group) for number, group in enumerate(groups)]),
-            *insertion(_NEW_FILES, rows, column=new_ids(len(rows))),
-            *tags.starting_to_count(first + 1),
-            Statement(
-                f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
-                f" {created_at}, {created_at}, folder_id FROM {_GROUPED_FILES}",
-                (first, now),
-            ),
-            Statement(
-                f"{_INSERT_FILES} SELECT ?1 + f.id, folder_id, name, size, mtime_ns, inode FROM {_GROUPED_FILES}",
-                (first,),
-            ),
-            Statement(
-                "INSERT INTO count_changes"
-                f" SELECT folder_id, tag_set_id, count(*) FROM {_GROUPED_FILES} GROUP BY group_id"
-            ),
-            *tags.FINISH_COUNTING,
-        ]
-    )
+    def all_statements() -> Iterator[Statement]:  # in the connection's thread, as there are thousands of rows
+        created_at = "max(0, min(mtime_ns / 1000000, ?2))"
+        sizes = Counter(map(itemgetter(0), rows))
+        yield from statements(*_NEW_FILES_TABLES)
+        yield from insertion("new_groups", [(number, *group) for number, group in enumerate(groups)])
+        yield from insertion(_NEW_FILES, rows, column=new_ids(len(rows)))
+        yield from tags.starting_to_count(first + 1)
+        yield Statement(
+            f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"
+            f" {created_at}, {created_at}, folder_id FROM {_GROUPED_FILES}",
+            (first, now),
+        )
+        yield Statement(
+            f"{_INSERT_FILES} SELECT ?1 + f.id, folder_id, name, size, mtime_ns, inode FROM {_GROUPED_FILES}",
+            (first,),
+        )
+        yield from insertion("count_changes", [(*groups[number][:2], size) for number, size in sizes.items()])
+        yield from tags.FINISH_COUNTING
+
+    await tx.execute_all(all_statements())
 
 
 async def mark_changed(tx: Transaction, rows: Sequence[tuple[int, int, int, int]], now: int) -> None:

@@ -84,7 +84,7 @@ class SharedFileResponse(web.FileResponse):
 
     def __init__(self, path: Path, headers: dict[str, str]) -> None:
         super().__init__(path, headers=headers)
-        self._path = _SharedPath(extended_path(path))
+        self._path = self._shared_path = _SharedPath(extended_path(path))
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         headers = CIMultiDict(request.headers)
@@ -95,7 +95,7 @@ class SharedFileResponse(web.FileResponse):
         except FileInUseError as error:
             return await self._refuse(request, error)
         finally:
-            if (unsent := self._path.take()) is not None:  # of a response without a body
+            if (unsent := self._shared_path.take()) is not None:  # of a response without a body
                 await asyncio.to_thread(unsent.close)
 
     def refusal_body(self, error: ApiError) -> Mapping[str, Any]:
