@@ -135,6 +135,15 @@ def test_the_grid_shows_a_picture_of_each(page: Any) -> None:
     assert page.errors == []
 
 
+def test_the_details_give_units(page: Any) -> None:
+    open_tab(page, "comfy-assets")
+    root = page.locator(".ca-root").first
+    root.locator(".ca-cell", has_text="song.flac").click()
+    for label, value in (("Sample rate", "8 kHz"), ("Duration", "1.0 sec"), ("Channels", "1")):
+        row = root.locator(".ca-detail").get_by_text(label, exact=True).locator("xpath=following-sibling::*[1]")
+        assert row.inner_text() == value
+
+
 def test_a_damaged_file_is_not_requested_again(page: Any, media: Any) -> None:
     """Neither when its cell comes into sight again, nor from a list that is loaded later."""
     open_tab(page, "comfy-assets")

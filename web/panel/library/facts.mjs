@@ -12,7 +12,6 @@ const LABELLED = new Set([
   ...["omitted", "left_out"],
 ]);
 const KINDS = new Set(["image", "video", "audio", "model", "file"]);
-const PLAYED = "duration";
 
 /**
  * Return the label of a fact, in the capitals of the other labels.
@@ -38,5 +37,7 @@ export function factValue({ t, language }, name, value) {
   if (typeof value === "boolean") return t(value ? "fact.yes" : "fact.no");
   if (name === "kind" && KINDS.has(String(value))) return t(`mediaKind.${value}`);
   if (typeof value !== "number") return value;
-  return name === PLAYED ? format.duration(value * 1000, language) : format.number(value, language);
+  if (name === "duration") return format.duration(value * 1000, language);
+  if (name === "sample_rate") return `${format.number(value / 1000, language)} kHz`;
+  return format.number(value, language);
 }
