@@ -120,10 +120,16 @@ async def item_count(db: Database | Transaction, row_id: int) -> int:
 
 
 async def drop_items(tx: Transaction, row_id: int, ids: Iterable[int]) -> None:
-    """Remove the items of assets that have been restored."""
+    """Remove the items of assets that have been restored. A batch without items is undone then."""
     await tx.execute(
         "DELETE FROM asset_batch_items WHERE batch_id = ? AND asset_id IN (SELECT value FROM json_each(?))",
         (row_id, json_array(ids)),
+    )
+    # In the same transaction: a server that is killed after the last items leaves no batch whose undoing seems to lack.
+    await tx.execute(
+        "UPDATE asset_batches SET state = ?2 WHERE id = ?1 AND state = ?3"
+        " AND NOT EXISTS (SELECT 1 FROM asset_batch_items WHERE batch_id = ?1)",
+        (row_id, UNDONE, UNDO_BEGUN),
     )
 
 

@@ -344,6 +344,44 @@ async def test_the_order_of_undoing(shelf: Any, api: Any) -> None:
     assert (listed[0]["action"], listed[0]["parameters"], listed[0]["changed"]) == ("tag", {"tags": ["y"]}, COUNT)
 
 
+async def test_an_undoing_that_a_kill_cuts_short_after_its_last_step_is_complete(
+    shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await batch(api, action="rate", rating=2, ids=await ids(api))
+    store = batches.set_state
+
+    async def set_state(tx: Any, row_id: int, state: int) -> None:
+        if state != batches.UNDO_BEGUN:
+            raise RuntimeError("killed")
+        await store(tx, row_id, state)
+
+    monkeypatch.setattr(batches, "set_state", set_state)
+    assert (await undo(api, made["batch_id"]))["status"] == "failed"
+    assert all(asset["user_metadata"] == {} for asset in await shelf.assets())
+    assert [each["is_undone"] for each in (await api.get("/api/assets/batches"))["batches"]] == [True]
+    assert (await undo(api, made["batch_id"]))["status"] == "completed"
+
+
+async def test_an_undoing_whose_rest_was_removed_for_good_is_complete(
+    shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await ids(api)
+    made = await batch(api, action="trash", ids=known[:2])
+    restore = actions.Delete.undo
+
+    async def undo_one(self: Any, work: Any, items: Any) -> None:
+        await restore(self, work, items[:1])
+        raise OSError("the disk is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(actions.Delete, "undo", undo_one)
+        assert (await undo(api, made["batch_id"]))["status"] == "failed"
+    gone = (await api.get("/api/trash"))["entries"]
+    assert len(gone) == 1
+    await api.send("DELETE", f"/api/trash/{gone[0]['id']}", 204)
+    assert (await undo(api, made["batch_id"]))["status"] == "completed"
+
+
 async def test_what_was_removed_for_good_cannot_return(shelf: Any, api: Any) -> None:
     known = await ids(api)
     made = await batch(api, action="trash", ids=known[:2])

@@ -257,6 +257,8 @@ class BatchService:
             return BatchRun(batch, None)
         action = ACTIONS[batch.action]
         left = await batches.item_count(self._db, batch.row_id)
+        if not left and batch.state == UNDO_BEGUN:
+            return BatchRun(batch, None)  # what an undoing had left was removed for good since
         if not left:
             raise UndoImpossibleError("Its assets have been removed for good.", details={"id": batch.id})
         if later := await batches.later_on_same(self._db, batch, _MOST_BLOCKING):
