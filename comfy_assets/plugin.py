@@ -18,6 +18,7 @@ from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
 from .host.guard import names_of_this_machine
 from .host.login_gate import LoginGate
+from .host.malformed_requests import quote_no_requests
 from .jobs.submission import with_own_client, with_session
 from .login.service import LoginService
 from .login.store import name_key
@@ -33,6 +34,7 @@ log = logging.getLogger("comfy_assets")
 def attach(host: Host, config: Config | None = None) -> Services:
     """Attach the project to a host; return the services, which open once the host accepts connections."""
     limit_repeats()
+    quote_no_requests()
     services = Services(host, config or Config.from_environment())
 
     async def on_serving() -> None:

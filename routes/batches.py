@@ -35,7 +35,7 @@ from ..comfy_assets.models import AssetFilter, AssetSort, Order, PageRequest, Ta
 from .asset_filters import FolderQuery, asset_filter
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
 from .operations import Operation, RequestBody, Response, Route
-from .params import ANY_OBJECT, Id, OptionalTags, ShortPageLimit, Text, doc, parse_body
+from .params import ANY_OBJECT, Id, OptionalTags, ShortPageLimit, Text, check_texts, doc, parse_body
 
 MOST_IDS = 10_000
 
@@ -193,6 +193,7 @@ def _note_deletion(call: RequestContext[Any], **facts: str) -> None:
 def selection_filter(query: SelectionFilter, user: str) -> AssetFilter:
     """Return the filter of a selection in a body. Raise InvalidBodyError, which names the member."""
     try:
+        check_texts(query)
         return asset_filter(query, user)
     except InvalidQueryError as error:
         details = dict(error.details or {})

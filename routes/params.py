@@ -35,6 +35,8 @@ _ESCAPE = re.compile(r"\\([\\,])")
 _HASH = re.compile(r"(?:blake3:)?([0-9a-f]{64})")
 # The end of msgspec's messages: the path of the field.
 _FIELD = re.compile(r" - at `\$\.?([^`]*)`$")
+# Of members that a message names itself: the path that follows is that of the object.
+_MEMBER = re.compile(r"Object (?:missing required|contains unknown) field `(.*)`", re.DOTALL)
 _MAX_USER_METADATA_BYTES = 64 << 10
 _MAX_USER_METADATA_DEPTH = 32
 INT64_MAX = 2**63 - 1
@@ -133,6 +135,14 @@ def check_encoding(raw_query: str) -> None:
             raise InvalidQueryError("The value is not valid Unicode.", details={"field": name}) from None
 
 
+def check_texts(query: msgspec.Struct) -> None:
+    """Raise InvalidQueryError for a text that ``parse_query`` would refuse, in parameters that came as JSON."""
+    for name in query.__struct_fields__:
+        value = getattr(query, name)
+        texts = value if isinstance(value, tuple) else (value,)
+        _check_unicode(name, [text for text in texts if isinstance(text, str)])
+
+
 def _check_unicode(name: str, values: list[str]) -> None:
     for value in values:
         try:
@@ -156,10 +166,12 @@ def _escaped_parts(value: str) -> list[str]:
 
 
 def split_error(error: msgspec.ValidationError) -> tuple[str, str]:
-    """Return an error's message without the path, and the path of the field."""
+    """Return an error's message without the path, and the path of the field, also of one that is missing."""
     text = str(error)
     match = _FIELD.search(text)
-    return (text[: match.start()], match[1]) if match else (text, "")
+    message, parent = (text[: match.start()], match[1]) if match else (text, "")
+    member = _MEMBER.fullmatch(message)
+    return message, ".".join(part for part in (parent, member[1] if member else "") if part)
 
 
 def parse_hash(text: str, field: str = "hash") -> bytes:

@@ -8,14 +8,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
-from ..comfy_assets import json_limits
+from ..comfy_assets import json_limits, json_text
 from ..comfy_assets.assets.prompts.references import (
     MARKS,
     DependentOutputs,
@@ -60,6 +60,8 @@ from .operations import (
 from .params import Text, split_error
 from .quotas import admitted_job
 from .request_body import BodyLimit
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 _FAULTS: dict[ReferenceFault, tuple[str, str]] = {
     "unknown": ("asset_not_found", "There is no such asset"),
@@ -144,23 +146,28 @@ def _decode_prompt(raw: bytes) -> tuple[PromptBody, json_limits.DecodedText]:
 
 
 def _prompt_body(value: object) -> PromptBody:
-    try:
-        body = msgspec.convert(value, PromptBody)
-    except msgspec.ValidationError as error:
-        raise _malformed(error, "") from error
+    body = _converted(value, PromptBody)
     if not isinstance(body.prompt_id, str | None):
         raise InvalidPromptIdError("prompt_id must be a valid UUID", details={"field": "prompt_id"})
     if body.prompt is not UNSET:
         for node_id, node in body.prompt.items():
-            try:
-                msgspec.convert(node, _Node)
-            except msgspec.ValidationError as error:
-                raise _malformed(error, f"prompt.{node_id}") from error
+            _converted(node, _Node, f"prompt.{node_id}")
     if body.number is not UNSET:
         _check_number(body.number)
     return msgspec.structs.replace(
         body, workflow_id=_unicode(body.workflow_id), workflow_version_id=_unicode(body.workflow_version_id)
     )
+
+
+def _converted(value: object, schema: type[S], parent: str = "") -> S:
+    """Return a decoded value as the struct of the schema. Raise InvalidBodyError with the name of the member."""
+    try:
+        return msgspec.convert(value, schema)
+    except msgspec.ValidationError as error:
+        raise _malformed(error, parent) from error
+    except UnicodeEncodeError:
+        # A text with unpaired surrogates is in the place of another type. msgspec does not say in which.
+        return _converted(msgspec.json.decode(json_text.encode(value)), schema, parent)
 
 
 def _unicode(text: str | None) -> str | None:

@@ -186,6 +186,23 @@ async def test_requests_that_are_refused(shelf: Any, api: Any, body: dict[str, A
     assert await state(api) == before and (await api.get("/api/assets/batches"))["batches"] == []
 
 
+TEXTS_OF_FILTERS = [
+    *("name_contains", "q", "rating", "kind", "base_model", "folder", "created_from", "updated_to", "size_min"),
+    *("orientation", "job_id", "made_with", "collection", "tags_all", "tags_any", "tags_none", "metadata_filter"),
+    *("created_days", "utc_offset", "include_tags"),
+]
+
+
+@pytest.mark.parametrize("name", TEXTS_OF_FILTERS)
+async def test_a_filter_with_a_nul_character(shelf: Any, api: Any, name: str) -> None:
+    """SQLite ends some texts at such a character."""
+    wanted = {"filter": {name: ["a\0b"] if name.startswith(("tags_", "include_")) else "a\0b"}}
+    for path, body in {"/api/assets/batch": {"action": "remove", **wanted}, "/api/assets/export": wanted}.items():
+        error = (await api.send("POST", path, 400, json=body)).json
+        assert error["details"]["field"].startswith(f"filter.{name}"), error
+    assert len(await ids(api)) == COUNT and (await api.get("/api/tasks", task_name="asset_export"))["tasks"] == []
+
+
 async def test_a_search_with_exceptions(shelf: Any, api: Any) -> None:
     known = await ids(api)
     left = [known[1].upper(), NONE, "no id"]

@@ -88,6 +88,24 @@ async def test_too_many_of_something(api: Any, path: str, body: Any) -> None:
     assert answer.json["code"] == "INVALID_BODY"
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    [
+        ("POST", "/api/assets/from-hash", {}, 400, "hash"),
+        ("POST", "/api/collections", {}, 400, "name"),
+        ("POST", "/api/saved-searches", {"name": "x"}, 400, "query"),
+        ("POST", "/api/workflows", {"name": "x"}, 422, "workflow_json"),
+        ("POST", "/api/assets/batch", {"action": "remove", "filter": {"tag": "x"}}, 400, "filter.tag"),
+        ("POST", "/api/queue", {"delete": [], "other": 1}, 400, "other"),
+    ],
+)
+async def test_a_member_that_is_missing_or_unknown_is_named(
+    api: Any, method: str, path: str, body: Any, status: int, field: str
+) -> None:
+    answer = (await api.send(method, path, status, json=body)).json
+    assert answer["details"]["field"] == field
+
+
 async def test_json_of_too_many_values_or_too_deep(api: Any) -> None:
     answer = await api.send("POST", "/api/interrupt", 413, data=b'{"x":[' + b"0," * 60_000 + b"0]}", headers=JSON)
     assert answer.json["details"] == {"max_values": 50_000}

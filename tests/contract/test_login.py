@@ -537,6 +537,30 @@ async def test_no_secret_is_logged(gated: Gated, caplog: pytest.LogCaptureFixtur
         assert secret not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"GET /ws?token={{}}&x={'x' * 9000} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /?token={}\x01 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /?token={} x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {}\0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX API Key: {}\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: localhost\r\nCookie: session={{}}; x={'x' * 9000}\r\n\r\n",
+    ],
+    ids=["long query", "query", "request line", "header", "name of a header", "long cookie"],
+)
+async def test_no_secret_of_a_malformed_request_is_logged(
+    gated: Gated, caplog: pytest.LogCaptureFixture, request_text: str
+) -> None:
+    token = gated.token("read")["X-API-Key"]
+    reader, writer = await asyncio.open_connection(gated.client.host, gated.client.port)
+    writer.write(request_text.replace("{}", token).encode("latin-1"))
+    status = await reader.readline()
+    writer.close()
+    assert b" 400 " in status and "Error handling request" in caplog.text
+    assert token not in caplog.text and "x" * 20 not in caplog.text
+
+
 async def test_the_sessions_of_the_signed_in_user(gated: Gated) -> None:
     here, elsewhere, other = await gated.cookie(), await gated.cookie(), await gated.cookie("Root")
     listed = await (await gated.send("GET", "/api/login/sessions", headers=here)).json()
