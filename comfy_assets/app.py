@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 
@@ -19,6 +20,7 @@ from .db.connection import Database
 from .db.connection_pool import reading
 from .downloads.service import DOWNLOAD
 from .errors import StoreError, StoreLockedError, StoreUnavailableError
+from .fs.atomic import LEFTOVER_AGE_S, remove_leftovers
 from .host.base import Host
 from .ignored_files import ExcludePatterns
 from .jobs import recovery
@@ -216,6 +218,9 @@ class Services(Composition):
         await self.collections.purge()
         await self.trash.recover()
         await self.uploads.remove_leftovers(keep=await self.downloads.partial_names())
+        # Of the files of the login and of the keys for downloads.
+        private = [self.host.data_directory()]
+        await asyncio.to_thread(remove_leftovers, private, time.time() - LEFTOVER_AGE_S)
         if self._journal_problem is not None:
             log.warning("Jobs are not safe from a crash, their journal cannot be opened: %s", self._journal_problem)
         waiting = await recovery.recover(self.db, self._journal, restore=self.config.restore_queue)

@@ -25,7 +25,7 @@ from typing import BinaryIO, TypeVar
 from ..errors import FileInUseError, StorageError
 from ..names import WINDOWS, folded, numbered, split_suffix
 from ..store_guard import check_found
-from .paths import extended, extended_path
+from .paths import extended, extended_path, unlimited
 from .shared_files import is_in_use, open_shared, remove, rename, replace
 
 log = logging.getLogger("comfy_assets.library")
@@ -51,6 +51,14 @@ if sys.platform == "darwin":
 # A file system may refuse to flush a folder, or a file that is open for reading.
 _CANNOT_FLUSH = frozenset(
     {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS, *([errno.EACCES] if os.name == "nt" else [])}
+)
+
+
+# What the disk cannot do now, whatever file is asked for.
+_FAULTS_OF_DISK = frozenset(
+    getattr(errno, name)
+    for name in ("EDQUOT", "EIO", "EMFILE", "ENFILE", "ENOMEM", "ENOSPC", "EROFS", "ESTALE")
+    if hasattr(errno, name)  # Windows does not have all of them
 )
 
 
@@ -198,6 +206,11 @@ def move_no_replace(source: Path, target: Path) -> None:
         old.unlink()
 
 
+def is_fault_of_disk(error: OSError) -> bool:
+    """Return whether the disk is full, write-protected or fails, so that the file's name is not to blame."""
+    return error.errno in _FAULTS_OF_DISK
+
+
 def is_same_volume(source: Path, folder: Path) -> bool:
     """Return whether a file can be moved into a folder without being copied. A link is moved itself."""
     return extended_path(source).lstat().st_dev == extended_path(folder).stat().st_dev
@@ -261,15 +274,24 @@ def remove_leftovers(folders: Iterable[Path], before: float, keep: Container[str
 
     Files with a name in ``keep`` stay.
     """
+    return remove_old((path for folder in folders for path in folder.glob(_TEMP_PATTERN)), before, keep)
+
+
+def remove_leftovers_below(folder: Path, before: float) -> int:
+    """Remove leftovers from a folder and all below it, except behind links; return their number."""
+    return remove_leftovers((Path(each) for each, _, _ in os.walk(unlimited(folder))), before)
+
+
+def remove_old(paths: Iterable[Path], before: float, keep: Container[str] = ()) -> int:
+    """Remove those of these temporary files that ``remove_leftovers`` would; return their number."""
     removed = 0
-    for folder in folders:
-        for path in folder.glob(_TEMP_PATTERN):
-            if path.name in keep:
-                continue
-            with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
-                if path.stat().st_mtime < before:
-                    remove(path)
-                    removed += 1
+    for path in paths:
+        if path.name in keep:
+            continue
+        with contextlib.suppress(OSError):  # it vanished, or another server is still writing it
+            if extended_path(path).stat().st_mtime < before:
+                remove(path)
+                removed += 1
     return removed
 
 

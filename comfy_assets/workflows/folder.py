@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from blake3 import blake3
 
 from ..fs import atomic, shared_files
-from ..fs.paths import extended_path, fresh_for_ns, unlimited
+from ..fs.paths import extended_path, fresh_for_ns
 from ..models import WorkflowView
 from ..names import MAX_PART_BYTES, folded, safe_file_name
 from ..store_guard import check_found
@@ -260,8 +260,7 @@ class WorkflowFolder:
 
     def remove_leftovers(self, before: float) -> None:
         """Remove incomplete files of a killed server, last written before this time (s since 1970)."""
-        below = (Path(folder) for folder, _, _ in os.walk(unlimited(self._root)))
-        atomic.remove_leftovers(below, before)
+        atomic.remove_leftovers_below(self._root, before)
 
 
 def reliable(stamp: FileStamp) -> FileStamp:

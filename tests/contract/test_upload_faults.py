@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,10 @@ from aiohttp import FormData, web
 from blake3 import blake3
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.db import contents as db_contents
+from comfy_assets_node.comfy_assets.db import downloads
+from comfy_assets_node.comfy_assets.db.downloads import DownloadRow
 from comfy_assets_node.comfy_assets.fs import partial_file
+from comfy_assets_node.comfy_assets.fs.atomic import temp_name
 from comfy_assets_node.comfy_assets.fs.partial_file import PartialFile
 from comfy_assets_node.routes import uploads
 
@@ -273,15 +277,32 @@ async def test_a_volume_without_hard_links(library: Any, monkeypatch: pytest.Mon
 
 async def test_what_a_killed_server_left_is_removed(make_library: Any) -> None:
     library = await make_library()
-    leftover = library.write("input/.comfy-assets-0123.part", b"half")
+    names = ("input/.comfy-assets-0123.part", "user/__comfy_assets/.comfy-assets-89ab.part")
+    leftovers = [library.write(name, b"half") for name in names]
     young = library.write("output/.comfy-assets-4567.part", b"of another server")
     others = library.write("input/.other.part", b"not ours")
-    for path in (leftover, others):
+    for path in (*leftovers, others):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     await library.services.stop()
     await make_library()
-    assert not leftover.exists()
+    assert not any(path.exists() for path in leftovers)
     assert young.exists() and others.exists()
+
+
+async def test_a_scan_removes_what_a_killed_process_left_below_a_folder(library: Any) -> None:
+    """Links that are undone, files that return from the trash of another volume, and uploads of pages lie there."""
+    names = ("output/a/.comfy-assets-copy-0123.part", "models/loras/b/c/.comfy-assets-4567.part")
+    leftovers = [library.write(name, b"half") for name in names]
+    partial = library.write(f"models/loras/b/{temp_name('wanted')}", b"of a download")
+    young = library.write("output/a/.comfy-assets-89ab.part", b"of another server")
+    others = library.write("output/a/.other.part", b"not ours")
+    for path in (*leftovers, partial, others):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    wanted = DownloadRow(uuid.uuid4().bytes, "default", 0, "wanted", False, "{}", "{}", str(partial.parent))
+    await downloads.claim(library.services.db, wanted, 1)
+    await library.scan()
+    assert not any(path.exists() for path in leftovers)
+    assert partial.exists() and young.exists() and others.exists()
 
 
 async def test_a_scan_beside_uploads_makes_no_second_asset(library: Any) -> None:

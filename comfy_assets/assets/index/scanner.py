@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...background.interruption import CancelToken, Throttle, uninterrupted
-from ...db import contents, files, moves, sidecars, tags
+from ...db import contents, downloads, files, moves, sidecars, tags
 from ...db.connection import Database, Transaction
 from ...db.files import FolderRow
+from ...fs.atomic import LEFTOVER_AGE_S, remove_old, temp_name
 from ...fs.paths import extended, is_definitely_gone
 from ...host.base import Host
 from ..moves.apply import match_contents, match_listed
@@ -140,6 +141,7 @@ class Scanner:
             if only is None:
                 progress.missing += await self._check_temporary(unlisted, run)
                 self.completed.set()
+            await self._remove_leftovers(run.report.temporary)
 
     async def scan_scope(self, scope: ScanScope, is_stable: StabilityCheck, token: CancelToken) -> ScanProgress:
         """Bring a part of the store up to date with the disk, as far as it is stable.
@@ -337,6 +339,13 @@ class Scanner:
             ]
 
         return await asyncio.to_thread(absent)
+
+    async def _remove_leftovers(self, paths: Sequence[str]) -> None:
+        """Remove what killed processes left in any folder. A download continues with its partial file."""
+        if paths:
+            keep = {temp_name(key) for key in await downloads.keys(self._db)}
+            before = time.time() - LEFTOVER_AGE_S
+            await asyncio.to_thread(remove_old, map(Path, paths), before, keep)
 
     async def _check_temporary(self, folders: Iterable[str], run: _ScanRun) -> int:
         """Mark removed files of users in the temporary folder; return their number."""

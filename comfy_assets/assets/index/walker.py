@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...background.interruption import CancelToken
+from ...fs.atomic import is_temp_name
 from ...fs.paths import Identity, extended, file_stat, fresh_for_ns, identity_at, is_junction
 from ...ignored_files import is_ignored
 from ...models import FileStat
@@ -62,12 +63,14 @@ class WalkReport:
     """Problems of a walk. The contents of ``unreachable`` folders are unknown.
 
     ``respelled`` are former paths of folders that have changed in case alone, or in how letters are composed.
+    ``temporary`` are files that are not complete, or that a killed process left.
     """
 
     problems: int = 0
     first: list[ScanProblem] = field(default_factory=list)
     unreachable: list[str] = field(default_factory=list)
     respelled: list[str] = field(default_factory=list)
+    temporary: list[str] = field(default_factory=list)
 
     def add(self, path: str, obstacle: Obstacle) -> None:
         """Count a problem and keep the first ones for the user."""
@@ -205,6 +208,8 @@ class Walk:
                         continue
                     # Hidden files are not the library's; a name that is not Unicode cannot be stored or sent.
                     if name[0] == "." or (not name.isascii() and not _is_unicode(path, name, report)):
+                        if is_temp_name(name):
+                            report.temporary.append(os.path.join(path, name))  # noqa: PTH118
                         continue
                     try:
                         if entry.is_dir():

@@ -240,6 +240,7 @@ class StandaloneHost:
     async def _start(self, app: web.Application) -> None:
         await asyncio.to_thread(self._folders.prepare)
         await asyncio.to_thread(self._folders.empty_temp)
+        await asyncio.to_thread(self._users.remove_leftovers)
         self._hub.start()
         self._log_buffer.open()
         self._worker.start()

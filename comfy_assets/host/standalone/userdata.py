@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from ...fs import shared_files
-from ...fs.atomic import is_temp_name, make_folder, temp_file
+from ...fs.atomic import is_fault_of_disk, is_temp_name, make_folder, temp_file
 from ...fs.paths import extended_path, is_link, plain, real_path, unlimited
 from ...names import UnsafeName, check_leads_nowhere, relative_parts
 from ...store_guard import is_protected
@@ -39,7 +39,7 @@ class UserFiles:
     """The files below a user's folder. All methods block; names are relative, with forward slashes.
 
     Every method raises FileRefused: 403 for a name that leads out of the folder, even through a link, 400 for a name
-    that cannot be stored, 404 for a missing file, 409 for an existing one.
+    that cannot be stored, 404 for a missing file, 409 for an existing one, 500 if the disk is full or fails.
     """
 
     def __init__(self, root: Path, lock: threading.Lock) -> None:
@@ -139,8 +139,10 @@ class UserFiles:
     def _make_room(self, path: Path) -> None:
         try:
             make_folder(path.parent)
-        except OSError as error:
+        except (FileExistsError, NotADirectoryError) as error:
             raise FileRefused(400, "A file is where a folder of this name would have to be.") from error
+        except OSError as error:
+            raise _refusal(error, "The folder cannot be created") from error
 
     def _check_free(self, path: Path, *, overwrite: bool) -> None:
         if extended_path(path).is_dir():
@@ -182,7 +184,8 @@ class UserFiles:
 def _refusal(error: OSError, problem: str) -> FileRefused:
     if shared_files.is_in_use(error):
         return FileRefused(409, "Another program has the file open. Close it there, or try again later.")
-    return FileRefused(400, f"{problem}: {error.strerror or error}.")
+    status = 500 if is_fault_of_disk(error) else 400
+    return FileRefused(status, f"{problem}: {error.strerror or error}.")
 
 
 def _leads_outside(name: str) -> bool:

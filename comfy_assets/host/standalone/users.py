@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ...fs import shared_files
-from ...fs.atomic import replace_file
+from ...fs.atomic import LEFTOVER_AGE_S, remove_leftovers, remove_leftovers_below, replace_file
 from ..base import UnknownUserError
 from .http import Refusal, RouteTable, json_response, read_json, read_object, text_or_none
 
@@ -80,6 +80,13 @@ class Users:
             self._names[user] = name  # only now: a user that could not be saved would be gone at the next start
         return user
 
+    def remove_leftovers(self) -> None:
+        """Remove incomplete files of a killed server from the folders of all users, and beside them. Blocks."""
+        before = time.time() - LEFTOVER_AGE_S
+        remove_leftovers([self._directory], before)
+        for user in self.names():
+            remove_leftovers_below(self._directory / user, before)
+
     def named(self, name: str) -> str | None:
         """Return the id of the user of this name, or None. Blocks."""
         return next((user for user, known in self.names().items() if known == name), None)
@@ -136,6 +143,8 @@ class UserRoutes:
             return json_response(await asyncio.to_thread(self._users.add, name))
         except UserRefused as error:
             raise Refusal(str(error)) from error
+        except OSError as error:
+            raise _storage_failed(error) from error
 
 
 class SettingsRoutes:
@@ -193,11 +202,18 @@ class SettingsRoutes:
 
 @contextlib.contextmanager
 def _as_refusal() -> Iterator[None]:
-    """Turn the error of a file that another program holds into a Refusal."""
+    """Turn the error of a file that another program holds, or of the disk, into a Refusal."""
     try:
         yield
     except shared_files.FileHeldError as error:
         raise Refusal("Another program has the file of the settings open. Try again later.", status=409) from error
+    except OSError as error:
+        raise _storage_failed(error) from error
+
+
+def _storage_failed(error: OSError) -> Refusal:
+    log.warning("A file of a user could not be read or written: %s", error)
+    return Refusal(f"The disk says: {error.strerror or type(error).__name__}.", status=500, code="STORAGE_FAILED")
 
 
 def _parse(file: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from comfy_assets_node.comfy_assets.fs import atomic
+from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from support.windows import symbolic_links
 from yarl import URL
 
@@ -246,3 +250,43 @@ async def test_everything_is_saved_while_others_read_it(server: Any, save: str, 
     await request("POST", save, 1)
     await asyncio.gather(request("POST", save, 90), *(request("GET", read, 60) for _ in range(3)))
     assert statuses == {200: 271}
+
+
+async def test_a_full_disk_is_not_blamed_on_the_client(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, content: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for path, body in (("workflows%2Fa.json", b"{}"), ("other.txt", b"2")):
+        assert (await call(server, "POST", f"/userdata/{path}", body))[0] == 200
+    assert (await call(server, "POST", "/settings/a", b"1"))[0] == 200
+    before = files_below(server.base / "user")
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(atomic, "write_new", write)
+    for method, path, body in (
+        ("POST", "/userdata/workflows%2Fa.json", b'{"x": 1}'),
+        ("POST", "/userdata/new.txt", b"3"),
+        ("POST", "/settings/a", b"2"),
+        ("POST", "/settings", b'{"a": 2}'),
+    ):
+        status, _, text = await call(server, method, path, body, headers={"Content-Type": "application/json"})
+        assert status == 500 and "No space left on device" in str(text), path
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: write(Path(), b""))
+    status, _, text = await call(server, "POST", "/userdata/new%2Ffolder.txt", b"4")
+    assert status == 500 and "No space left on device" in str(text)
+    monkeypatch.undo()
+    assert files_below(server.base / "user") == before
+
+
+async def test_what_a_killed_server_left_is_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "user" / "default"
+    (folder / "other" / "deep").mkdir(parents=True)
+    leftovers = [folder.parent / ".comfy-assets-0.part", folder / ".comfy-assets-1.part"]
+    leftovers.append(folder / "other" / "deep" / ".comfy-assets-2.part")
+    young, other = folder / ".comfy-assets-3.part", folder / "other" / "mine.part"
+    for path in (*leftovers, young, other):
+        path.write_bytes(b"half")
+    for path in (*leftovers, other):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    async with TestClient(TestServer(StandaloneHost(tmp_path).application())):
+        assert not any(path.exists() for path in leftovers)
+        assert young.exists() and other.exists()
