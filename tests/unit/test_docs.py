@@ -85,6 +85,20 @@ class TestSettings:
         (field,) = (each for each in none.__dataclass_fields__ if getattr(seven, each) != getattr(none, each))
         assert getattr(none, field) is None
 
+    def test_numbers_are_whole_and_at_least_one(self) -> None:
+        numbers = {name for name in self.TABLE if self.accepts(name, "2") and not self.accepts(name, "x")}
+        assert len(numbers) > 10
+        assert {name for name in numbers if self.accepts(name, "1.5") or not self.accepts(name, "1")} == set()
+        assert {name for name in numbers if self.accepts(name, "0")} == {"COMFY_ASSETS_THUMBNAIL_CACHE_MB"}
+
+    @staticmethod
+    def accepts(name: str, value: str) -> bool:
+        try:
+            Config.from_environment({name: value})
+        except ValueError:
+            return False
+        return True
+
     def test_each_that_another_page_names_is_one(self) -> None:
         known = self.TABLE.keys() | read_from_the_environment("tests")
         for each in PAGES:
