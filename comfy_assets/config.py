@@ -153,8 +153,12 @@ def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
 
 
 def _optional_flag(environment: Mapping[str, str], name: str) -> bool | None:
-    is_given = environment.get(name, "").strip().lower() not in ("", _AUTO)
-    return _flag(environment, name, False) if is_given else None
+    if environment.get(name, "").strip().lower() in ("", _AUTO):
+        return None
+    try:
+        return _flag(environment, name, False)
+    except ValueError as error:
+        raise ValueError(f"{name} must be {_AUTO}, 1 or 0, not {environment[name]!r}") from error
 
 
 def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:

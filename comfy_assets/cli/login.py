@@ -200,6 +200,7 @@ def _list_users(options: argparse.Namespace) -> int:
         sessions = sum(session.user == each.key for session in state.file.sessions)
         rows.append((each.role, _state_of(each), str(tokens), str(sessions), each.name))
     print_table(columns, rows)
+    say(counted(len(rows), "user"))
     return 0
 
 
@@ -321,6 +322,7 @@ def _list_tokens(options: argparse.Namespace) -> int:
         for each in tokens
     ]
     print_table([Column(head) for head in columns], rows)
+    say(counted(len(rows), "token"))
     return 0
 
 

@@ -64,6 +64,7 @@ def test_users_are_listed_without_secrets(with_users: Any) -> None:
         ["member", "disabled"],
         ["member", "no"],
         ["admin", "active"],
+        ["3", "users"],
     ]
     assert "$" not in table + json.dumps(told)
 
@@ -161,6 +162,7 @@ def test_a_token_is_printed_once_and_revoked(with_users: Any) -> None:
     listed = with_users.run("tokens", "list", "--user", "ADA").out
     assert told["id"] in listed and token[20:] not in listed + json.dumps(told)
     assert with_users.run("tokens", "list", "--user", "Root", "--json").json == []
+    assert with_users.run("tokens", "list", "--user", "Root").out == "0 tokens\n"
     assert with_users.run("tokens", "revoke", told["id"]).status == 0
     assert server(with_users).by_token(token) is None
 

@@ -84,3 +84,8 @@ def test_what_is_set(environment: dict[str, str], expected: Config) -> None:
 def test_what_is_malformed_is_named(name: str, value: str) -> None:
     with pytest.raises(ValueError, match=name):
         Config.from_environment({name: value})
+
+
+def test_a_malformed_switch_with_three_values_is_told_all_of_them() -> None:
+    with pytest.raises(ValueError, match="must be auto, 1 or 0, not 'maybe'"):
+        Config.from_environment({"COMFY_ASSETS_SDK_API": "maybe"})
