@@ -30,16 +30,17 @@ from ..comfy_assets.errors import (
 from ..comfy_assets.ids import hash_text
 from ..comfy_assets.json_limits import LARGE
 from ..comfy_assets.models import Asset, SharedAsset
-from ..comfy_assets.workflows.shares import Publication, VisibleShare
+from ..comfy_assets.workflows.shares import MAX_ASSETS, Publication, VisibleShare
 from .asset_body import asset_body
 from .context import NoQuery, RequestContext, endpoint, is_outsider, utc_time
 from .file_response import content_response
 from .files import thumbnail_response
 from .operations import BINARY, Operation, Record, RequestBody, Response, Route, array
-from .params import ANY_OBJECT, Ids, Text, doc, parse_body
+from .params import ANY_OBJECT, Id, Text, doc, parse_body
 from .request_body import MIB, BodyLimit
 
 _PREVIEW_RES = 512  # longer side in pixels
+_AssetIds = Annotated[list[Id], msgspec.Meta(max_length=MAX_ASSETS)]
 _WORKFLOW_ID = doc("The workflow's id.")
 _SHARE_ID = doc("The id that it is published under; empty if it is not published.")
 # Always false: a server of one's own has no public list of workflows.
@@ -151,7 +152,7 @@ def library_asset(asset: Asset) -> AssetInfo:
 class PublishWorkflowAssetsRequest(msgspec.Struct, frozen=True):
     """Body of postUserdataFilePublish: the assets to publish with the workflow."""
 
-    asset_ids: Annotated[Ids, doc("Assets of the library.")]
+    asset_ids: Annotated[_AssetIds, doc("Assets of the library.")]
     open: Annotated[
         bool | None,
         doc("Whether whoever knows the id may read it without signing in; if omitted as before, at first not."),
@@ -161,7 +162,7 @@ class PublishWorkflowAssetsRequest(msgspec.Struct, frozen=True):
 class ImportPublishedAssetsRequest(msgspec.Struct, frozen=True):
     """Body of importPublishedAssets: the assets to import."""
 
-    published_asset_ids: Annotated[Ids, doc("Ids of assets in the share.")]
+    published_asset_ids: Annotated[_AssetIds, doc("Ids of assets in the share.")]
     share_id: Annotated[Text, doc("The share.")]
 
 

@@ -103,7 +103,7 @@ class Shares:
         """Publish the latest version of the workflow in one of the user's files, with assets (postUserdataFilePublish).
 
         An earlier share of the workflow is replaced. ``is_open`` lets whoever knows its id read it without signing in;
-        None leaves that as it was. Raises WorkflowNotFoundError, InvalidBodyError,
+        None leaves that as it was. Raises WorkflowNotFoundError,
         UnknownAssetsError, UnshareableAssetsError.
         """
         workflow = await self._workflow_at(file, owner)
@@ -146,7 +146,7 @@ class Shares:
     async def add_to_library(self, share_id: str, asset_ids: Sequence[str], owner: str) -> list[Asset]:
         """Add assets of a share to a user's library, and return the user's assets in the given order.
 
-        Content that the user can see already is not added again. Raises ShareNotFoundError, InvalidBodyError,
+        Content that the user can see already is not added again. Raises ShareNotFoundError,
         UnknownAssetsError and AssetContentMissingError, and then adds nothing.
         """
         ids = _checked(asset_ids, "published_asset_ids")
@@ -354,9 +354,7 @@ def _among(ids: Sequence[str], snapshot: PublishedWorkflow) -> list[SharedAsset]
 
 
 def _checked(ids: Sequence[str], field: str) -> list[str]:
-    """Return the ids in canonical form without repetitions. Raises InvalidBodyError, UnknownAssetsError."""
-    if len(ids) > MAX_ASSETS:
-        raise InvalidBodyError(f"At most {MAX_ASSETS} assets are allowed.", details={"field": field})
+    """Return the ids in canonical form without repetitions. Raises UnknownAssetsError."""
     canonical = {asset_id: canonical_id(asset_id) for asset_id in ids}
     malformed = [asset_id for asset_id in ids if canonical[asset_id] is None]
     if malformed:

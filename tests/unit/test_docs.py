@@ -173,7 +173,7 @@ class TestCommandLine:
             is_group = any(name.split()[0] == words[0] for name in self.COMMANDS) and len(words) == 1
             assert known or is_group, f"{place}: comfy-assets {line}"
             if known:
-                options = {word for word in words if word.startswith("--")}
+                options = {word for word in words if word.startswith("--")} - {"--"}
                 assert options <= self.COMMANDS[known[0]] | {"--help"}, f"{place}: comfy-assets {line}"
             count += 1
         assert count > 30
