@@ -19,6 +19,8 @@ _STATES = (
     (READ_ONLY, "its file cannot be written"),
     ("disk image is malformed", "its file is damaged"),
     ("file is not a database", "its file is damaged"),
+    # A full-text index is opened by the first query of a connection, which finds its pages damaged, or is interrupted.
+    ("vtable constructor failed", "its search index cannot be read"),
     ("interrupted", "it is being opened again or closed"),
 )
 # States at the start that may pass. SQLite cannot open a file that a backup or a virus scanner of Windows holds.

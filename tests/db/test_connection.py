@@ -15,7 +15,7 @@ from comfy_assets_node.comfy_assets.db import connection, connection_pool
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.connection_pool import READERS
 from comfy_assets_node.comfy_assets.db.sql import MOST_PARAMETERS, Statement, insertion
-from comfy_assets_node.comfy_assets.errors import StoreError
+from comfy_assets_node.comfy_assets.errors import StoreBusyError, StoreError
 
 
 @pytest.fixture
@@ -307,3 +307,23 @@ async def test_what_was_written_before_a_pause_stays(db: Database) -> None:
     assert await db.fetch_all("SELECT name FROM tags") == [("kept",)]
     async with db.transaction() as tx:
         assert await tx.fetch_value("SELECT count(*) FROM tags") == 1
+
+
+@pytest.mark.parametrize("part", ["config", "data", "idx"])
+async def test_a_damaged_search_index_is_the_fault_of_the_store(tmp_path: Path, part: str) -> None:
+    path = tmp_path / "library.db"
+    database = await Database.open(path)
+    async with database.transaction() as tx:
+        await tx.execute("INSERT INTO search_words (rowid, words) VALUES (1, 'dragon')")
+    sql = "SELECT rootpage, (SELECT page_size FROM pragma_page_size) FROM sqlite_master WHERE name = ?"
+    [(page, size)] = await database.fetch_all(sql, (f"search_words_{part}",))
+    await database.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    database = await Database.open(path)
+    try:
+        with pytest.raises(StoreBusyError):
+            await database.fetch_all("SELECT rowid FROM search_words WHERE search_words MATCH 'dragon'")
+    finally:
+        await database.close()
