@@ -225,6 +225,12 @@ class TestHouse:
         named = {name for each in PAGES for span in each.code for name in re.findall(r"\b\d{4}_\w+\.sql", span)}
         assert named <= there
 
+    def test_tests_that_are_named_are_there(self) -> None:
+        named = {span for each in PAGES for span in each.code if re.fullmatch(r"test_\w+", span)}
+        assert len(named) > 20
+        tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+        assert {name for name in named if f"def {name}(" not in tests} == set()
+
     def test_extras_are_named_and_no_others(self) -> None:
         named = {
             extra
