@@ -79,6 +79,18 @@ class TestRoutes:
         assert missing == []
 
 
+def test_sizes_of_pages_are_those_of_the_document() -> None:
+    sizes: dict[str, tuple[str, str, set[str]]] = {}
+    for path, item in PATHS.items():
+        each = {parameter["name"]: parameter for parameter in item.get("get", {}).get("parameters", ())}
+        if "limit" in each:
+            schema = each["limit"]["schema"]
+            following = {"after", "offset", "cursor"} & each.keys()
+            sizes[path] = (f"{schema['maximum']:,}", f"{schema['default']:,}", following)
+    rows = page("docs/api.md").table("list")
+    assert {next(iter(quoted(path))): (most, default, quoted(by)) for path, most, default, by in rows} == sizes
+
+
 def shape(path: str) -> str:
     """A path with a star for each part that varies."""
     return re.sub(r"\{[^}]*\}+|\$[A-Z]+", "*", path.partition("?")[0])
