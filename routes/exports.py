@@ -61,6 +61,13 @@ class CreateAssetExportRequest(msgspec.Struct, frozen=True, kw_only=True):
         doc("For some of the jobs, the names, paths or hashes of the only outputs to export."),
     ] = {}
     include_previews: Annotated[bool, doc("Whether to include the temporary files that the jobs showed.")] = False
+    announce: Annotated[
+        bool,
+        doc(
+            "Whether to send pages the event `asset_export` (an extension). Each open page of ComfyUI downloads every "
+            "export that it announces."
+        ),
+    ] = True
 
 
 class AssetExportResponse(msgspec.Struct, kw_only=True):
@@ -120,6 +127,7 @@ def _selection(body: CreateAssetExportRequest, members: Sequence[str]) -> Export
             _spelled(job_id): tuple(sorted(set(names))) for job_id, names in body.job_asset_name_filters.items()
         },
         include_previews=body.include_previews,
+        announce=body.announce,
     )
 
 
@@ -179,7 +187,7 @@ ROUTES = [
             "Export several assets as an archive",
             {202: Response("The export has started, or runs already.", AssetExportResponse)},
             "The archive is a zip file. The task's result names it, and the assets that are not in it. Pages get the "
-            "event `asset_export` meanwhile.",
+            "event `asset_export` meanwhile, unless `announce` is false.",
             body=RequestBody(
                 CreateAssetExportRequest,
                 example={"asset_ids": ["0b6a5ad4-0f0c-4c57-9b35-7c0c5f1d2a11"], "naming_strategy": "preserve"},

@@ -184,6 +184,7 @@ REFUSED: list[tuple[Any, str | None]] = [
     ({"asset_ids": [NONE], "naming_strategy": "flat"}, "naming_strategy"),
     ({"asset_ids": [NONE], "naming_strategy": None}, "naming_strategy"),
     ({"asset_ids": [NONE], "include_previews": "yes"}, "include_previews"),
+    ({"asset_ids": [NONE], "announce": 1}, "announce"),
     ({"job_ids": [NONE], "job_asset_name_filters": {NONE: []}}, "job_asset_name_filters[...]"),
     ({"job_ids": [NONE], "job_asset_name_filters": [NONE]}, "job_asset_name_filters"),
     ([], None),
@@ -219,6 +220,16 @@ async def test_the_events_that_pages_read(library: Any, api: Any, selection: dic
     await ended(api, failing := await export(api, asset_ids=[NONE]))
     last = [event.data for event in library.host.events if event.data.get("task_id") == failing][-1]
     assert (last["status"], last["error"]) == ("failed", "None of the assets can be exported.")
+
+
+async def test_an_export_that_is_not_announced(library: Any, api: Any, selection: dict[str, str]) -> None:
+    """Pages of ComfyUI download every export of which they are told."""
+    task = await ended(api, await export(api, asset_ids=list(selection.values()), announce=False))
+    assert (task["status"], task["result"]["assets_attempted"]) == ("completed", 4)
+    await ended(api, await export(api, asset_ids=[NONE], announce=False))
+    assert [event for event in library.host.events if event.type == "asset_export"] == []
+    await ended(api, await export(api, asset_ids=list(selection.values())))
+    assert [event for event in library.host.events if event.type == "asset_export"] != []
 
 
 class Gate:

@@ -38,6 +38,7 @@ class ExportSelection(msgspec.Struct, frozen=True, kw_only=True):
 
     ``job_asset_name_filters`` names, for some of the jobs, the only outputs that are wanted: by the asset's name, its
     path in the folder, or its hash. ``include_previews``: also the temporary files that the jobs showed.
+    ``announce``: events tell pages of the export.
     """
 
     asset_ids: tuple[str, ...] = ()
@@ -45,6 +46,7 @@ class ExportSelection(msgspec.Struct, frozen=True, kw_only=True):
     naming_strategy: NamingStrategy = "group_by_job_time"
     job_asset_name_filters: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     include_previews: bool = False
+    announce: bool = True
 
     @property
     def key(self) -> str:

@@ -80,6 +80,7 @@ class AssetExports:
         self._collector = collector
         self.folder = unlimited(host.data_directory() / FOLDER)
         self._active: dict[uuid.UUID, str] = {}  # owners of running and waiting exports, by task
+        self._announced: set[uuid.UUID] = set()  # tasks whose events pages get
         self._writing = 0
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -149,6 +150,9 @@ class AssetExports:
     async def _run(self, task: Task, selection: ExportSelection) -> None:
         progress = ExportProgress()
         self._active[task.id] = task.owner
+        # Servers do not know a page's user: with several users, pages read the state of their own tasks instead.
+        if selection.announce and not self._host.is_multi_user():
+            self._announced.add(task.id)
         reporting = asyncio.create_task(self._report(task, progress), name="comfy-assets export progress")
         try:
             await self._wait_for_turn(task.token)
@@ -166,6 +170,7 @@ class AssetExports:
         finally:
             reporting.cancel()
             del self._active[task.id]
+            self._announced.discard(task.id)
 
     async def _wait_for_turn(self, token: CancelToken) -> None:
         token.check()
@@ -306,11 +311,8 @@ class AssetExports:
             await asyncio.sleep(_EVENT_S)
 
     def _emit(self, task: Task, counts: ExportProgress, status: str, **more: Any) -> None:
-        """Send an event to pages. Servers do not know a page's user, and pages download each announced export.
-
-        With several users, pages read the state of their own tasks instead.
-        """
-        if not self._host.is_multi_user():
+        """Send an event to pages, each of which downloads every export that one announces as completed."""
+        if task.id in self._announced:
             self._host.emit("asset_export", {"task_id": str(task.id), **counts.as_dict(), "status": status, **more})
 
     # Expired archives

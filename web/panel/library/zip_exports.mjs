@@ -3,14 +3,15 @@
  * the page was loaded again.
  */
 
+/** @import { Task } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 
 import { iconButton } from "../shared/buttons.mjs";
-import { RequestError } from "../shared/client.mjs";
 import { h } from "../shared/dom.mjs";
+import { errorText } from "../shared/error_text.mjs";
 import { saveUrl } from "../shared/save_file.mjs";
+import { cancelTask, untilReached, watchTask } from "../shared/tasks.mjs";
 
-const POLL_MS = 500;
 const DONE_VISIBLE_MS = 4000;
 const STORED = "comfy-assets.zips"; // in this tab alone: another one would download them again
 
@@ -36,7 +37,8 @@ export class ZipExports {
    */
   start(source, name) {
     return this.#tell(async () => {
-      const body = { ...source, naming_strategy: "preserve" };
+      // Not announced: ComfyUI's page would download it as well, in each of its tabs.
+      const body = { ...source, naming_strategy: "preserve", announce: false };
       const { task_id: task } = await this.#context.client.post("/assets/export", body);
       store([...stored().filter((each) => each.task !== task), { task, name }]);
       await this.#follow({ task, name });
@@ -55,23 +57,31 @@ export class ZipExports {
 
   /** @param {Made} made */
   async #follow({ task, name }) {
-    const { client, notifications, t } = this.#context;
+    const { client, t } = this.#context;
+    let isCancelled = false;
     const bar = h("progress", { max: "1", value: "0", "aria-label": name });
     const state = h("span", {}, t("zip.preparing"));
-    const cancel = iconButton("close", t("zip.cancel", { name }), () => {
-      client.request("DELETE", `/tasks/${task}`).catch((error) => notifications.error(t("zip.cancelFailed"), error));
+    const cancel = iconButton("close", t("zip.cancel", { name }), async () => {
+      isCancelled = true; // at once: the task may end before the response
+      isCancelled = await cancelTask(this.#context, task, t("zip.cancelFailed"));
     });
+    const onTrouble = (/** @type {unknown} */ error) => (state.textContent = errorText(t, error));
+    const onProgress = (/** @type {Task} */ { result }) => {
+      bar.value = result?.progress ?? 0;
+      state.textContent = bar.value > 0 ? `${Math.round(bar.value * 100)} %` : t("zip.preparing");
+    };
     const row = h("li", { class: "ca-upload" }, h("span", { class: "ca-upload-name" }, name), state, cancel, bar);
     this.element.append(row);
     try {
-      const { status, result, error_message: reason } = await this.#end(task, (share) => {
-        bar.value = share;
-        if (share > 0) state.textContent = `${Math.round(share * 100)} %`;
-      });
+      const { status, result, error_message: reason } = await watchTask(client, task, { onProgress, onTrouble });
+      if (status === "cancelled" || isCancelled) {
+        forget(task);
+        return row.remove();
+      }
+      const file = result?.export_name;
+      if (status === "failed" || !file) throw new Error(reason ?? "");
+      const { url } = await untilReached(() => client.get(`/assets/exports/${file}`), onTrouble);
       forget(task);
-      if (status === "cancelled") return row.remove();
-      if (status === "failed" || !result?.export_name) throw new Error(reason ?? "");
-      const { url } = await client.get(`/assets/exports/${result.export_name}`);
       saveUrl(this.#context.page.url(url.replace(/^\/api/, "")), `${fileName(name)}.zip`);
       const left = result.assets_failed ?? 0;
       state.textContent = left > 0 ? t("zip.incomplete", { count: left }) : t("upload.done");
@@ -79,23 +89,8 @@ export class ZipExports {
       setTimeout(() => row.remove(), DONE_VISIBLE_MS);
     } catch (error) {
       row.remove();
-      if (error instanceof RequestError && error.kind === "refused") forget(task);
+      forget(task);
       throw error;
-    }
-  }
-
-  /**
-   * Wait for the end of a task.
-   *
-   * @param {string} id
-   * @param {(share: number) => void} onProgress
-   */
-  async #end(id, onProgress) {
-    for (;;) {
-      const task = await this.#context.client.get(`/tasks/${id}`);
-      onProgress(task.result?.progress ?? 0);
-      if (task.status !== "created" && task.status !== "running") return task;
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 }
