@@ -17,6 +17,8 @@ class TcpCutter:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.connections = 0
         """How many there have been."""
+        self.is_down = False
+        """Whether new connections are closed at once."""
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -49,6 +51,9 @@ class TcpCutter:
                 client, _ = self._listener.accept()
             except OSError:  # the end
                 return
+            if self.is_down:
+                client.close()
+                continue
             server = socket.create_connection(("127.0.0.1", self._target))
             self.connections += 1
             with self._lock:

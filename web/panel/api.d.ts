@@ -586,9 +586,8 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
   : Route extends `GET /assets/exports/${string}` ? { url: string; expires_at: string }
   : Route extends `GET /tasks/${string}` ? Task
   : Route extends "GET /assets/tags/refine" ? { tag_counts: Record<string, number> }
-  : Route extends "POST /assets/batch" | `POST /assets/batch/${string}/undo` ? BatchResponse
+  : Route extends "GET /assets/batches" ? { batches: BatchEntry[] }
   : Route extends `GET /assets/${string}/uses` ? AssetUses
-  : Route extends `GET /tasks/${string}` ? Task
   : Route extends "GET /trash" ? TrashPage
   : Route extends "POST /trash/empty" ? { task_id: string; status: TaskStatus }
   : Route extends `POST /trash/${string}/restore` ? RestoredAsset
@@ -644,6 +643,8 @@ export type ApiBody<Route extends string> = Route extends "GET /assets" ? AssetP
 export interface ServerMessages {
   /** Of the page itself: the connection was lost. */
   reconnecting: unknown;
+  /** Of the page itself: the connection is there again. What was sent meanwhile is lost. */
+  reconnected: unknown;
   "assets.changed": unknown;
   "collections.changed": unknown;
   "workflows.changed": unknown;

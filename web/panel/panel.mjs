@@ -4,6 +4,7 @@
 
 import { h, setChildren } from "./shared/dom.mjs";
 import { Client } from "./shared/client.mjs";
+import { watchConnection } from "./shared/connection.mjs";
 import { icon } from "./shared/icons.mjs";
 import { Network } from "./shared/network.mjs";
 import { Notifications } from "./shared/notifications.mjs";
@@ -143,6 +144,7 @@ class Panel {
     this.#tabs = tabs;
     this.#status = status;
     this.#account = account;
+    watchConnection(this.#page);
     document.addEventListener(SIGNED_IN_AGAIN, () => this.#refresh());
     this.root.lang = language;
     this.root.dir = direction;

@@ -15,11 +15,16 @@ const clientId = [...crypto.getRandomValues(new Uint8Array(16))]
   .join("");
 const messages = new EventTarget();
 
-/** Listen to the server's messages, and connect again after the connection is lost. */
-function connect() {
+/**
+ * Listen to the server's messages, and connect again after the connection is lost.
+ *
+ * @param {boolean} [isAgain]
+ */
+function connect(isAgain = false) {
   const url = new URL(`${base}ws?clientId=${clientId}`, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new WebSocket(url);
+  if (isAgain) socket.addEventListener("open", () => messages.dispatchEvent(new CustomEvent("reconnected")));
   socket.addEventListener("message", ({ data }) => {
     if (typeof data !== "string") return; // a preview image, which the panel does not show
     const { type, data: detail } = JSON.parse(data);
@@ -27,7 +32,7 @@ function connect() {
   });
   socket.addEventListener("close", () => {
     messages.dispatchEvent(new CustomEvent("reconnecting"));
-    setTimeout(connect, RECONNECT_MS);
+    setTimeout(() => connect(true), RECONNECT_MS);
   });
 }
 

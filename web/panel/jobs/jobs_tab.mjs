@@ -6,6 +6,7 @@
 /** @import { JobFilter } from "./job.mjs" */
 /** @import { JobRow, RowContext } from "./job_row.mjs" */
 
+import { listenForChanges } from "../shared/connection.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import { button, searchBox, setPressed } from "../shared/buttons.mjs";
 import { confirmButton } from "../shared/confirm_button.mjs";
@@ -172,7 +173,7 @@ export class JobsTab {
     element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     const refreshSoon = debounce(() => this.#refresh(), REFRESH_DELAY_MS);
-    for (const type of JOB_EVENTS) this.#context.page.listen(type, refreshSoon);
+    listenForChanges(this.#context.page, JOB_EVENTS, refreshSoon);
     this.liveUpdates.addEventListener("change", () => this.element.isConnected && this.grid.refresh());
   }
 

@@ -1,11 +1,12 @@
 /** Changes of many assets by one request, with progress, cancellation and undoing. */
 
-/** @import { Asset, BatchRequest, BatchResponse, BatchResult } from "../api.d.ts" */
+/** @import { Asset, BatchRequest, BatchResponse, BatchResult, Task } from "../api.d.ts" */
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { AssetChange } from "./asset_actions.mjs" */
 /** @import { SearchResults } from "./search_results.mjs" */
 /** @import { Change, UndoStack } from "./undo_stack.mjs" */
 
+import { errorText } from "../shared/error_text.mjs";
 import * as format from "../shared/format.mjs";
 import { followTask } from "../shared/tasks.mjs";
 import { failuresButton } from "./batch_failures.mjs";
@@ -26,6 +27,8 @@ const WAIT_S = 1; // for the result in the response; then the progress is shown
  * }} BatchTexts
  */
 
+/** What a request has done, with the error that has ended it too early. @typedef {BatchResult & { error?: unknown }} Outcome */
+
 /** Assets, in the library or in the trash. @typedef {{ id: string, name: string }[] | SearchResults} Selected */
 
 /**
@@ -33,6 +36,16 @@ const WAIT_S = 1; // for the result in the response; then the progress is shown
  * change after those that are under way.
  * @typedef {{ changed: (selected: AssetChange[]) => void, takeBack: (change: Change) => unknown }} ChangeCallbacks
  */
+
+const NOTHING_DONE = Object.freeze({
+  batch_id: "",
+  action: "",
+  total: 0,
+  done: 0,
+  changed: 0,
+  failed: 0,
+  failures: [],
+});
 
 export class Batches {
   #context;
@@ -75,35 +88,55 @@ export class Batches {
    *
    * @param {string} text
    * @param {Change} change
-   * @param {BatchResult[]} [results]
+   * @param {Outcome[]} [results]
    * @param {Selected} [selected] assets, for their names
    */
   offer(text, change, results = [], selected = []) {
     const { t, notifications } = this.#context;
+    const errors = results.flatMap(({ error }) => error === undefined ? [] : [errorText(t, error)]);
     const isChanged = results.length === 0 || changedBy(results) > 0;
     if (isChanged) this.#undoStack.push(change);
     const undo = { label: t("asset.undo"), action: () => this.#callbacks.takeBack(change) };
-    notifications.show(text, isChanged ? undo : null, this.#failures(results, selected));
+    const failures = this.#failures(results, selected);
+    const isFailure = failures !== null || errors.length > 0;
+    const told = [text, ...errors].join(" ");
+    notifications.show(told, isChanged ? undo : null, failures, isFailure);
   }
 
   /**
    * Carry out an action. Returns the results: of one request, unless single assets are too many for it. They are also
-   * those of an action that the user has cancelled.
+   * those of an action that the user has cancelled, or that an error has ended after some changes: these can be undone.
+   * Throws the error if nothing was changed.
    *
    * @param {BatchRequest} request
    * @param {Selected} selected
    * @param {string} label of the progress
+   * @returns {Promise<Outcome[]>}
    */
   async run(request, selected, label) {
     const parts = Array.isArray(selected) ? partsOf(selected) : [selected];
+    /** @type {Outcome[]} */
     const results = [];
     for (const part of parts) {
-      const body = { ...request, ...selectionBody(part), wait: WAIT_S };
-      const result = await this.#end(await this.#context.client.post("/assets/batch", body), label);
+      const result = await this.#carryOut({ ...request, ...selectionBody(part), wait: WAIT_S }, label);
       results.push(result);
-      if (result.done < result.total) break; // cancelled
+      if (result.error !== undefined && changedBy(results) === 0) throw result.error;
+      if (result.error !== undefined || result.done < result.total) break; // the latter if it was cancelled
     }
     return results;
+  }
+
+  /**
+   * @param {BatchRequest} body
+   * @param {string} label of the progress
+   * @returns {Promise<Outcome>}
+   */
+  async #carryOut(body, label) {
+    try {
+      return await this.#end(await this.#context.client.post("/assets/batch", body), label);
+    } catch (error) {
+      return { ...NOTHING_DONE, error };
+    }
   }
 
   /**
@@ -118,7 +151,9 @@ export class Batches {
     for (const { batch_id: id, changed } of [...results].reverse()) {
       if (changed === 0) continue;
       const response = await client.post(`/assets/batch/${id}/undo`, { wait: WAIT_S });
-      undone.push(await this.#end(response, t("asset.undo")));
+      const result = await this.#end(response, t("asset.undo"));
+      if (result.error !== undefined) throw result.error;
+      undone.push(result);
     }
     this.#callbacks.changed([]);
     const failures = this.#failures(undone, selected);
@@ -147,14 +182,28 @@ export class Batches {
   /**
    * @param {BatchResponse} response
    * @param {string} label
-   * @returns {Promise<BatchResult>}
+   * @returns {Promise<Outcome>}
    */
-  async #end({ batch_id: id, task_id: task, status, result, error_message: error }, label) {
-    if (task !== undefined && (status === "running" || status === "created")) {
-      return await followTask(this.#context, task, label);
-    }
-    if (status === "failed") throw new Error(error);
-    return result ?? { batch_id: id, action: "", total: 0, done: 0, changed: 0, failed: 0, failures: [] };
+  async #end(response, label) {
+    const { batch_id: id, task_id: task } = response;
+    const isRunning = response.status === "running" || response.status === "created";
+    /** @type {Pick<Task, "status" | "result" | "error_message">} */
+    const ended = isRunning && task !== undefined ? await followTask(this.#context, task, label) : response;
+    const result = { ...NOTHING_DONE, batch_id: id, ...ended.result };
+    if (ended.status !== "failed") return result;
+    // The result of a task that was interrupted may be older than its last changes.
+    const changed = await this.#changedBy(id) ?? result.changed;
+    return { ...result, changed, error: new Error(ended.error_message ?? ended.status) };
+  }
+
+  /**
+   * Return how many assets a batch has changed, undefined if it is not kept.
+   *
+   * @param {string} id
+   */
+  async #changedBy(id) {
+    const { batches } = await this.#context.client.get("/assets/batches");
+    return batches.find((each) => each.id === id)?.changed;
   }
 }
 

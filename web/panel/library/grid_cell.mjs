@@ -3,6 +3,7 @@
 /** @import { Asset } from "../api.d.ts" */
 /** @import { HostPage, Translate } from "../types.d.ts" */
 
+import { RECONNECTED } from "../shared/connection.mjs";
 import { h } from "../shared/dom.mjs";
 import { icon } from "../shared/icons.mjs";
 import * as format from "../shared/format.mjs";
@@ -38,6 +39,7 @@ const MAX_FAILED = 1000;
  * @type {Map<string, number>}
  */
 const failed = new Map();
+document.addEventListener(RECONNECTED, () => failed.clear());
 
 function createParts() {
   const image = h("img", { alt: "", decoding: "async", draggable: "false" });
@@ -75,7 +77,10 @@ export function createCell() {
     thumbnail.classList.add("ca-no-thumbnail");
     rememberFailure(image.getAttribute("src"));
   });
-  image.addEventListener("load", () => image.classList.add("ca-loaded"));
+  image.addEventListener("load", () => {
+    thumbnail.classList.remove("ca-no-thumbnail"); // it may have failed before
+    image.classList.add("ca-loaded");
+  });
   const card = h(
     "div",
     { class: "ca-card" },

@@ -9,6 +9,7 @@
 /** @import { SelectedAssets } from "./search_results.mjs" */
 /** @import { Query } from "./query.mjs" */
 
+import { listenForChanges } from "../shared/connection.mjs";
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h } from "../shared/dom.mjs";
 import { Navigation } from "../navigation/navigation.mjs";
@@ -115,7 +116,7 @@ export class LibraryTab {
     this.element.addEventListener("keydown", (event) => this.#onKeyDown(event));
     this.element.addEventListener("click", (event) => this.#onSecondClick(event), { capture: true });
     this.#store.subscribe((state, before) => this.#onQueryChange(state, before));
-    page.listen("assets.changed", refreshSoon);
+    listenForChanges(page, ["assets.changed"], refreshSoon);
     for (const type of /** @type {const} */ (["assets.seed.fast_complete", "assets.seed.completed"])) {
       page.listen(type, (shown) => {
         if (shown?.source !== "changes") refreshSoon(); // assets.changed tells of these

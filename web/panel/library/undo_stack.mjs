@@ -2,7 +2,7 @@
 
 /** @import { PanelContext, Undo } from "../types.d.ts" */
 
-import { RequestError } from "../shared/client.mjs";
+import { mayPass, RequestError } from "../shared/client.mjs";
 
 const MAX_CHANGES = 50;
 
@@ -61,17 +61,17 @@ export class UndoStack {
       if (outcome instanceof UndoNote) notifications.show(outcome.text, null, outcome.failures);
       else notifications.show(change.done ?? t("undo.done", { change: change.label }));
     } catch (error) {
-      if (isTemporary(error)) this.#changes.splice(place, 0, change);
+      if (canBeRepeated(error)) this.#changes.splice(place, 0, change);
       notifications.error(t("undo.failed", { change: change.label }), error);
     }
   }
 }
 
 /**
- * Return whether the same request may succeed later.
+ * Return whether undoing may succeed later. The error of a task that was interrupted is none of a request.
  *
  * @param {unknown} error
  */
-function isTemporary(error) {
-  return error instanceof RequestError && error.kind !== "refused";
+function canBeRepeated(error) {
+  return mayPass(error) || !(error instanceof RequestError);
 }

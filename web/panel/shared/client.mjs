@@ -45,6 +45,16 @@ export function isAborted(error) {
   return error instanceof Error && error.name === "AbortError";
 }
 
+/**
+ * Return whether the same request may succeed later: the server cannot be reached, has failed, or wants the user to sign in
+ * again.
+ *
+ * @param {unknown} error
+ */
+export function mayPass(error) {
+  return error instanceof RequestError && (error.kind !== "refused" || error.code === "SIGN_IN_REQUIRED");
+}
+
 export class Client {
   #page;
 

@@ -58,24 +58,25 @@ export class Notifications {
    * @param {string} text
    * @param {Undo | null} [undo]
    * @param {Undo | null} [failures]
+   * @param {boolean} [hasFailed] whether the text says that something went wrong
    */
-  show(text, undo = null, failures = null) {
-    this.#put(failures === null ? "" : "ca-failure", text, undo, failures);
+  show(text, undo = null, failures = null, hasFailed = failures !== null) {
+    this.#put(hasFailed ? "ca-failure" : "", text, undo, failures);
   }
 
   /**
    * Show the progress of something that takes long, beside other notifications and until it is closed.
    *
    * @param {string} text
-   * @param {Undo} cancel
+   * @param {{ label: string, action: () => Promise<boolean> }} cancel returns whether it will be cancelled
    * @returns {{ show: (text: string, part: number) => void, close: () => void }} `part` is from 0 to 1
    */
   progress(text, cancel) {
     const bar = h("progress", { max: 1, "aria-label": text });
     const label = h("span", { class: "ca-notification-text", "aria-live": "off" }, text);
-    const stop = button("close", cancel.label, () => {
+    const stop = button("close", cancel.label, async () => {
       stop.disabled = true;
-      cancel.action();
+      stop.disabled = await cancel.action();
     });
     const element = h("div", { class: "ca-notification ca-progress" }, label, stop, bar);
     this.#progress.add(element);

@@ -5,7 +5,8 @@
 /** @import { Translate } from "../types.d.ts" */
 
 import { button } from "./buttons.mjs";
-import { RequestError } from "./client.mjs";
+import { mayPass, RequestError } from "./client.mjs";
+import { whenReconnected } from "./connection.mjs";
 import { h, setChildren } from "./dom.mjs";
 import { errorText } from "./error_text.mjs";
 import { icon } from "./icons.mjs";
@@ -44,7 +45,8 @@ export function emptyPlaceholder(iconName, title, hint) {
 }
 
 /**
- * Create a placeholder that says what went wrong, with a button to try again.
+ * Create a placeholder that says what went wrong, with a button to try again. It tries again by itself once a lost
+ * connection is there again.
  *
  * @param {Translate} t
  * @param {unknown} error
@@ -53,7 +55,7 @@ export function emptyPlaceholder(iconName, title, hint) {
 export function errorPlaceholder(t, error, retry) {
   const kind = error instanceof RequestError ? error.kind : "panel";
   const [title, text] = [t(`failure.${kind}`), errorText(t, error)];
-  return h(
+  const placeholder = h(
     "div",
     { class: "ca-placeholder ca-failure", role: "alert" },
     icon("warning"),
@@ -61,6 +63,8 @@ export function errorPlaceholder(t, error, retry) {
     text !== title && h("p", {}, text),
     button("refresh", t("common.retry"), retry, { kind: "ca-primary" }),
   );
+  if (mayPass(error)) whenReconnected(placeholder, retry);
+  return placeholder;
 }
 
 /** @typedef {{ element: HTMLElement, setCount: (count: number) => void }} Grid */

@@ -5,6 +5,8 @@
 
 import { h, setChildren } from "../shared/dom.mjs";
 import { iconButton } from "../shared/buttons.mjs";
+import { mayPass } from "../shared/client.mjs";
+import { errorText } from "../shared/error_text.mjs";
 import { icon } from "../shared/icons.mjs";
 import { fractionDone, isRunning, problems, statusText } from "./scan_progress.mjs";
 
@@ -32,7 +34,9 @@ export class StatusBar {
     this.#closeLikeAMenu();
     const row = h("div", { class: "ca-status-row" }, this.text, this.problems, this.pause, this.resume, this.scan);
     this.element = h("div", { class: "ca-status", role: "group", "aria-label": t("status.label") }, this.bar, row);
-    page.listen("assets.seed.started", () => this.refresh());
+    for (const type of /** @type {const} */ (["assets.seed.started", "reconnecting", "reconnected"])) {
+      page.listen(type, () => this.refresh());
+    }
     page.listen("assets.seed.progress", (status) => this.#show(status));
     page.listen("assets.seed.completed", (shown) => {
       if (shown?.source !== "changes") this.refresh();
@@ -65,8 +69,10 @@ export class StatusBar {
     clearTimeout(this.#timer);
     try {
       this.#show(await this.#context.client.get("/assets/seed/status"));
-    } catch {
-      this.#show(null); // the tabs show the error
+    } catch (error) {
+      this.#show(null);
+      const { t } = this.#context;
+      if (mayPass(error)) this.text.textContent = this.text.title = errorText(t, error);
     }
     clearTimeout(this.#timer); // another call may have set it during the request
     this.#timer = setTimeout(() => this.#refreshIfVisible(), isRunning(this.#status) ? BUSY_POLL_MS : IDLE_POLL_MS);

@@ -8,7 +8,7 @@ import { failuresButton } from "../library/batch_failures.mjs";
 import { h } from "../shared/dom.mjs";
 import * as format from "../shared/format.mjs";
 import { ask } from "../shared/question.mjs";
-import { followTask } from "../shared/tasks.mjs";
+import { followTask, resultOf } from "../shared/tasks.mjs";
 
 const MOST_IDS = 10_000; // in a request
 
@@ -149,7 +149,7 @@ export class TrashActions {
     try {
       const { task_id: task } = await client.post("/trash/empty", body);
       /** @type {EmptyTrashResult} */
-      const { done, freed, failed } = await followTask(this.#context, task, t("trash.delete"));
+      const { done, freed, failed } = resultOf(await followTask(this.#context, task, t("trash.delete")));
       const text = t("trash.deleted", { ...this.#batches.counts(done), size: format.bytes(freed, language) });
       notifications.show(text, null, failuresButton(this.#context, failed, known));
     } catch (error) {

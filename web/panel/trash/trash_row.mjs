@@ -32,7 +32,10 @@ export function createRow() {
   const parts = createParts();
   const thumbnail = h("div", { class: "ca-thumb" }, parts.kind, parts.image);
   parts.image.addEventListener("error", () => thumbnail.classList.add("ca-no-thumbnail"));
-  parts.image.addEventListener("load", () => parts.image.classList.add("ca-loaded"));
+  parts.image.addEventListener("load", () => {
+    thumbnail.classList.remove("ca-no-thumbnail"); // it may have failed before
+    parts.image.classList.add("ca-loaded");
+  });
   const check = h("span", { class: "ca-check" }, icon("check"));
   const texts = h("div", { class: "ca-trash-texts" }, parts.name, parts.place, parts.summary);
   const card = h("div", { class: "ca-card ca-trash-entry" }, thumbnail, check, texts, parts.restore);

@@ -7,6 +7,7 @@
 /** @import { TrashRow } from "./trash_row.mjs" */
 
 import { button, iconButton, searchBox, select } from "../shared/buttons.mjs";
+import { listenForChanges } from "../shared/connection.mjs";
 import { middleOf, onMenu, showMenu } from "../shared/context_menu.mjs";
 import { takesText } from "../shared/dialog.mjs";
 import { debounce, h, setChildren } from "../shared/dom.mjs";
@@ -71,7 +72,7 @@ export class TrashView {
     );
     this.element.hidden = true;
     this.#listen();
-    page.listen("assets.changed", debounce(() => this.isOpen && this.list.refresh(), REFRESH_DELAY_MS));
+    listenForChanges(page, ["assets.changed"], debounce(() => this.isOpen && this.list.refresh(), REFRESH_DELAY_MS));
   }
 
   get isOpen() {
@@ -221,12 +222,11 @@ export class TrashView {
   #showSelection() {
     const { t, language } = this.#context;
     const entries = [...this.#selected.values()];
-    const count = entries.length;
-    const number = format.number(count, language);
-    this.bar.hidden = count === 0;
+    const counts = { count: entries.length, number: format.number(entries.length, language) };
+    this.bar.hidden = entries.length === 0;
     setChildren(
       this.bar,
-      h("span", { class: "ca-selection-count", role: "status" }, t("selection.count", { count, number })),
+      h("span", { class: "ca-selection-count", role: "status" }, t("selection.count", counts)),
       h(
         "div",
         { class: "ca-selection-actions" },

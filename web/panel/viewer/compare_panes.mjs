@@ -5,6 +5,7 @@
 /** @import { PictureCache } from "./picture.mjs" */
 /** @import { ZoomState } from "./zoom.mjs" */
 
+import { whenReconnected } from "../shared/connection.mjs";
 import { h } from "../shared/dom.mjs";
 import { isFavourite, mediaKind, rating } from "../library/asset.mjs";
 import { bestColumns, typicalAspect } from "./compare_layout.mjs";
@@ -17,6 +18,7 @@ const SHARPEN_MS = 300;
 /** One asset of a comparison. */
 export class ComparePane {
   #context;
+  #pictures;
   #timer = 0;
 
   /**
@@ -27,6 +29,7 @@ export class ComparePane {
    */
   constructor(context, asset, pictures, zoom) {
     this.#context = context;
+    this.#pictures = pictures;
     this.asset = asset;
     this.media = createMedia(context, asset, pictures);
     if (this.media.player) this.media.player.muted = true; // several at a time
@@ -65,8 +68,16 @@ export class ComparePane {
     await picture.ready;
     if (picture.isBroken) {
       this.zoom.setContent(null);
-      this.stage.replaceChildren(unplayable(this.#context, this.asset));
+      const message = unplayable(this.#context, this.asset);
+      this.stage.replaceChildren(message);
+      whenReconnected(message, () => this.#showAgain());
     } else this.#sharpenSoon();
+  }
+
+  #showAgain() {
+    this.media = createMedia(this.#context, this.asset, this.#pictures);
+    this.stage.replaceChildren(this.media.element);
+    this.#showPicture();
   }
 
   #sharpenSoon() {

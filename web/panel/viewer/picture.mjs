@@ -156,6 +156,7 @@ export class PictureCache {
    */
   get(asset) {
     const key = `${asset.id} ${asset.hash ?? asset.size}`;
+    if (this.#pictures.get(key)?.isBroken) this.#drop(key); // perhaps the server could not be reached
     const picture = this.#pictures.get(key) ?? new Picture(this.#page, asset);
     this.#pictures.delete(key);
     this.#pictures.set(key, picture);

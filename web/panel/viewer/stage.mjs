@@ -4,6 +4,7 @@
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { Media } from "./media.mjs" */
 
+import { RECONNECTED } from "../shared/connection.mjs";
 import { h } from "../shared/dom.mjs";
 import { mediaKind } from "../library/asset.mjs";
 import { createMedia, unplayable } from "./media.mjs";
@@ -20,6 +21,7 @@ export class Stage {
   #timer = 0;
   /** @type {Media | null} */
   #media = null;
+  #again = () => {}; // shows the same asset once more
 
   /**
    * @param {PanelContext} context
@@ -33,6 +35,7 @@ export class Stage {
     /** The zoom of the picture. */
     this.pane = new ZoomPane(this.element, this.#zoom, onSwipe);
     this.#zoom.addEventListener("change", () => this.#zoomed());
+    document.addEventListener(RECONNECTED, () => this.element.querySelector(".ca-viewer-message") && this.#again());
   }
 
   /** Whether the asset is a picture that can be enlarged. */
@@ -58,6 +61,7 @@ export class Stage {
    * @param {() => (Asset | undefined)[]} near returns the assets to which the user may go on, the likeliest first
    */
   async show(asset, near) {
+    this.#again = () => void this.show(asset, near);
     this.#media?.release();
     const media = createMedia(this.#context, asset, this.#pictures);
     this.#media = media;
@@ -93,6 +97,7 @@ export class Stage {
     clearTimeout(this.#timer);
     this.#media?.release();
     this.#media = null;
+    this.#again = () => {};
     this.pane.setContent(null);
     this.#pictures.clear();
   }

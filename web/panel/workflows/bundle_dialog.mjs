@@ -11,7 +11,7 @@ import { h, setChildren } from "../shared/dom.mjs";
 import { errorText } from "../shared/error_text.mjs";
 import { saveUrl } from "../shared/save_file.mjs";
 import { sendFile } from "../shared/send_file.mjs";
-import { watchTask } from "../shared/tasks.mjs";
+import { cancelTask, untilReached, watchTask } from "../shared/tasks.mjs";
 
 const MAX_SHOWN = 20; // problems
 export const BUNDLE_TYPE = "application/zip";
@@ -87,7 +87,8 @@ class BundleDialog {
       this.#showProgress(t("bundle.collecting"));
       const task = await this.#watch(await client.post(`/workflows/${workflow.id}/export`, { models }));
       const { export_name: name = "", assets, included = 0, problems = [] } = task.result ?? {};
-      const { url } = await client.get(`/assets/exports/${name}`, { signal: this.#closing.signal });
+      const { signal } = this.#closing;
+      const { url } = await untilReached(() => client.get(`/assets/exports/${name}`, { signal }), this.#onTrouble);
       saveUrl(page.url(url.replace(/^\/api(?=\/)/, "")), name);
       this.#show(
         h("p", {}, t("bundle.exported", { name })),
@@ -175,13 +176,24 @@ class BundleDialog {
   async #watch({ task_id: id }) {
     this.#task = id;
     const { client } = this.#context;
-    const task = await watchTask(client, id, ({ result }) => {
-      if (result?.progress) this.#bar.value = result.progress;
-    }, this.#closing.signal);
+    const label = this.#state.textContent;
+    const listener = {
+      /** @param {Task} task */
+      onProgress: ({ result }) => {
+        this.#state.textContent = label;
+        if (result?.progress) this.#bar.value = result.progress;
+      },
+      onTrouble: this.#onTrouble,
+    };
+    const task = await watchTask(client, id, listener, this.#closing.signal);
     this.#task = null;
     if (task.status !== "completed") throw new Error(task.error_message ?? task.status);
     return task;
   }
+
+  #onTrouble = (/** @type {unknown} */ error) => {
+    this.#state.textContent = errorText(this.#context.t, error);
+  };
 
   /**
    * @param {string} failure the text above the reason
@@ -201,11 +213,7 @@ class BundleDialog {
   #stop() {
     this.#closing.abort();
     if (this.#task !== null) {
-      const { client, notifications, t } = this.#context;
-      client.request("DELETE", `/tasks/${this.#task}`).catch((error) => {
-        // What has just ended cannot be cancelled any more.
-        if (error.code !== "TASK_NOT_CANCELLABLE") notifications.error(t("bundle.cancelFailed"), error);
-      });
+      cancelTask(this.#context, this.#task, this.#context.t("bundle.cancelFailed"));
       this.#task = null;
     }
   }

@@ -5,6 +5,7 @@
 /** @import { PanelContext } from "../types.d.ts" */
 /** @import { WorkflowRow } from "./workflow_row.mjs" */
 
+import { listenForChanges } from "../shared/connection.mjs";
 import { debounce, h, setChildren } from "../shared/dom.mjs";
 import { button, searchBox, select, setPressed } from "../shared/buttons.mjs";
 import { PagedList } from "../shared/paged_list.mjs";
@@ -62,7 +63,7 @@ export class WorkflowsTab {
     setChildren(this.element, pane, this.detail.element);
     element.addEventListener("click", (event) => this.#onClick(event));
     element.addEventListener("keydown", (event) => this.#onKeyDown(event));
-    context.page.listen("workflows.changed", debounce(() => this.#refresh(), REFRESH_DELAY_MS));
+    listenForChanges(context.page, ["workflows.changed"], debounce(() => this.#refresh(), REFRESH_DELAY_MS));
     this.list.reset();
   }
 
