@@ -41,7 +41,7 @@ async def test_life_of_a_search(api: Any) -> None:
 REFUSED: list[tuple[Any, str, str]] = [
     ({"name": "", "query": {}}, "INVALID_NAME", "name"),
     ({"name": "a\x00b", "query": {}}, "INVALID_NAME", "name"),
-    ({"name": "x"}, "INVALID_BODY", ""),
+    ({"name": "x"}, "INVALID_BODY", "query"),
     ({"name": "x", "query": []}, "INVALID_BODY", "query"),
     ({"name": "x", "query": {"q": None}}, "INVALID_BODY", "query[...]"),
     ({"name": "x", "query": {"q": {"a": 1}}}, "INVALID_BODY", "query[...]"),

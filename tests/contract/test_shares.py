@@ -175,11 +175,11 @@ async def test_files_that_are_no_workflows(desk: Desk, method: str, file: str) -
 @pytest.mark.parametrize(
     ("body", "code", "field"),
     [
-        (b"", "INVALID_BODY", None),
+        (b"", "INVALID_BODY", "asset_ids"),
         (b"{", "INVALID_BODY", None),
         (b"[]", "INVALID_BODY", None),
         (b"\xff", "INVALID_BODY", None),
-        ({}, "INVALID_BODY", None),
+        ({}, "INVALID_BODY", "asset_ids"),
         ({"asset_ids": None}, "INVALID_BODY", "asset_ids"),
         ({"asset_ids": "x"}, "INVALID_BODY", "asset_ids"),
         ({"asset_ids": [7]}, "INVALID_BODY", "asset_ids[0]"),
@@ -398,10 +398,10 @@ async def test_workflows_of_others_are_not_there(pair: tuple[Desk, Desk]) -> Non
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
-        (b"", 400, "INVALID_BODY", None),
+        (b"", 400, "INVALID_BODY", "share_id"),
         (b"[]", 400, "INVALID_BODY", None),
-        ({"published_asset_ids": []}, 400, "INVALID_BODY", None),
-        ({"share_id": "SHARE"}, 400, "INVALID_BODY", None),
+        ({"published_asset_ids": []}, 400, "INVALID_BODY", "share_id"),
+        ({"share_id": "SHARE"}, 400, "INVALID_BODY", "published_asset_ids"),
         ({"published_asset_ids": [], "share_id": None}, 400, "INVALID_BODY", "share_id"),
         ({"published_asset_ids": [7], "share_id": "SHARE"}, 400, "INVALID_BODY", "published_asset_ids[0]"),
         ({"published_asset_ids": [NOBODY] * 501, "share_id": "SHARE"}, 400, "INVALID_BODY", "published_asset_ids"),
