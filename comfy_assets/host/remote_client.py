@@ -241,6 +241,7 @@ class RemoteClient:
         try:
             url = URL(text)
             host, port = url.raw_host, url.port
+            _ = url.host  # decoded for messages; labels such as "xn--" cannot be
         except ValueError:
             host = port = None
         if not host or port is None or len(str(text)) > MAX_URL_LENGTH or not str(text).isprintable():

@@ -248,7 +248,7 @@ class TestMetadata:
         shop.source.version("ink.safetensors", file={"name": 7})
         assert (await shop.api.get("/api/assets/remote-metadata", 422, url=link))["code"] == "METADATA_FETCH_FAILED"
 
-    @pytest.mark.parametrize("url", ["", "x", "ftp://a.example/x", "https://u:p@a.example/x"])
+    @pytest.mark.parametrize("url", ["", "x", "ftp://a.example/x", "https://u:p@a.example/x", "https://xn--/x"])
     async def test_what_is_no_link(self, shop: Shop, url: str) -> None:
         for answer in (await shop.api.get("/api/assets/remote-metadata", 400, url=url), await shop.start(url, 400)):
             assert answer["code"] == "INVALID_URL_FORMAT"
@@ -493,6 +493,7 @@ class TestFaults:
             (Fault(status=429), {}, "RATE_LIMITED"),
             (Fault(redirect="/ink.safetensors"), {}, "HTTP_ERROR"),
             (Fault(redirect="file:///etc/passwd"), {}, "INVALID_URL_FORMAT"),
+            (Fault(redirect="https://xn--/x"), {}, "INVALID_URL_FORMAT"),
         ],
     )
     async def test_what_cannot_be_had(self, shop: Shop, faults: Fault | None, more: Any, code: str) -> None:
