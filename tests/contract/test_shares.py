@@ -398,7 +398,7 @@ async def test_workflows_of_others_are_not_there(pair: tuple[Desk, Desk]) -> Non
 @pytest.mark.parametrize(
     ("body", "status", "code", "field"),
     [
-        (b"", 400, "INVALID_BODY", "share_id"),
+        (b"", 400, "INVALID_BODY", "published_asset_ids"),
         (b"[]", 400, "INVALID_BODY", None),
         ({"published_asset_ids": []}, 400, "INVALID_BODY", "share_id"),
         ({"share_id": "SHARE"}, 400, "INVALID_BODY", "published_asset_ids"),

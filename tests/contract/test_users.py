@@ -36,7 +36,7 @@ TAKEN: list[dict[str, Any]] = [
     {"type": "missing_models", "rating": 1, "content": "x" * 20_000, "unknown": [1]},
 ]
 REFUSED: list[tuple[Any, str | None]] = [
-    ({}, None),
+    ({}, "type"),
     ({"type": "praise"}, "type"),
     ({"type": 1}, "type"),
     ({"type": "general", "rating": 0}, "rating"),
@@ -47,7 +47,7 @@ REFUSED: list[tuple[Any, str | None]] = [
     ({"type": "general", "metadata": []}, "metadata"),
     ({"type": "general", "metadata": {"x": "y" * 70_000}}, "metadata"),
     ([], None),
-    (None, None),
+    (None, "type"),
 ]
 
 

@@ -48,7 +48,7 @@ async def test_what_a_graph_names(api: Any, shelf: dict[str, dict[str, Any]]) ->
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, None),
+        ({}, "workflow_api_json"),
         ({"workflow_api_json": []}, "workflow_api_json"),
         ({"workflow_api_json": "{}"}, "workflow_api_json"),
         ({"workflow_api_json": None}, "workflow_api_json"),
