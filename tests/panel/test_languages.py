@@ -139,13 +139,33 @@ def test_right_to_left_on_the_own_page(browser: Any, server: Any) -> None:
     assert 0 <= boxes[0]["x"] < boxes[1]["x"] <= 390 - boxes[1]["width"]
     tabs = [tab.bounding_box()["x"] for tab in page.get_by_role("tab").all()]
     assert tabs == sorted(tabs, reverse=True)
-    page.get_by_role("tab").first.focus()
-    page.keyboard.press("ArrowLeft")  # the next one
+    page.get_by_role("tab").first.press("ArrowLeft")  # the next one
     assert page.get_by_role("tab").nth(1).get_attribute("aria-selected") == "true"
-    page.keyboard.press("ArrowRight")
+    page.get_by_role("tab").nth(1).press("ArrowRight")
     first.click(button="right")
     assert page.get_by_role("menu").evaluate("menu => getComputedStyle(menu).direction") == "rtl"
     context.close()
+
+
+def test_a_comparison_from_right_to_left(browser: Any, server: Any, open_alone: Any) -> None:
+    """Pictures keep their order, side by side and on top of each other, and their columns are below them."""
+    with open_alone(browser, server, locale="he-IL") as panel:
+        for number in (0, 1):
+            panel.options().nth(number).click(modifiers=["Control"])
+        panel.button(document("he")["comfyAssets"]["selection"]["compare"]).click()
+        dialog = panel.page.get_by_role("dialog")
+        dialog.locator("th").nth(2).wait_for()
+        names = panel.root.locator(".ca-cell .ca-name").all_inner_texts()[:2]
+
+        def in_order(parts: Any) -> list[str]:
+            found = [(part.bounding_box()["x"], part.inner_text()) for part in parts.all()]
+            return [text for _, text in sorted(found) if text in names]
+
+        assert in_order(dialog.locator(".ca-compare-name")) == names
+        assert in_order(dialog.locator("thead th")) == names
+        dialog.get_by_role("button", name=document("he")["comfyAssets"]["compare"]["overlay"]).click()
+        dialog.get_by_role("slider").wait_for()
+        assert in_order(dialog.locator(".ca-compare-name")) == names
 
 
 def _refuse(answer: dict[str, str], route: Any) -> None:

@@ -31,6 +31,19 @@ def test_search_while_typing(panel: Any, words: str, count: int) -> None:
         panel.root.get_by_text("No matching assets").wait_for()
 
 
+def test_only_some_pictures_are_compared_at_once(panel: Any) -> None:
+    """Each is loaded at full size."""
+    panel.options().first.click(modifiers=["Control"])
+    panel.root.get_by_role("listbox", name="Assets").press("Control+a")
+    panel.root.locator(".ca-selection-count", has_text="28").wait_for()
+    panel.button("Compare").click()
+    panel.says("Select at most 24 pictures and videos")
+    assert panel.page.get_by_role("dialog").count() == 0
+    panel.options().first.click(modifiers=["Control"])
+    panel.button("Compare").click()
+    panel.page.get_by_role("dialog", name="Compare", exact=True).press("Escape")
+
+
 def test_tags_filter_the_list_and_each_other(panel: Any) -> None:
     panel.root.get_by_label("Kind").select_option("models")
     panel.count_is(3)

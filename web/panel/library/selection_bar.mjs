@@ -20,6 +20,7 @@ import { isFacet } from "./tag_facets.mjs";
 import { tagInput } from "./tag_editor.mjs";
 
 const COMPARED = ["image", "video"];
+const MOST_COMPARED = 24; // each is loaded at full size
 const RATINGS = [5, 4, 3, 2, 1, 0];
 const MOST_TAGS = 40; // in a menu
 
@@ -97,7 +98,7 @@ export class SelectionBar {
     const isOn = !areFavourites(this.#selection.selected);
     const heart = t(isOn ? "selection.addFavourites" : "selection.removeFavourites");
     return [
-      pictures.length > 1 && button("compare", t("selection.compare"), () => this.#callbacks.compare(pictures)),
+      pictures.length > 1 && button("compare", t("selection.compare"), () => this.#compare(pictures)),
       this.#organizing(),
       iconButton("heart", heart, () => this.#favour(isOn)),
       this.#menuButton("star", t("selection.rate"), () => this.#ratings()),
@@ -111,6 +112,13 @@ export class SelectionBar {
       ),
       iconButton("close", t("selection.clear"), () => this.#selection.clear()),
     ];
+  }
+
+  /** @param {Asset[]} pictures */
+  #compare(pictures) {
+    const { t, language, notifications } = this.#context;
+    if (pictures.length <= MOST_COMPARED) this.#callbacks.compare(pictures);
+    else notifications.show(t("selection.tooManyToCompare", { most: format.number(MOST_COMPARED, language) }));
   }
 
   /** Return the button whose menu has the collections, and what else arranges the assets. */
