@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.fs import atomic, paths
+from comfy_assets_node.comfy_assets.fs import atomic, mounts, paths
 from support.windows import symbolic_links, wine_lacks
 
 
@@ -22,6 +24,51 @@ def test_a_move_never_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     with pytest.raises(FileExistsError):
         atomic.move_across_volumes(source, target)
     assert (source.read_text(), target.read_text()) == ("new", "old")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such list of mount points")
+@pytest.mark.parametrize(
+    ("source", "folder", "is_same"),
+    [
+        ("models", "output", False),
+        ("output", "models", False),
+        ("models", "models/sub", True),
+        ("models", "models/sub/own", False),
+        ("models", "in put", False),
+        ("in put", "in put/sub", True),
+        ("models 2", "models", False),  # a name that begins alike
+        ("models 2", "output 2", True),
+    ],
+)
+def test_folders_of_one_file_system_may_be_mounted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, folder: str, is_same: bool
+) -> None:
+    top = str(paths.real_path(tmp_path))
+    mounted = ["/", *(f"{top}/{name}" for name in ("models", "output", "in put", "models/sub/own"))]
+    lines = [rf"36 35 98:0 /x {each} rw - ext4 /dev/sda rw".replace("in put", r"in\040put") for each in mounted]
+    (tmp_path / "mountinfo").write_text("\n".join(lines))
+    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mountinfo")
+    for name in (source, folder):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / source / "a.bin").write_bytes(b"a")
+    assert atomic.is_same_volume(tmp_path / source / "a.bin", tmp_path / folder) is is_same
+
+
+def test_a_move_between_folders_that_are_mounted_apart(tmp_path: Path) -> None:
+    source, target = tmp_path / "models", tmp_path / "output"
+    for folder in (source, target):
+        folder.mkdir()
+    command = shutil.which("mount")
+    if command is None or subprocess.run([command, "--bind", target, target], capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        (source / "a.bin").write_bytes(b"a")
+        atomic.move_across_volumes(source / "a.bin", target / "b.bin")
+        assert (target / "b.bin").read_bytes() == b"a"
+        assert list(source.iterdir()) == []
+        assert atomic.stage(target / "b.bin", source).parent == source
+    finally:
+        subprocess.run(["umount", target], check=True)
 
 
 @pytest.mark.parametrize("key", [None, "link"])
