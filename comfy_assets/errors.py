@@ -251,7 +251,7 @@ class SignInRequiredError(UnauthorizedError):
 
 
 class SignInFailedError(UnauthorizedError):
-    """The name or the password is wrong, the link has been used, or the user is disabled: it is not said which."""
+    """The name or password is wrong, the link is used up, or the user is disabled; the response does not say which."""
 
     code = "SIGN_IN_FAILED"
 
@@ -271,7 +271,7 @@ class NotPermittedError(ApiError):
 
 
 class AuthorizationError(ApiError):
-    """A program cannot be let in: ``details.error`` is a word of OAuth (RFC 6749, 4.1.2.1 and 5.2)."""
+    """A program cannot be authorized: ``details.error`` is an error code of OAuth (RFC 6749, 4.1.2.1 and 5.2)."""
 
     code = "AUTHORIZATION_FAILED"
 
@@ -298,7 +298,7 @@ class LengthRequiredError(ApiError):
 
 
 class LoginUnavailableError(ApiError):
-    """The file of the login cannot be read or written: nobody is let in."""
+    """The file of the login cannot be read or written: every request is refused."""
 
     status = 503
     code = "LOGIN_UNAVAILABLE"

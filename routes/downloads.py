@@ -212,11 +212,14 @@ ROUTES = [
             "Assets",
             "Download a file from another server",
             {
-                200: Response("The existing asset: the library has the file already.", AssetCreated),
+                200: Response(
+                    "The existing asset: the library has a file with the hash that the provider states.", AssetCreated
+                ),
                 202: Response("The download has been accepted; its task has the progress.", AssetDownloadResponse),
             },
             "The file becomes an asset when it is complete and has the hash that the provider states. One file at a"
-            " time is downloaded from each host. A second request for the same file and folder returns the same task.",
+            " time is downloaded from each host. A second request for the same file and folder meanwhile returns the"
+            " same task.",
             body=RequestBody(DownloadAssetRequest, example={"source_url": _EXAMPLE, "tags": ["models", "checkpoints"]}),
             errors=(
                 *LINK_ERRORS,

@@ -205,7 +205,7 @@ ROUTES = [
             "Login",
             "Get the page to sign in",
             {200: Response("The page, or that of the signed-in user.", _PAGE, "text/html")},
-            "While the login is on, any page that nobody has signed in for is this page too, with the status 401.",
+            "While the login is on, every other page shows this one without a session, with the status 401.",
             is_open=True,
         ),
     ),

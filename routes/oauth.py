@@ -230,7 +230,7 @@ ROUTES = [
             "authorizeProgram",
             "Login",
             "Let a program in, or refuse it",
-            {200: Response("Where the browser goes on.", AuthorizeResponse)},
+            {200: Response("The address at which the browser continues.", AuthorizeResponse)},
             body=RequestBody(AuthorizeRequest, example={"query": {"client_id": "comfy-cli"}, "allow": True}),
             errors=(AuthorizationError, SignInRequiredError),
         ),

@@ -33,7 +33,7 @@ _ROOT_KINDS = {"models", "input", "output"}
 class SeedAssets(msgspec.Struct, frozen=True):
     """Query of seedAssets."""
 
-    wait: Annotated[bool, doc("Whether to answer when the scan has ended, instead of at once.")] = False
+    wait: Annotated[bool, doc("Whether to respond when the scan has ended, instead of at once.")] = False
 
 
 class SeedAssetsRequest(msgspec.Struct, frozen=True):

@@ -46,7 +46,7 @@ _SHARE_ID = doc("The id that it is published under; empty if it is not published
 # Always false: a server of one's own has no public list of workflows.
 _LISTED = doc("Whether others can find it without its id.")
 _PUBLISH_TIME = doc("Time of its last publication; null if it is not published.")
-_OPEN = doc("Whether whoever knows the id may read it without signing in, where the login is on.")
+_OPEN = doc("Whether everybody who knows the id can read it without signing in, while the login is on.")
 _ASSETS = doc("The assets published with it, with `in_library` for the requesting user.")
 
 
@@ -155,7 +155,10 @@ class PublishWorkflowAssetsRequest(msgspec.Struct, frozen=True):
     asset_ids: Annotated[_AssetIds, doc("Assets of the library.")]
     open: Annotated[
         bool | None,
-        doc("Whether whoever knows the id may read it without signing in; if omitted as before, at first not."),
+        doc(
+            "Whether everybody who knows the id can read it without signing in. If omitted, this stays as it was; at"
+            " first, it is false."
+        ),
     ] = None
 
 
