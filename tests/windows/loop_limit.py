@@ -1,14 +1,18 @@
-"""A pytest plugin that ends a run between two modules, before Wine wakes no event loop of the process any more.
+"""A pytest plugin for event loops that Wine does not wake.
 
-After some 290 loops in one process, what a thread posts to a loop stays there until something else wakes it.
+After some 290 loops in one process, and on a loaded machine before that, what a thread posts to a loop stays there
+until something else wakes it. So every loop wakes after a second, and a run ends between two modules before it has that
+many loops.
 """
 
 from __future__ import annotations
 
+import sys
 from asyncio import base_events
 from collections import Counter
 from inspect import iscoroutinefunction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from outcomes import ENOUGH
@@ -25,6 +29,17 @@ def _counted(self: base_events.BaseEventLoop) -> None:
 
 
 base_events.BaseEventLoop.__init__ = _counted  # type: ignore[assignment]
+
+
+if sys.platform == "win32":
+    from asyncio.windows_events import IocpProactor
+
+    _select = IocpProactor.select
+
+    def _select_for_a_second(self: IocpProactor, timeout: Any = None) -> Any:
+        return _select(self, 1 if timeout is None else min(timeout, 1))
+
+    IocpProactor.select = _select_for_a_second  # type: ignore[method-assign]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
