@@ -1,4 +1,4 @@
-"""The quotas of users at every way in: what requests store, and the jobs that they submit."""
+"""The quotas of users in every operation that stores something or submits a job."""
 
 from __future__ import annotations
 

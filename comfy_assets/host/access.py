@@ -1,4 +1,4 @@
-"""Access rules: which requests a server accepts, and from which proxies it believes who the client is. No I/O.
+"""Access rules: the requests that a server accepts, and the proxies that may name its client and user. No I/O.
 
 Three attacks by pages of other origins are stopped.
 

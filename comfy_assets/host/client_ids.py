@@ -1,8 +1,9 @@
 """The ids of websocket clients while the login is on: each user has a namespace of their own.
 
 Servers send the messages of a prompt to the client whose id came with it, and let anyone connect with any id. So the
-id of a connection and that of a prompt get a prefix by their user: whoever connects with another user's id has another
-one. An id that has a prefix already gets the user's own in its place, as pages use the id that the server has sent.
+id of a connection and that of a prompt get a prefix by their user: a client that connects with another user's id gets
+a different one. An id that has a prefix already gets the user's own in its place, as pages use the id that the server
+has sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ComfyUI's messages to its pages: the pages that each may reach, and the progress that it tells of.
+"""ComfyUI's messages to its pages: the pages that each may reach, and the progress in them.
 
 While the login is on, messages of a prompt reach the pages of its user alone. All of them pass ``send_sync`` on the
 thread that executes prompts, whether a page is connected or not.

@@ -25,7 +25,7 @@ _RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
 def protect(
     app: web.Application, rules: AccessRules, gate: LoginGate | None = None, outer: Middleware | None = None
 ) -> None:
-    """Apply the rules, and then the login, before all other middlewares and routes, whoever has added them.
+    """Apply the rules, and then the login, before all other middlewares and routes, also those of other packs.
 
     ``outer`` is put around all of these; it changes the form of refusals.
     """

@@ -1,6 +1,6 @@
-"""The gate of the login as a middleware of an aiohttp application: nothing but a few named pages is reached without it.
+"""The gate of the login as a middleware of an aiohttp application: only a few named pages are open without signing in.
 
-It stands before every other middleware and route, whoever has added them, on every path and method. Exceptions are
+It runs before every other middleware and route, also those of other packs, on every path and method. Exceptions are
 compared with the path as it was sent, so that another spelling of it is no exception.
 """
 
