@@ -1,9 +1,13 @@
-"""Figures in the docs beside the constants that they come from."""
+"""Figures in the docs beside the constants that they come from, and names of controls beside the panel's texts."""
 
 from __future__ import annotations
 
+import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets import feedback, idempotency, ignored_files, image_limits
@@ -105,3 +109,25 @@ def test_figures_of_the_panel() -> None:
     ):
         assert constant in (ROOT / "web/panel" / file).read_text(encoding="utf-8"), file
         assert told in text, told
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """The texts in the values of nested objects."""
+    for each in value.values() if isinstance(value, dict) else ():
+        yield from texts_of(each)
+    if isinstance(value, str):
+        yield value
+
+
+def test_controls_that_are_named_are_in_the_panel() -> None:
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "locales/en").glob("*.json")]
+    # A part like {name} stands for a value, which the docs write as … or as an example. Commands that ask end with ….
+    texts = [text.removesuffix("…") for file in files for text in texts_of(file)]
+    texts = [text for text in texts if re.search(r"[A-Za-z]{2}", re.sub(r"\{.*?\}", "", text))]
+    patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(text)) for text in texts]
+    known = re.compile("|".join(f"(?:{pattern})…?" for pattern in patterns))
+    prose = re.sub(r"\*\*.*?\*\*", "", " ".join(page("docs/panel.md").prose.split()))
+    named = {part for label in re.findall(r"\*([^*]+)\*", prose) for part in label.split(" → ")}
+    named = {name for name in named if re.search(r"\w", name)} - {"Settings", "Comfy Assets"}  # of ComfyUI's page
+    assert len(named) > 30
+    assert {name for name in named if not known.fullmatch(name)} == set()
