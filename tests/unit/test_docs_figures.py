@@ -121,10 +121,9 @@ def texts_of(value: Any) -> Iterator[str]:
 
 def test_controls_that_are_named_are_in_the_panel() -> None:
     files = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "locales/en").glob("*.json")]
-    # A part like {name} stands for a value, which the docs write as … or as an example. Commands that ask end with ….
+    # A part like {name} stands for a value, which the docs write as … or as a number. Commands that ask end with ….
     texts = [text.removesuffix("…") for file in files for text in texts_of(file)]
-    texts = [text for text in texts if re.search(r"[A-Za-z]{2}", re.sub(r"\{.*?\}", "", text))]
-    patterns = [re.sub(r"\\\{.*?\\\}", ".+", re.escape(text)) for text in texts]
+    patterns = [re.sub(r"\\\{.*?\\\}", "(?:…|[0-9]+)", re.escape(text)) for text in texts]
     known = re.compile("|".join(f"(?:{pattern})…?" for pattern in patterns))
     prose = re.sub(r"\*\*.*?\*\*", "", " ".join(page("docs/panel.md").prose.split()))
     named = {part for label in re.findall(r"\*([^*]+)\*", prose) for part in label.split(" → ")}
