@@ -392,18 +392,21 @@ class StoredFile(NamedTuple):
 
 async def by_position(db: Database | Transaction, positions: Sequence[Position]) -> dict[Position, StoredFile]:
     """Return the rows of files by folder and name. Files without a row are left out."""
-    rows = await db.fetch_all(
-        "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
-        " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"
-        " JOIN files f ON f.folder_id = d.id AND f.name = json_extract(j.value, '$[1]') JOIN assets a ON a.id = f.id",
-        (json_array(positions),),
-    )
-    return {
-        (row[0], row[1]): StoredFile(
-            row[2], (row[3], row[4], row[5]), bool(row[6]), row[7] == HASHED, row[7] == CHANGED, row[8]
+    found: dict[Position, StoredFile] = {}
+    # A folder may have a hundred thousand files: the event loop serves requests between the parts.
+    for first in range(0, len(positions), BATCH):
+        rows = await db.fetch_all(
+            "SELECT d.path, f.name, f.id, f.size, f.mtime_ns, f.inode, f.missing, f.state, a.job_id FROM json_each(?) j"
+            " CROSS JOIN folders d ON d.path = json_extract(j.value, '$[0]')"
+            " JOIN files f ON f.folder_id = d.id AND f.name = json_extract(j.value, '$[1]')"
+            " JOIN assets a ON a.id = f.id",
+            (json_array(positions[first : first + BATCH]),),
         )
-        for row in rows
-    }
+        for row in rows:
+            found[row[0], row[1]] = StoredFile(
+                row[2], (row[3], row[4], row[5]), bool(row[6]), row[7] == HASHED, row[7] == CHANGED, row[8]
+            )
+    return found
 
 
 async def owner_at(db: Database, folder: str, name: str) -> str | None:

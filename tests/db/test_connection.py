@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import aiosqlite
 import pytest
-from comfy_assets_node.comfy_assets.db import connection, connection_pool
+from comfy_assets_node.comfy_assets.db import connection, connection_pool, files
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.connection_pool import READERS
 from comfy_assets_node.comfy_assets.db.sql import MOST_PARAMETERS, Statement, insertion
@@ -327,3 +328,18 @@ async def test_a_damaged_search_index_is_the_fault_of_the_store(tmp_path: Path, 
             await database.fetch_all("SELECT rowid FROM search_words WHERE search_words MATCH 'dragon'")
     finally:
         await database.close()
+
+
+async def test_the_rows_of_many_files_are_read_in_parts(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder may have a hundred thousand files, and what is made of their rows holds up the event loop."""
+    count = 3 * files.BATCH + 1
+    lengths: list[int] = []
+    fetch = Database.fetch_all
+
+    async def fetch_all(self: Database, sql: str, parameters: Any = ()) -> Any:
+        lengths.append(len(json.loads(parameters[0])))
+        return await fetch(self, sql, parameters)
+
+    monkeypatch.setattr(Database, "fetch_all", fetch_all)
+    assert await files.by_position(db, [("/o", f"{number}.png") for number in range(count)]) == {}
+    assert sum(lengths) == count and max(lengths) <= files.BATCH

@@ -325,13 +325,13 @@ class Scanner:
         if not gone:
             return []
         rows = await files.by_position(tx, [(file.folder, file.name) for file in gone])
-        found: dict[str, list[tuple[int, str]]] = {}
-        for file in gone:
-            row = rows.get((file.folder, file.name))
-            if row is not None and row.id == file.id and not row.missing:
-                found.setdefault(file.folder, []).append((file.id, file.name))
 
         def absent() -> list[int]:
+            found: dict[str, list[tuple[int, str]]] = {}
+            for file in gone:
+                row = rows.get((file.folder, file.name))
+                if row is not None and row.id == file.id and not row.missing:
+                    found.setdefault(file.folder, []).append((file.id, file.name))
             return [
                 file_id
                 for folder, known in found.items()
