@@ -27,8 +27,8 @@ from ..comfy_assets.models import TaskState
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import BINARY, STORAGE_ERRORS, Operation, RequestBody, Response, Route
 from .params import INT64_MAX, doc
-from .request_body import STREAMED
-from .uploads import BROKEN_BODY, receive_into, too_large
+from .request_body import BROKEN_BODY, STREAMED
+from .uploads import receive_into, too_large
 from .workflow_body import body_for_known
 from .workflows import may_be_ours
 

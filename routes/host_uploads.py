@@ -10,7 +10,6 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Literal, cast
 
 from aiohttp import BodyPartReader, hdrs, web
-from aiohttp.http import HttpProcessingError
 from multidict import MultiDict, MultiDictProxy
 
 from ..comfy_assets.assets.host_files import UploadMark
@@ -43,7 +42,7 @@ from .operations import (
     string,
 )
 from .quotas import AdmitBody
-from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
+from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED, check_headers
 
 _TRUE = ("true", "1")  # as hosts compare the field ``overwrite``
 _CHUNK_SIZE = 256 << 10
@@ -245,15 +244,15 @@ async def _names_of_others(call: RequestContext[NoQuery]) -> set[str]:
 async def _read_form(request: web.Request) -> MultiDictProxy[Any]:
     """Return the fields of a multipart form, and keep them for ``request.post`` of the host; {} for other bodies.
 
-    Raise BodyTooLargeError, InvalidBodyError.
+    Raise BodyTooLargeError, InvalidBodyError, UnsupportedContentError.
     """
+    check_headers(request)
     if request.content_type != "multipart/form-data":
         return MultiDictProxy(MultiDict())
     if request._post is None:
         try:
             fields = await _HostForm(request.client_max_size).read(request)
-        # A broken body or an unknown charset; aiohttp 3.9 asserts on a body that ends early.
-        except (ValueError, LookupError, RuntimeError, AssertionError, HttpProcessingError, OSError) as error:
+        except (*BROKEN_BODY, OSError) as error:
             raise InvalidBodyError("The body is not a readable form.") from error
         request._post = MultiDictProxy(fields)
     return request._post

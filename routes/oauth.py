@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from aiohttp import hdrs, web
@@ -19,7 +20,7 @@ from .context import NoQuery, RequestContext, endpoint, json_response
 from .login import login_route, page_response, signed_in
 from .operations import Operation, Record, RequestBody, Response, array, integer, object_with, string
 from .params import Text, doc, parse_body
-from .request_body import read
+from .request_body import MAX_FORM_PARTS, read
 
 _DAY_S = 86_400
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -100,8 +101,7 @@ async def create_token(call: RequestContext[NoQuery]) -> web.Response:
     """Exchange a code for a token (exchangeAuthorizationCode, an extension; RFC 6749, 4.1.3)."""
     if call.request.content_type != _FORM_TYPE:
         raise InvalidBodyError(f"The body must be {_FORM_TYPE}.")
-    await read(call.request)  # with its bounds; aiohttp keeps what it has read
-    form = {name: value for name, value in (await call.request.post()).items() if isinstance(value, str)}
+    form = _fields(await read(call.request))
     if form.get("grant_type") != "authorization_code":
         raise AuthorizationError(
             "Only the grant type authorization_code is supported.", details={"error": "unsupported_grant_type"}
@@ -120,6 +120,14 @@ async def create_token(call: RequestContext[NoQuery]) -> web.Response:
     )
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form, which is in UTF-8 whatever its type says (RFC 6749, B). Raise InvalidBodyError."""
+    try:
+        return dict(parse_qsl(body.decode(), max_num_fields=MAX_FORM_PARTS))
+    except ValueError as error:
+        raise InvalidBodyError("The body is not a readable form.") from error
 
 
 def _new_token(services: Services, key: str, asked: AuthorizationRequest) -> tuple[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from ..comfy_assets.config import Config
 from ..comfy_assets.errors import ApiError, BodyTooLargeError, InvalidBodyError, UnsupportedContentError
@@ -34,6 +35,17 @@ _INLINE_SIZE = 64 << 10  # bytes decoded on the event loop; more are decoded in 
 # Bounds of multipart forms, which aiohttp's own reader lacks.
 MAX_FORM_PARTS = 100
 MAX_FORM_FIELD_SIZE = 256 << 10  # bytes of a field that is no file
+# Raised by various versions of aiohttp for forms and other bodies that are malformed or end early.
+BROKEN_BODY = (
+    ValueError,
+    LookupError,
+    RuntimeError,
+    AssertionError,
+    EOFError,
+    ConnectionError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
 # The unread rest of a compressed body is dropped here with pauses, as aiohttp decompresses it without any.
 _MAX_DRAINED = 64 * MIB
 _DRAIN_S = 1.0

@@ -13,7 +13,6 @@ from urllib.parse import unquote
 
 import msgspec
 from aiohttp import BodyPartReader, MultipartReader, web
-from aiohttp.http import HttpProcessingError
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import UploadFields, normalize_name, normalize_tags
@@ -56,7 +55,7 @@ from .params import (
     parse_hash,
     parse_preview_id,
 )
-from .request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
+from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
 
 # Of larger chunks and batches the memory is returned to the system and requested again all the time.
 _CHUNK_SIZE = 256 << 10
@@ -65,17 +64,6 @@ _MAX_CHUNKS = 512  # in a batch: a chunk of few bytes takes more memory than its
 FORM_SLACK = 1 << 20  # size of a form beside its file
 # Unlike in queries, an upload may state a SHA-256 as well.
 _HASH = re.compile(r"(?:(blake3|sha256):)?([0-9a-f]{64})")
-# Raised by various versions of aiohttp for forms and other bodies that are malformed or end early.
-BROKEN_BODY = (
-    ValueError,
-    LookupError,
-    RuntimeError,
-    AssertionError,
-    EOFError,
-    ConnectionError,
-    HttpProcessingError,
-    web.RequestPayloadError,
-)
 
 
 class CreateAssetFromHashRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from ...comfy_assets.assets.uploads import UploadService
 from ...comfy_assets.errors import InvalidBodyError, UnsupportedContentError
 from ...comfy_assets.fs.partial_file import PartialFile
 from ..params import parse_hash
-from ..request_body import MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS
-from ..uploads import BROKEN_BODY, FORM_SLACK, field_text, receive_into, too_large
+from ..request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS
+from ..uploads import FORM_SLACK, field_text, receive_into, too_large
 
 SHORTEST_S, LONGEST_S = 60, 7 * 24 * 3600
 # SDKs write file names into the header as they are, so a quote in one breaks the parser of headers.

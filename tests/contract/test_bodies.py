@@ -72,6 +72,18 @@ async def test_what_may_be_large_is_not_taken_compressed(api: Any, path: str) ->
 
 
 @pytest.mark.parametrize(
+    "path", ["/api/upload/image", "/api/upload/mask", "/upload/image", "/api/v2/assets", "/api/assets"]
+)
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+async def test_a_form_that_is_not_what_its_encoding_says(library: Any, path: str, kind: str) -> None:
+    app = web.Application(middlewares=[library.host.plugin.middleware])
+    headers = {"Content-Type": kind, "Content-Encoding": "gzip"}
+    async with TestClient(TestServer(app)) as client, client.post(path, data=b"no gzip", headers=headers) as response:
+        assert response.status == 415, await response.text()
+        assert "unsupported" in (await response.text()).lower()
+
+
+@pytest.mark.parametrize(
     ("path", "body"),
     [
         ("/api/queue", {"delete": ["x"] * 1001}),

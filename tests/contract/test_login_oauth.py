@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import re
 from typing import Any
@@ -171,6 +172,25 @@ async def test_a_user_who_is_disabled_meanwhile_gets_no_token(gated: Gated) -> N
 async def test_only_forms_are_exchanged(gated: Gated, kind: str) -> None:
     response = await gated.send("POST", "/oauth/token", data=b"{}", headers={"Content-Type": kind})
     assert response.status in (400, 415) and "error" in await response.json()
+
+
+@pytest.mark.parametrize(
+    ("body", "parameters", "headers"),
+    [
+        (b"\xff\xfe", "", {}),
+        (b"a=b", "; charset=utf-16", {}),
+        (b"a=b", "; charset=unknown", {}),
+        (b"a=b", "; charset=zlib", {}),
+        (b"a=b&" * 5000, "", {}),
+        (b"no gzip", "", {"Content-Encoding": "gzip"}),
+        (gzip.compress(gzip.compress(b"a=b", mtime=0), mtime=0), "", {"Content-Encoding": "gzip"}),
+    ],
+)
+async def test_forms_that_cannot_be_read(gated: Gated, body: bytes, parameters: str, headers: dict[str, str]) -> None:
+    """Nobody has signed in here."""
+    kind = f"application/x-www-form-urlencoded{parameters}"
+    response = await gated.send("POST", "/oauth/token", data=body, headers={"Content-Type": kind, **headers})
+    assert response.status == 400 and (await response.json())["error"] in ("invalid_request", "unsupported_grant_type")
 
 
 def test_codes_end_after_a_minute_and_are_few() -> None:

@@ -48,6 +48,8 @@ def _with_refusals(handler: RouteHandler) -> RouteHandler:
             return await handler(request)
         except Refusal as error:
             return _refusal_response(error)
+        except web.RequestPayloadError:  # it is not what its Content-Encoding or Transfer-Encoding says
+            return _refusal_response(Refusal("The request's body could not be read."))
 
     return respond
 

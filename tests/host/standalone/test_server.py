@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,19 @@ def test_a_damaged_list_of_users_is_not_overwritten(tmp_path: Path, text: str) -
     with pytest.raises(ValueError, match="users"):
         StandaloneHost(tmp_path, multi_user=True)
     assert (tmp_path / "user" / "users.json").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_a_body_that_is_not_what_its_encoding_says(server: Any, kind: str) -> None:
+    """On every route of the host with a body, also without a plugin in front of it."""
+    routes = [route for route in server.client.app.router.routes() if route.method not in ("GET", "HEAD", "*")]
+    taken = 0
+    for route in routes:
+        path = route.resource.canonical.format_map(defaultdict(lambda: "x"))
+        headers = {"Content-Type": kind, "Content-Encoding": "gzip", "Connection": "close"}
+        async with server.client.request(route.method, path, data=b"no gzip", headers=headers) as response:
+            assert response.status < 500, (route.method, path, await response.text())
+            taken += response.status == 400
+    assert taken > 10
