@@ -203,7 +203,7 @@ class Composition:
             finished=self._recorder.files_recorded,
         )
         self.aliases = AssetAliases(db, host, self._outputs_recorded)
-        self.saved_searches = SavedSearchService(db)
+        self.saved_searches = SavedSearchService(db, host)
         self.collections = CollectionService(db, host, self.aliases)
         self.batches = BatchService(db, host, self.tasks, self.assets, self.trash, self.aliases)
         collector = ExportCollector(db, host, self.aliases, self._outputs_recorded)

@@ -71,8 +71,13 @@ async function render(container) {
 
 // The page logs an error for message types that have no listener. The panel adds its own only once it is open, and the
 // first messages come before extensions are set up.
-const OWN =
-  /** @type {const} */ (["assets.changed", "assets.seed.fast_complete", "collections.changed", "workflows.changed"]);
+const OWN = /** @type {const} */ ([
+  "assets.changed",
+  "assets.seed.fast_complete",
+  "collections.changed",
+  "saved_searches.changed",
+  "workflows.changed",
+]);
 for (const type of OWN) page.listen(type, () => {});
 showScanToasts(page);
 new SessionWatch(page).start();

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..db import saved_searches
 from ..db.connection import Database, Transaction
 from ..errors import SavedSearchExistsError, SavedSearchNotFoundError, TooManySavedSearchesError
+from ..host.base import Host
 from ..ids import canonical_id, new_ids, now_ms
 from ..models import SavedSearch
 
@@ -16,8 +17,9 @@ MAX_SEARCHES = 1000  # of a user
 class SavedSearchService:
     """The saved searches of users. Another user's search does not exist for them. Queries are checked JSON objects."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, host: Host) -> None:
         self._db = db
+        self._host = host
 
     async def list(self, owner: str) -> Sequence[SavedSearch]:
         """Return a user's searches by name (listSavedSearches)."""
@@ -45,7 +47,9 @@ class SavedSearchService:
                 )
             search_id = new_ids(1)[0]
             await saved_searches.add(tx, search_id, owner, name, query, now_ms())
-            return await _existing(tx, search_id, owner)
+            made = await _existing(tx, search_id, owner)
+        self._changed()
+        return made
 
     async def replace(self, search_id: str, name: str, query: str, owner: str) -> SavedSearch:
         """Replace name and query of a search (replaceSavedSearch).
@@ -58,12 +62,19 @@ class SavedSearchService:
             if other is not None and other.row_id != found.row_id:
                 raise _taken()
             await saved_searches.replace(tx, found.row_id, name, query, now_ms())
-            return await _existing(tx, search_id, owner)
+            replaced = await _existing(tx, search_id, owner)
+        self._changed()
+        return replaced
 
     async def delete(self, search_id: str, owner: str) -> None:
         """Delete a search (deleteSavedSearch). Raises SavedSearchNotFoundError."""
         async with self._db.transaction() as tx:
             await saved_searches.delete(tx, (await _existing(tx, search_id, owner)).row_id)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Tell all pages, as servers do not know a page's user; each loads its own searches again."""
+        self._host.emit("saved_searches.changed", {})
 
 
 async def _existing(db: Database | Transaction, search_id: str, owner: str) -> SavedSearch:

@@ -180,7 +180,7 @@ async def _request(
 
 
 async def _saved(library: Library, name: str, user: str) -> SavedSearch:
-    searches = SavedSearchService(library.db)
+    searches = SavedSearchService(library.db, library.host)
     try:
         return await searches.named(normalize_title(name, "--saved"), user)
     except SavedSearchNotFoundError:

@@ -38,6 +38,20 @@ async def test_life_of_a_search(api: Any) -> None:
     assert (await api.get(PATH))["total"] == len(made) - 1
 
 
+async def test_pages_are_told_of_changes(library: Any, api: Any) -> None:
+    def told() -> int:
+        return sum(event.type == "saved_searches.changed" for event in library.host.events)
+
+    made = await save(api, "red", {"q": "red"})
+    assert told() == 1
+    await api.send("PUT", f"{PATH}/{made['id']}", json={"name": "red", "query": {"q": "blue"}})
+    assert told() == 2
+    await api.send("POST", PATH, 409, json={"name": "red", "query": {}})
+    assert told() == 2
+    await api.send("DELETE", f"{PATH}/{made['id']}", 204)
+    assert told() == 3
+
+
 REFUSED: list[tuple[Any, str, str]] = [
     ({"name": "", "query": {}}, "INVALID_NAME", "name"),
     ({"name": "a\x00b", "query": {}}, "INVALID_NAME", "name"),

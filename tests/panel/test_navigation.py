@@ -311,6 +311,14 @@ def test_saved_searches(opened_page: Callable[..., Place]) -> None:
     place.row("Red dragons").wait_for()
 
 
+def test_other_windows_follow_saved_searches(opened_page: Callable[..., Place], server: Any) -> None:
+    place = opened_page()
+    made = server.request("/api/saved-searches", {"name": "Of another window", "query": {"q": "dragon"}})
+    place.row("Of another window").wait_for()
+    server.request(f"/api/saved-searches/{made['id']}", method="DELETE")
+    place.is_gone("Of another window")
+
+
 def test_a_folder_as_a_zip_file(opened_page: Callable[..., Place], tmp_path: Path) -> None:
     place = opened_page()
     place.row("output").locator(".ca-tree-toggle").click()

@@ -647,6 +647,7 @@ export interface ServerMessages {
   reconnected: unknown;
   "assets.changed": unknown;
   "collections.changed": unknown;
+  "saved_searches.changed": unknown;
   "workflows.changed": unknown;
   "assets.seed.started": unknown;
   "assets.seed.progress": SeedStatus;

@@ -92,6 +92,7 @@ export class Navigation {
       changed: () => this.#persist(),
     });
     store.subscribe((state, before) => this.#onQueryChange(state, before));
+    page.listen("saved_searches.changed", () => this.refresh());
     page.listen("collections.changed", () => {
       this.refresh();
       if (placeOf(store.state).kind === "collection") onMembersChange();
