@@ -19,12 +19,15 @@ CREDENTIALS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 # Names of members with credentials, in lower case and without other characters than letters: whole names, and ends of
 # names. A name that only ends in "token" is none: tokenizers have an "eos_token".
-_NAMES = frozenset({"token", "auth", "pwd", "jwt", "cookie", "cookies", "sessionid", "hfkey", "falkey"})
+_NAMES = frozenset(
+    {"token", "auth", "pw", "pwd", "jwt", "cookie", "cookies", "setcookie", "sessionid", "hfkey", "falkey"}
+)
 _ENDINGS = (
     *("apikey", "apitoken", "apisecret", "accesskey", "accesskeyid", "secretkey", "privatekey", "signingkey"),
     *("accesstoken", "authtoken", "bearertoken", "bottoken", "idtoken", "refreshtoken", "sessiontoken", "usertoken"),
     *("githubtoken", "hftoken", "huggingfacetoken", "civitaitoken", "replicatetoken", "openaikey", "civitaikey"),
-    *("authkey", "authorization", "bearer", "credential", "passphrase", "password", "passwd", "secret"),
+    *("authkey", "authorization", "bearer", "credential", "passcode", "passphrase", "password", "passwd", "secret"),
+    *("csrftoken", "xsrftoken"),
 )
 _OWNERS = "comfyorg"  # a suffix of the names above, as in api_key_comfy_org
 _NOT_LETTERS = re.compile(r"[\W\d_]+")

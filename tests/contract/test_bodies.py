@@ -45,13 +45,15 @@ SMALL = [
 
 @pytest.mark.parametrize(("method", "path"), SMALL)
 async def test_a_body_over_the_limit(api: Any, method: str, path: str) -> None:
-    compressed = {**JSON, "Content-Encoding": "gzip"}
+    # The server closes a connection with an unread rest, perhaps while the next request is being sent on it.
+    plain = {**JSON, "Connection": "close"}
+    compressed = {**plain, "Content-Encoding": "gzip"}
     bodies: list[dict[str, Any]] = [
-        {"data": b" " * (MIB + 1), "headers": JSON},
-        {"data": chunks(2 * MIB), "headers": JSON},
+        {"data": b" " * (MIB + 1), "headers": plain},
+        {"data": chunks(2 * MIB), "headers": plain},
         {"data": gzip.compress(b" " * (MIB + 1)), "headers": compressed},
         {"data": gzip.compress(b" " * (64 * MIB)), "headers": compressed},
-        {"data": zlib.compress(b" " * (2 * MIB)), "headers": {**JSON, "Content-Encoding": "deflate"}},
+        {"data": zlib.compress(b" " * (2 * MIB)), "headers": {**plain, "Content-Encoding": "deflate"}},
     ]
     for options in bodies:
         answer = await api.send(method, path, 413, **options)

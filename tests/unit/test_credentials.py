@@ -32,6 +32,7 @@ NAMES = words(
     "access_token accessToken auth_token refresh_token session_token bot_token token Token Authorization "
     "authorization proxy-authorization bearer secret client_secret clientSecret aws_secret_access_key "
     "secret_key private_key password Password db.password passwd passphrase credentials credential cookie "
+    "Set-Cookie X-CSRF-Token xsrfToken pw passcode "
     "cookies pwd jwt auth session_id hf_key civitai_key auth_key api_token api_secret access_key_id signing_key "
     "id_token user_token bearer_token github_token huggingface_token replicate_token"
 )
