@@ -142,8 +142,7 @@ def unused_models(panel: Any) -> None:
 def folders(panel: Any) -> None:
     """The tree of folders, opened, with collections and saved searches below it."""
     tree = _navigation(panel)
-    tree.focus()
-    panel.page.keyboard.press("Home")
+    tree.press("Home")
     for key in ("ArrowDown", "ArrowDown", "ArrowRight"):
         panel.page.keyboard.press(key)
     _row(tree, "landscapes").wait_for()
@@ -232,8 +231,7 @@ def upload_question(panel: Any) -> None:
 
 def viewer(panel: Any) -> None:
     library(panel)
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("Home")
+    panel.root.get_by_role("listbox", name="Assets").press("Home")
     for _ in range(WITHOUT_PROMPT + 2):
         panel.page.keyboard.press("ArrowRight")
     panel.page.keyboard.press(" ")
@@ -267,8 +265,7 @@ def compare(panel: Any) -> None:
 
 
 def keys(panel: Any) -> None:
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("?")
+    panel.root.get_by_role("listbox", name="Assets").press("?")
     panel.page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
 
 

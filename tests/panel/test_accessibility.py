@@ -23,8 +23,7 @@ def test_everything_is_reachable_by_keyboard(panel: Any) -> None:
     wanted = ["Search the library", "Kind", "Sort by", "Filters", "Show as a list", "Upload files", "Assets"]
     assert [name for name in reached if name in wanted] == wanted
     page.keyboard.press("Shift+Tab")
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    page.keyboard.press("End")
+    panel.root.get_by_role("listbox", name="Assets").press("End")
     active = "document.getElementById(document.activeElement.getAttribute('aria-activedescendant'))?.ariaPosInSet"
     assert page.evaluate(active) == panel.root.locator(".ca-total").inner_text().split()[0]
     page.keyboard.press("Home")
@@ -58,8 +57,7 @@ def tab_to(panel: Any, name: str) -> None:
 def test_jobs_by_keyboard_alone(panel: Any, server: Any) -> None:
     server.run(saving("keyed"))
     keys = panel.page.keyboard
-    panel.root.get_by_role("tab", name="Library").focus()
-    keys.press("ArrowRight")
+    panel.root.get_by_role("tab", name="Library").press("ArrowRight")
     panel.option("keyed_00001_.png").wait_for()
     tab_to(panel, "Jobs")
     listbox = panel.root.get_by_role("listbox", name="Jobs")
@@ -87,8 +85,7 @@ def test_jobs_by_keyboard_alone(panel: Any, server: Any) -> None:
 def test_workflows_by_keyboard_alone(panel: Any, server: Any) -> None:
     made = server.request("/api/workflows", {"name": "Keyed", "workflow_json": page_graph("by keys")})
     keys = panel.page.keyboard
-    panel.root.get_by_role("tab", name="Library").focus()
-    keys.press("ArrowLeft")  # around the end
+    panel.root.get_by_role("tab", name="Library").press("ArrowLeft")  # around the end
     panel.root.get_by_role("tab", name="Workflows", selected=True).wait_for()
     tab_to(panel, "Search workflows by name")
     with panel.page.expect_response(re.compile(r"/api/workflows\?.*Keyed")):  # until then the list may be hidden again
@@ -135,8 +132,7 @@ def test_keys_in_the_panel_do_not_reach_the_page(panel: Any) -> None:
         }"""
     )
     nodes = page.evaluate("(app.rootGraph ?? app.graph).nodes.length")
-    panel.root.get_by_role("tab", name="Jobs").focus()
-    page.keyboard.press("Delete")
+    panel.root.get_by_role("tab", name="Jobs").press("Delete")
     assert page.evaluate("(app.rootGraph ?? app.graph).nodes.length") == nodes
 
 

@@ -131,8 +131,7 @@ def test_the_menu_by_the_mouse(loaders: Any) -> None:
 def test_the_menu_by_the_keyboard(panel: Any) -> None:
     find(panel, "fox.png")
     grid = panel.root.get_by_role("listbox", name="Assets")
-    grid.focus()
-    panel.page.keyboard.press("Home")
+    grid.press("Home")
     grid.evaluate(MENU_EVENT)
     menu(panel).wait_for()
     for key, item in (

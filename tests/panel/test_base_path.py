@@ -48,8 +48,7 @@ def test_thumbnails_and_search(panel: Any) -> None:
 def test_the_viewer_and_a_comparison(panel: Any) -> None:
     panel.root.get_by_label("Search the library").fill("knight")
     panel.count_is(3)
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press(" ")
+    panel.root.get_by_role("listbox", name="Assets").press(" ")
     viewer = panel.page.get_by_role("dialog", name="Viewer")
     viewer.locator(".ca-picture img").evaluate("picture => picture.decode()")
     viewer.get_by_text("Properties", exact=True).wait_for()
@@ -71,8 +70,7 @@ def test_changes_of_a_selection(panel: Any, server: Any) -> None:
     panel.option("robot").wait_for()  # the search before it has found as many
     panel.option("knight").wait_for(state="detached")
     panel.count_is(3)
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("Control+a")
+    panel.root.get_by_role("listbox", name="Assets").press("Control+a")
     panel.button("Add to favourites").click()
     panel.says("added to favourites")
     favourites = "/api/assets?metadata_filter=%7B%22favorite%22:true%7D"

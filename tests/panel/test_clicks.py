@@ -144,8 +144,7 @@ def full_size_by_key(panel: Any, hand: Hand) -> None:
 def open_first(panel: Any, words: str, count: int) -> list[str]:
     """Show the first of the assets with these words in the viewer; return the names of all in their order."""
     find(panel, words, count)
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("Space")
+    panel.root.get_by_role("listbox", name="Assets").press("Space")
     found = panel.server.request(f"/api/assets?q={words}&sort=created_at&order=desc")["assets"]
     names = [str(asset["name"]) for asset in found]
     viewer_at(panel, names[0])

@@ -110,8 +110,7 @@ def test_a_day_begins_a_row_below_its_heading(panel: Any) -> None:
     has_headings(panel, "September 21")
     first = panel.root.locator('.ca-cell[data-index="0"]').first
     assert "September 21" in first.get_attribute("aria-description")
-    grid.focus()
-    panel.page.keyboard.press("End")
+    grid.press("End")
     has_headings(panel, "May 28")
     assert panel.page.evaluate(ACTIVE) == str(NEWER + OLDER - 1)
     panel.root.get_by_label("Sort by").select_option("oldest")
@@ -130,8 +129,7 @@ def test_keys_and_ranges_go_across_days(panel: Any) -> None:
     panel.root.get_by_label("Sort by").select_option("oldest")
     has_headings(panel, "May 28", "September 21")
     columns = sum(box(panel, index)["y"] == box(panel, 0)["y"] for index in range(OLDER))
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    keys.press("Home")
+    panel.root.get_by_role("listbox", name="Assets").press("Home")
     for _ in range((OLDER - 1) // columns + 1):  # down over the rows of the first day
         keys.press("ArrowDown")
     assert panel.page.evaluate(ACTIVE) == str(OLDER)

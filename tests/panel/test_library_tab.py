@@ -178,8 +178,7 @@ def test_both_ways_to_delete_and_undo(panel: Any, label: str, said: str, is_kept
 def test_tagging_a_selection_by_keyboard(panel: Any) -> None:
     panel.root.get_by_label("Search the library").fill("knight")
     panel.count_is(3)
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("Control+a")
+    panel.root.get_by_role("listbox", name="Assets").press("Control+a")
     panel.root.locator(".ca-selection-count", has_text="3 selected").wait_for()
     tags = panel.root.locator(".ca-selection input")
     tags.fill("armoured")
@@ -247,8 +246,7 @@ def test_untrusted_names_are_text(panel: Any, server: Any) -> None:
 
 
 def test_another_order_begins_at_the_top(panel: Any) -> None:
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("End")
+    panel.root.get_by_role("listbox", name="Assets").press("End")
     panel.page.wait_for_function("document.querySelector('.ca-grid').scrollTop > 500")
     panel.root.get_by_label("Sort by").select_option("name")
     panel.option("broken.png").wait_for()  # the first

@@ -28,8 +28,7 @@ def pasted(panel: Any) -> str:
     """Return what the clipboard holds, pasted into a field of the page."""
     panel.page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), { id: 'paste' }))")
     field = panel.page.locator("#paste")
-    field.focus()
-    panel.page.keyboard.press("Control+v")
+    field.press("Control+v")
     text = str(field.input_value())
     field.evaluate("field => field.remove()")
     return text

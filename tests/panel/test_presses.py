@@ -77,8 +77,7 @@ def test_an_entry_that_is_pressed_when_others_come_is_opened(panel: Any, workflo
 
 
 def test_keys_act_on_the_entry_that_was_chosen(panel: Any, workflows: Any) -> None:
-    panel.root.get_by_role("listbox", name="Workflows").focus()
-    panel.page.keyboard.press("Home")
+    panel.root.get_by_role("listbox", name="Workflows").press("Home")
     workflows("third")
     panel.option("third").wait_for()
     panel.page.keyboard.press("Enter")

@@ -84,8 +84,7 @@ def test_selecting_a_stack_selects_all_of_it(stacks: Any, jobs: dict[str, str]) 
     assert {asset["job_id"] for asset in found} == {jobs["quartet"]}
     quartet.click()
     stacks.root.locator(".ca-selection").wait_for(state="hidden")
-    stacks.root.get_by_role("listbox", name="Assets").focus()
-    stacks.page.keyboard.press("Control+a")
+    stacks.root.get_by_role("listbox", name="Assets").press("Control+a")
     selected_are(stacks, ASSETS + 6)
 
 
@@ -96,8 +95,7 @@ def test_keys_and_the_menu_apply_to_all_of_a_stack(stacks: Any, jobs: dict[str, 
     def marks(name: str) -> list[Any]:
         return [(asset["user_metadata"] or {}).get(name) for asset in server.request(members)["assets"]]
 
-    stacks.root.get_by_role("listbox", name="Assets").focus()
-    page.keyboard.press("Home")
+    stacks.root.get_by_role("listbox", name="Assets").press("Home")
     for _ in range(ASSETS):
         if "quartet" in page.evaluate("document.querySelector('.ca-grid .ca-active').title"):
             break
@@ -152,8 +150,7 @@ def test_a_stack_is_dragged_as_a_whole(browser: Any, server: Any, open_alone: An
         row.click()
         entries_are(panel, len(SIZES))
         panel.root.get_by_label("Sort by").select_option("collection")  # in which stacks cannot be moved
-        panel.root.get_by_role("listbox", name="Assets").focus()
-        panel.page.keyboard.press("Home")
+        panel.root.get_by_role("listbox", name="Assets").press("Home")
         panel.page.keyboard.press("Alt+ArrowRight")
         panel.option("quartet_").click(button="right")
         panel.page.get_by_role("menuitem", name="Remove from collection").click()

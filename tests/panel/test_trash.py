@@ -40,8 +40,7 @@ def find(panel: Any, text: str, count: int) -> None:
 
 
 def select_all(panel: Any) -> None:
-    panel.root.get_by_role("listbox", name="Assets").focus()
-    panel.page.keyboard.press("Control+a")
+    panel.root.get_by_role("listbox", name="Assets").press("Control+a")
 
 
 def selected(panel: Any, text: str) -> Any:
@@ -128,8 +127,7 @@ def test_the_whole_of_a_search(panel: Any, server: Any) -> None:
     panel.page.get_by_role("menuitem", name="bulk").click()
     panel.says(f"Tag bulk removed from {NOTES - 1} assets")
     for _ in range(3):
-        panel.root.get_by_role("listbox", name="Assets").focus()
-        panel.page.keyboard.press("Control+z")
+        panel.root.get_by_role("listbox", name="Assets").press("Control+z")
         panel.says("Undone")
         panel.button("Close").click()
     assert server.request("/api/assets?tags_all=bulk&limit=1")["total"] == 0
@@ -180,8 +178,7 @@ def test_the_trash(panel: Any, server: Any) -> None:
     panel.says("note_000.txt restored as input/notes/note_000 (1).txt, as its place is taken")
     trash.get_by_text("3 deleted assets").wait_for()
     # Some, by keyboard.
-    trash.get_by_role("listbox").focus()
-    panel.page.keyboard.press("Control+a")
+    trash.get_by_role("listbox").press("Control+a")
     trash.get_by_text("3 selected").wait_for()
     panel.page.keyboard.press("Escape")
     rows(trash).filter(has_text="note_001").click()
@@ -232,8 +229,7 @@ def test_renaming_the_file(panel: Any, server: Any) -> None:
     panel.root.locator(".ca-detail").get_by_text("input/notes/renamed.txt").first.wait_for()
     notes = server.base / "input" / "notes"
     assert (notes / "renamed.txt").read_text() == "note 100" and not (notes / "note_100.txt").exists()
-    panel.root.locator(".ca-detail").focus()
-    panel.page.keyboard.press("Control+z")
+    panel.root.locator(".ca-detail").press("Control+z")
     panel.says("Undone: rename of note_100.txt")
     assert (notes / "note_100.txt").read_text() == "note 100" and server.asset("note_100.txt")["name"] == "note_100.txt"
 

@@ -97,8 +97,7 @@ def test_the_viewer_reads_and_steps_within_ones_own(both: Any) -> None:
     for panel, count in ((ann, 1), (bob, 0)):
         panel.root.get_by_label("Search the library").fill("diary")
         panel.count_is(count)
-    ann.root.get_by_role("listbox", name="Assets").focus()
-    ann.page.keyboard.press(" ")
+    ann.root.get_by_role("listbox", name="Assets").press(" ")
     viewer = ann.page.get_by_role("dialog", name="Viewer")
     viewer.locator(".ca-text-view pre", has_text="dear diary").wait_for()
     viewer.locator(".ca-viewer-position", has_text="1 / 1").wait_for()
@@ -111,8 +110,7 @@ def test_changes_of_a_selection_name_the_user(both: Any) -> None:
     ann, _ = both
     ann.root.get_by_label("Search the library").fill("diary")
     ann.count_is(1)
-    ann.root.get_by_role("listbox", name="Assets").focus()
-    ann.page.keyboard.press("x")
+    ann.root.get_by_role("listbox", name="Assets").press("x")
     ann.root.locator(".ca-selection input").first.fill("private")
     ann.page.keyboard.press("Enter")
     for panel, count in zip(both, (1, 0), strict=True):
