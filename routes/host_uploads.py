@@ -42,7 +42,7 @@ from .operations import (
     string,
 )
 from .quotas import AdmitBody
-from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED, check_headers
+from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, STREAMED, check_headers, form_parts
 
 _TRUE = ("true", "1")  # as hosts compare the field ``overwrite``
 _CHUNK_SIZE = 256 << 10
@@ -267,16 +267,11 @@ class _HostForm:
         self._fields: MultiDict[Any] = MultiDict()
 
     async def read(self, request: web.Request) -> MultiDict[Any]:
-        form = await request.multipart()
-        for _ in range(MAX_FORM_PARTS):
-            part = await form.next()
-            if part is None:
-                return self._fields
+        async for part in form_parts(await request.multipart()):
             if not isinstance(part, BodyPartReader) or part.name is None or hdrs.CONTENT_ENCODING in part.headers:
                 raise InvalidBodyError("Every part of the form must be a named field, and not compressed.")
             self._fields.add(part.name, await (self._file(part) if part.filename else self._text(part)))
-            await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
-        raise InvalidBodyError(f"A form has at most {MAX_FORM_PARTS} fields.")
+        return self._fields
 
     async def _text(self, part: BodyPartReader) -> str:
         gathered = bytearray()

@@ -20,7 +20,7 @@ from .context import NoQuery, RequestContext, endpoint, json_response
 from .login import login_route, page_response, signed_in
 from .operations import Operation, Record, RequestBody, Response, array, integer, object_with, string
 from .params import Text, doc, parse_body
-from .request_body import MAX_FORM_PARTS, read
+from .request_body import MAX_FORM_FIELDS, read
 
 _DAY_S = 86_400
 _FORM_TYPE = "application/x-www-form-urlencoded"
@@ -125,7 +125,7 @@ async def create_token(call: RequestContext[NoQuery]) -> web.Response:
 def _fields(body: bytes) -> dict[str, str]:
     """Return the fields of a form, which is in UTF-8 whatever its type says (RFC 6749, B). Raise InvalidBodyError."""
     try:
-        return dict(parse_qsl(body.decode(), max_num_fields=MAX_FORM_PARTS))
+        return dict(parse_qsl(body.decode(), max_num_fields=MAX_FORM_FIELDS))
     except ValueError as error:
         raise InvalidBodyError("The body is not a readable form.") from error
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from aiohttp import hdrs, web
+from aiohttp import BodyPartReader, MultipartReader, hdrs, web
 from aiohttp.http import HttpProcessingError
 
 from ..comfy_assets.config import Config
@@ -33,7 +33,7 @@ _UNCOMPRESSED = frozenset({"", "identity"})
 _SAFELISTED = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
 _INLINE_SIZE = 64 << 10  # bytes decoded on the event loop; more are decoded in a thread
 # Bounds of multipart forms, which aiohttp's own reader lacks.
-MAX_FORM_PARTS = 100
+MAX_FORM_FIELDS = 100  # beside a file
 MAX_FORM_FIELD_SIZE = 256 << 10  # bytes of a field that is no file
 # Raised by various versions of aiohttp for forms and other bodies that are malformed or end early.
 BROKEN_BODY = (
@@ -49,6 +49,17 @@ BROKEN_BODY = (
 # The unread rest of a compressed body is dropped here with pauses, as aiohttp decompresses it without any.
 _MAX_DRAINED = 64 * MIB
 _DRAIN_S = 1.0
+
+
+async def form_parts(form: MultipartReader) -> AsyncIterator[MultipartReader | BodyPartReader]:
+    """Yield the parts of a form. Raises InvalidBodyError for more than a file and ``MAX_FORM_FIELDS`` fields."""
+    count = 0
+    while (part := await form.next()) is not None:
+        if count > MAX_FORM_FIELDS:
+            raise InvalidBodyError(f"A form has at most {MAX_FORM_FIELDS} fields beside its file.")
+        yield part
+        count += 1
+        await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
 
 
 def _too_large(limit: int) -> ApiError:

@@ -55,7 +55,7 @@ from .params import (
     parse_hash,
     parse_preview_id,
 )
-from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS, STREAMED
+from .request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, STREAMED, form_parts
 
 # Of larger chunks and batches the memory is returned to the system and requested again all the time.
 _CHUNK_SIZE = 256 << 10
@@ -138,15 +138,10 @@ class _UploadForm:
         self.declared = UploadFields()
 
     async def read(self, form: MultipartReader) -> None:
-        for _ in range(MAX_FORM_PARTS):
-            part = await form.next()
-            if part is None:
-                return
+        async for part in form_parts(form):
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise InvalidBodyError("Every part of the form must be a named field.")
             await self._read_part(part, part.name)
-            await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
-        raise InvalidBodyError(f"A form has at most {MAX_FORM_PARTS} fields.")
 
     async def _read_part(self, part: BodyPartReader, name: str) -> None:
         if name in self._seen:

@@ -5,7 +5,6 @@ Clients send the fields before the file. Another order works as well: the file t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
@@ -20,7 +19,7 @@ from ...comfy_assets.assets.uploads import UploadService
 from ...comfy_assets.errors import InvalidBodyError, UnsupportedContentError
 from ...comfy_assets.fs.partial_file import PartialFile
 from ..params import parse_hash
-from ..request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, MAX_FORM_PARTS
+from ..request_body import BROKEN_BODY, MAX_FORM_FIELD_SIZE, form_parts
 from ..uploads import FORM_SLACK, field_text, receive_into, too_large
 
 SHORTEST_S, LONGEST_S = 60, 7 * 24 * 3600
@@ -86,10 +85,7 @@ class _Form:
         self._declared = _Declared()
 
     async def read(self, form: MultipartReader) -> None:
-        for _ in range(MAX_FORM_PARTS):
-            part = await form.next()
-            if part is None:
-                return
+        async for part in form_parts(form):
             if not isinstance(part, BodyPartReader):
                 raise InvalidBodyError("A form has no other form in it.")
             name = _name_of(part)
@@ -97,8 +93,6 @@ class _Form:
                 raise InvalidBodyError("The field is given twice.", details={"field": name})
             self._seen.add(name)
             await self._read_part(part, name)
-            await asyncio.sleep(0)  # otherwise the parts of a form that has arrived are read without any pause
-        raise InvalidBodyError(f"A form has at most {MAX_FORM_PARTS} fields.")
 
     async def _read_part(self, part: BodyPartReader, name: str) -> None:
         if name == "file":

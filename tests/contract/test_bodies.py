@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 from comfy_assets_node.comfy_assets.config import Config
+from support.files import picture
 
 MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}
@@ -100,6 +101,28 @@ async def test_a_form_that_is_not_what_its_encoding_says(library: Any, path: str
 async def test_too_many_of_something(api: Any, path: str, body: Any) -> None:
     answer = await api.send("POST", path, 400, json=body)
     assert answer.json["code"] == "INVALID_BODY"
+
+
+@pytest.mark.parametrize("others", [100, 101])
+@pytest.mark.parametrize(
+    ("path", "file", "fields", "made", "refused"),
+    [
+        ("/api/assets", "file", {}, 201, 400),
+        ("/api/v2/assets", "file", {"content_type": "image/png", "file_path": "a.png"}, 201, 422),
+        ("/api/upload/image", "image", {}, 404, 400),  # it has reached the host, which has no such operation here
+    ],
+)
+async def test_a_form_has_a_hundred_fields_beside_its_file(
+    library: Any, path: str, file: str, fields: dict[str, str], made: int, refused: int, others: int
+) -> None:
+    data = FormData(fields)
+    for number in range(others - len(fields)):
+        data.add_field(f"other{number}", "x")
+    data.add_field(file, picture(), filename="a.png", content_type="image/png")
+    async with library.client.post(path, data=data) as response:
+        assert response.status == (made if others == 100 else refused)
+        if others > 100:
+            assert "100 fields" in await response.text()
 
 
 @pytest.mark.parametrize(

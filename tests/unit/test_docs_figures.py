@@ -45,7 +45,7 @@ TOLD = [
     ("api", f"assets to publish or to import from a share | {shares.MAX_ASSETS} |"),
     ("api", f"exports of a user that run or wait: {exports._MOST_OF_ONE} |"),
     ("api", f"{prompts._MAX_NODES:,} nodes"),
-    ("api", f"100 fields of {request_body.MAX_FORM_FIELD_SIZE >> 10} KiB each"),
+    ("api", f"{request_body.MAX_FORM_FIELDS} fields of {request_body.MAX_FORM_FIELD_SIZE >> 10} KiB each"),
     ("collections", f"A collection has up to {collections.MAX_MEMBERS:,} assets"),
     ("collections", f"restore it, for {collections.TRASH_DAYS} days"),
     ("comfy-api-v2-reference", f"for {idempotency.LASTS_MS // 3_600_000} hours"),
