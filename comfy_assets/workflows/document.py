@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from blake3 import blake3
 
-from .. import json_limits
+from .. import json_limits, json_text
 from ..assets.prompts.references import parse_reference
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
@@ -55,7 +55,7 @@ def parse_workflow(text: bytes) -> ParsedWorkflow:
     """Parse the text of a workflow. Raises UnprocessableBodyError unless it is a JSON object in UTF-8."""
     try:
         shape = json_limits.check(text, json_limits.LARGE)
-        workflow = json_limits.decode(text, shape)
+        workflow = _decoded(text, shape)
         if not isinstance(workflow, dict):
             raise UnprocessableBodyError("workflow_json must be a JSON object.", details={"field": "workflow_json"})
         return ParsedWorkflow(
@@ -72,6 +72,17 @@ def parse_workflow(text: bytes) -> ParsedWorkflow:
         raise UnprocessableBodyError(
             f"workflow_json is not valid JSON: {error}.", details={"field": "workflow_json"}
         ) from error
+
+
+def _decoded(text: bytes, shape: json_limits.JsonShape) -> Any:
+    """Return the value of a text that responses embed as it is. Raise ValueError unless every client can read it."""
+    if json.detect_encoding(text) != "utf-8":
+        raise ValueError("it is not in UTF-8")
+    utf8 = text.decode()  # the decoders let the bytes of unpaired surrogates through
+    decoded = json_limits.decode_text(text, shape)
+    if not decoded.is_finite:
+        json_text.members(utf8, shape.values)  # refuses NaN, and lets numbers pass that are too large for a float
+    return decoded.value
 
 
 def references_in(workflow: object) -> WorkflowReferences:

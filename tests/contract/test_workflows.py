@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets.config import Config
+from comfy_assets_node.comfy_assets.errors import UnprocessableBodyError
+from comfy_assets_node.comfy_assets.workflows.document import parse_workflow
 from comfy_assets_node.comfy_assets.workflows.service import restore_workflow
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
@@ -88,6 +90,7 @@ async def test_only_the_workflow_is_needed(api: Any) -> None:
         ({"workflow_json": 7}, "INVALID_BODY", "workflow_json"),
         (b'{"workflow_json": {"a": NaN}}', "INVALID_BODY", None),
         (b'{"workflow_json": {"a": "\xff"}}', "INVALID_BODY", "workflow_json"),
+        (b'{"workflow_json": {"a": "\xed\xa0\x80"}}', "INVALID_BODY", "workflow_json"),
         (b'{"workflow_json": {"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}}", "INVALID_BODY", None),
         ({"workflow_json": {}, "name": None}, "INVALID_BODY", "name"),
         ({"workflow_json": {}, "name": 7}, "INVALID_BODY", "name"),
@@ -117,6 +120,27 @@ async def test_what_cannot_be_created(api: Any, body: Any, code: str, field: str
     error = (await api.send("POST", URL, 422, data=raw)).json
     assert (error["code"], error.get("details", {}).get("field")) == (code, field)
     assert (await api.get(URL))["pagination"]["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": "\xed\xa0\x80"}',
+        b'\xef\xbb\xbf{"a": 1}',
+        '{"a": 1}'.encode("utf-16"),
+        '{"a": 1}'.encode("utf-16-le"),
+        '{"a": 1}'.encode("utf-32"),
+        b'{"a": NaN}',
+        b'{"a": -Infinity, "b": 1e999}',
+        b'{"a": [' + b"0, " * 30_000 + b"NaN]}",
+    ],
+)
+def test_a_text_that_not_every_client_can_read_is_no_workflow(text: bytes) -> None:
+    """Of bundles and files as well: responses embed the text as it is."""
+    with pytest.raises(UnprocessableBodyError) as raised:
+        parse_workflow(text)
+    assert raised.value.details == {"field": "workflow_json"}
+    parse_workflow(b'{"a": "\\ud83d", "b": 1e999}')
 
 
 async def test_the_text_comes_back_letter_by_letter(api: Any) -> None:
