@@ -18,6 +18,7 @@ from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableErr
 from ...fs.paths import extended_path
 from ...image_limits import check_size
 from .image import ImageStream, fit_size
+from .program_maps import TrackChanges
 
 HEAD = 1024  # bytes that ``container_of`` needs
 
@@ -87,12 +88,21 @@ def _frames_of_sound(head: bytes) -> str | None:
 
 
 class _FFmpegInput:
-    """A file for FFmpeg. A seek to an impossible place returns an error number: PyAV prints exceptions to the log."""
+    """A file for FFmpeg. A transport stream ends before the first track that changes.
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    A seek to an impossible place returns an error number: PyAV prints exceptions to the log.
+    """
+
+    def __init__(self, stream: IO[bytes], container: str) -> None:
         self._stream = stream
-        self.read = stream.read
+        self._changes = TrackChanges() if container == "mpegts" else None
+        self.read = stream.read if self._changes is None else self._read_before_changes
         self.tell = stream.tell
+
+    def _read_before_changes(self, size: int) -> bytes:
+        assert self._changes is not None
+        position = self._stream.tell()
+        return self._changes.before(position, self._stream.read(size))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
@@ -103,7 +113,7 @@ class _FFmpegInput:
 
 def open_container(av: ModuleType, stream: IO[bytes], container: str) -> Any:
     """Open a file with FFmpeg, as this container alone. Tags that are not UTF-8 are no reason to fail."""
-    return av.open(_FFmpegInput(stream), format=container, **tolerance_of(av))
+    return av.open(_FFmpegInput(stream, container), format=container, **tolerance_of(av))
 
 
 def tolerance_of(av: ModuleType) -> dict[str, Any]:

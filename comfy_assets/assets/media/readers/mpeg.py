@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from ..program_maps import TrackChanges
 from . import id3
 from .base import ByteSource, Contents, Format, starts_with
 from .media_facts import MediaFacts, bounded
@@ -233,10 +234,14 @@ class PyAVError(Exception):
 
 
 class _BoundedFile(io.RawIOBase):
-    """A file for FFmpeg that ends after ``_MAX_READ`` bytes read, so that a damaged one is not read from end to end."""
+    """A file for FFmpeg that ends after ``_MAX_READ`` bytes read, so that a damaged one is not read from end to end.
 
-    def __init__(self, source: ByteSource) -> None:
+    A transport stream ends before the first track that changes.
+    """
+
+    def __init__(self, source: ByteSource, container: str) -> None:
         self._source, self._position, self._left = source, 0, _MAX_READ
+        self._changes = TrackChanges() if container == "mpegts" else None
 
     def readable(self) -> bool:
         return True
@@ -254,8 +259,10 @@ class _BoundedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(self._position, min(size if size >= 0 else self._left, self._left))
-        self._position += len(data)
         self._left -= len(data)
+        if self._changes is not None:
+            data = self._changes.before(self._position, data)
+        self._position += len(data)
         return data
 
 
@@ -284,7 +291,7 @@ def read_with_pyav(container: str, source: ByteSource) -> MediaFacts | None:
         return None
     try:
         # Not ``options``: with those, PyAV before 18 ends the process if streams are found while the file is probed.
-        with av.open(_BoundedFile(source), format=container, container_options=_OPTIONS) as opened:
+        with av.open(_BoundedFile(source, container), format=container, container_options=_OPTIONS) as opened:
             return _facts(av, opened)
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:
         raise PyAVError from error
