@@ -160,7 +160,7 @@ def test_files_of_countless_parts_are_read_within_bounds(name: str) -> None:
 
 def test_a_stream_for_ffmpeg_ends_after_some_megabytes() -> None:
     source = ByteSource(lambda offset, length: bytes(length), 1 << 40, in_memory=False)
-    file = mpeg._BoundedFile(source)
+    file = mpeg._BoundedFile(source, "mpeg")
     total = sum(len(file.read(MIB)) for _ in range(100))
     assert total == 12 * MIB
     assert file.seek(0, 2) == 1 << 40

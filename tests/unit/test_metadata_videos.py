@@ -135,6 +135,9 @@ def test_sound_of_videos(container: str, codec: str, sound: str, sound_found: st
         (lambda: video("flv", "flv"), "flv", "flv1", "video/x-flv"),
         (lambda: video("mpegts", "libx264"), "mpegts", "h264", "video/mp2t"),
         (lambda: video("mpegts", "mpeg2video"), "mpegts", "mpeg2video", "video/mp2t"),
+        # Joined recordings are read up to the change.
+        (lambda: video("mpegts", "mpeg2video") + video("mpegts", "libx264"), "mpegts", "mpeg2video", "video/mp2t"),
+        (lambda: video("mpegts", "libx264") + video("mpegts", "mpeg2video"), "mpegts", "h264", "video/mp2t"),
         (lambda: video("vob", "mpeg2video", frames=24), "mpeg", "mpeg2video", "video/mpeg"),
         (lambda: video("3gp", "h263", size=(176, 144)), "3gp", "h263", "video/3gpp"),
         (lambda: theora({}), "ogg", "theora", "video/ogg"),

@@ -59,10 +59,20 @@ OTHER = packet(program_map((0x100, MPEG2)))
         ([FIRST, packet(b"\x02\xbf\xff"), packet(b""), PICTURES, packet(b"\x02", field=182)], 5),
         ([FIRST, packet(b"", field=183), PICTURES[:100], OTHER], 2.532),
     ],
-    ids=(
-        "the same map|a change|an order of its own|another track|behind a field|another program|the second section"
-        "|a section of two packets|wrong checksums|many wrong checksums|cut sections|another alignment"
-    ).split("|"),
+    ids=[
+        "the same map",
+        "a change",
+        "an order of its own",
+        "another track",
+        "behind a field",
+        "another program",
+        "the second section",
+        "a section of two packets",
+        "wrong checksums",
+        "many wrong checksums",
+        "cut sections",
+        "another alignment",
+    ],
 )
 @pytest.mark.parametrize("at_once", [1, 187, 500, 1 << 15])
 def test_a_stream_ends_before_a_change(packets: Sequence[bytes], kept: float, at_once: int) -> None:

@@ -172,6 +172,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "a.mpg": lambda: muxed("mpeg", "mpeg1video"),
     "a.m2v": lambda: muxed("mpeg2video", "mpeg2video"),
     "a.ts": lambda: muxed("mpegts", "mpeg4"),
+    "joined.ts": lambda: muxed("mpegts", "mpeg2video") + muxed("mpegts", "mpeg4"),
     "a.m2ts": lambda: muxed("mpegts", "mpeg2video", mpegts_m2ts_mode="1"),
     "a.flv": lambda: muxed("flv", "flv1"),
     "a.wmv": lambda: muxed("asf", "wmv2"),
@@ -466,6 +467,7 @@ HOSTILE: tuple[str, ...] = (
     "a.tga",
     "a.ppm",
     "a.ts",
+    "joined.ts",
     "a.flv",
 )
 HOSTILE += ("a.mpg", "a.wmv", "a.mxf", "a.wav", "a.flac", "a.mp3", "a.aiff", "a.wma", "a.svg", "a.png", "a.jp2")
