@@ -57,6 +57,7 @@ OTHER = packet(program_map((0x100, MPEG2)))
         ([FIRST, *[packet(program_map((0x100, MPEG2), wrong=1))] * 9, PICTURES], 11),
         ([FIRST, *[packet(program_map((0x100, MPEG2), wrong=1))] * 11], 10),
         ([FIRST, packet(b"\x02\xbf\xff"), packet(b""), PICTURES, packet(b"\x02", field=182)], 5),
+        ([FIRST, *[packet(b"\x02\xb0\x04" + bytes(4))] * 11, OTHER], 12),
         ([FIRST, packet(b"", field=183), PICTURES[:100], OTHER], 2.532),
     ],
     ids=[
@@ -71,6 +72,7 @@ OTHER = packet(program_map((0x100, MPEG2)))
         "wrong checksums",
         "many wrong checksums",
         "cut sections",
+        "short maps",
         "another alignment",
     ],
 )

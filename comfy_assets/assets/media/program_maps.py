@@ -61,7 +61,8 @@ class TrackChanges:
         while at + _HEAD <= _PACKET and packet[at] != 0xFF:
             end = at + 3 + _twelve_bits(packet, at + 1)
             section = packet[at:end]
-            if section[0] == _PROGRAM_MAP and self._is_read(_thirteen_bits(packet, 1), section, end <= _PACKET):
+            is_map = section[0] == _PROGRAM_MAP and len(section) >= _HEAD
+            if is_map and self._is_read(_thirteen_bits(packet, 1), section, end <= _PACKET):
                 yield from _tracks_of(section, end - at - _CHECKSUM)
             at = end
 
