@@ -178,15 +178,23 @@ _NEW_FILES = "new_files (group_id, name, name_key, size, mtime_ns, inode, uuid)"
 _GROUPED_FILES = "new_files f CROSS JOIN new_groups g ON g.id = f.group_id"
 
 
-async def insert_new(tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], now: int) -> None:
+async def insert_new(
+    tx: Transaction,
+    groups: Sequence[FileGroup],
+    rows: Sequence[NewFileRow],
+    now: int,
+    ids: Sequence[str] | None = None,
+) -> None:
     """Add files and their assets. An asset is created when its file was last written, between 1970 and ``now`` (ms).
 
-    Rows in the order of their times and ids go to the ends of most indexes, which is fastest.
+    ``ids`` are those of the assets, if they were made before. Rows in the order of their times and ids go to the ends
+    of most indexes, which is fastest.
     """
+    ids = new_ids(len(rows)) if ids is None else ids
     await sidecars.note_folders(tx, {group.folder_id for group in groups})
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await (_insert_few if len(rows) < tags.FEW_CHANGES else _insert_many)(tx, groups, rows, first, now)
+    await (_insert_few if len(rows) < tags.FEW_CHANGES else _insert_many)(tx, groups, rows, ids, first, now)
 
 
 _INSERT_ASSETS = """
@@ -197,12 +205,17 @@ _INSERT_FILES = "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime
 
 
 async def _insert_few(
-    tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
+    tx: Transaction,
+    groups: Sequence[FileGroup],
+    rows: Sequence[NewFileRow],
+    ids: Sequence[str],
+    first: int,
+    now: int,
 ) -> None:
     """Insert row by row, as after a job: that takes few statements, and triggers count."""
     numbered = [
         (first + at, *groups[row[0]], *row[1:], max(0, min(row[4] // 1_000_000, now)), uuid)
-        for at, (row, uuid) in enumerate(zip(rows, new_ids(len(rows)), strict=True), 1)
+        for at, (row, uuid) in enumerate(zip(rows, ids, strict=True), 1)
     ]
     await tx.execute_many(f"{_INSERT_ASSETS} VALUES (?1, ?11, ?3, ?5, ?6, ?4, ?7, ?10, ?10, ?2)", numbered)
     await tx.execute_many(
@@ -211,14 +224,19 @@ async def _insert_few(
 
 
 async def _insert_many(
-    tx: Transaction, groups: Sequence[FileGroup], rows: Sequence[NewFileRow], first: int, now: int
+    tx: Transaction,
+    groups: Sequence[FileGroup],
+    rows: Sequence[NewFileRow],
+    ids: Sequence[str],
+    first: int,
+    now: int,
 ) -> None:
     def all_statements() -> Iterator[Statement]:  # in the connection's thread, as there are thousands of rows
         created_at = "max(0, min(mtime_ns / 1000000, ?2))"
         sizes = Counter(map(itemgetter(0), rows))
         yield from statements(*_NEW_FILES_TABLES)
         yield from insertion("new_groups", [(number, *group) for number, group in enumerate(groups)])
-        yield from insertion(_NEW_FILES, rows, column=new_ids(len(rows)))
+        yield from insertion(_NEW_FILES, rows, column=ids)
         yield from tags.starting_to_count(first + 1)
         yield Statement(
             f"{_INSERT_ASSETS} SELECT ?1 + f.id, uuid, tag_set_id, name, name_key, mime_type, size,"

@@ -24,7 +24,7 @@ from ...db.files import FileGroup, FolderRow, NewFileRow, Position
 from ...db.sql import Row
 from ...db.tags import TagSet
 from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
-from ...ids import now_ms
+from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
 from ..moves.apply import ChangedPath, apply_listed, match_unlisted
@@ -144,10 +144,11 @@ class NewGroup(NamedTuple):
 
 
 class NewFiles(NamedTuple):
-    """New files in the order of their times, and the groups that they name by index."""
+    """New files in the order of their times, the groups that they name by index, and the ids of their assets."""
 
     groups: list[NewGroup]
     rows: list[NewFileRow]
+    ids: list[str]
 
 
 class FolderUpdates(NamedTuple):
@@ -458,7 +459,7 @@ async def _insert(
     groups = [
         FileGroup(folder_ids[group.folder], sets[TagSet("", group.tags)], group.mime_type) for group in new.groups
     ]
-    await files.insert_new(tx, groups, new.rows, now_ms())
+    await files.insert_new(tx, groups, new.rows, now_ms(), new.ids)
 
 
 def _new_files(found: Iterable[tuple[FolderUpdate, Mapping[str, FileStat]]]) -> NewFiles:
@@ -476,7 +477,7 @@ def _new_files(found: Iterable[tuple[FolderUpdate, Mapping[str, FileStat]]]) -> 
                 groups.append(NewGroup(item.listing.path, item.place.tags_of(sample), guess_mime(sample)))
             rows.append((group, name, name.casefold(), *stat))
     rows.sort(key=itemgetter(4))  # mtime_ns
-    return NewFiles(groups, rows)
+    return NewFiles(groups, rows, new_ids(len(rows)))
 
 
 def _suffix(name: str) -> str:
