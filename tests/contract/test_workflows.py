@@ -210,6 +210,7 @@ async def test_a_workflow_that_is_too_large(make_library: Any, api_of: Any) -> N
     assert (await api.get(f"{URL}/{made['id']}"))["latest_version"] == 1
 
 
+@pytest.mark.slow
 async def test_five_megabytes(api: Any) -> None:
     large = {"nodes": [{"id": n, "type": "Note", "widgets_values": [f"note {n} " * 20]} for n in range(27_000)]}
     assert len(json.dumps(large)) > 5 << 20

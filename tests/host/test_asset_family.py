@@ -420,7 +420,7 @@ CREATE = [
         ASSETS,
         400,
         error("INVALID_BODY"),
-        upload(*((f"f{number}", "x") for number in range(100))),
+        upload(*((f"f{number}", "x") for number in range(101))),
     ),
     Case("a field given twice", POST, ASSETS, 400, error("INVALID_BODY", "name"), upload(("name", "a"), ("name", "b"))),
     Case(

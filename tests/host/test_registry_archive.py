@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_a_server_of_the_archive_alone(tmp_path: Path) -> None:
     package = tmp_path / "packed" / "comfy_assets_node"
     unpack(ROOT, package)

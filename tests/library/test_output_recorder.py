@@ -505,7 +505,7 @@ async def test_a_path_gives_no_file_of_another_user(library: Any) -> None:
     assert await count_of_outputs(library) == 0
 
 
-@pytest.mark.parametrize("tick_s", [4.0, 3600.0])
+@pytest.mark.parametrize("tick_s", [pytest.param(4.0, marks=pytest.mark.slow), 3600.0])
 async def test_a_file_that_is_written_again_within_a_tick_of_the_clock(
     library: Any, monkeypatch: pytest.MonkeyPatch, jobs: Any, annotate: Any, tick_s: float
 ) -> None:
