@@ -202,12 +202,7 @@ def serving(site: Site, base: Path) -> Iterator[PageServer]:
     try:
         yield server
     finally:
-        server.process.terminate()
-        try:
-            server.process.wait(20)
-        except Exception:
-            server.kill()
-            raise
+        server.end()
 
 
 @pytest.fixture(scope="module")

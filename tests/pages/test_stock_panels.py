@@ -84,6 +84,7 @@ def test_a_change_elsewhere_shows_without_a_reload(site: Any, server: Any, stock
     show_media(site, stock)
     Image.new("RGB", (32, 32), "teal").save(server.base / "output" / "elsewhere.png")
     stock.card("elsewhere.png").wait_for()
+    stock.page.wait_for_function("() => document.querySelector('img[src*=\"elsewhere.png\"]')?.naturalWidth > 0")
     (server.base / "output" / "elsewhere.png").unlink()
     stock.card("elsewhere.png").wait_for(state="detached")
 

@@ -133,10 +133,6 @@ class PanelServer(JsonServer):
         self.wait_for(f"/api/jobs/{job}", lambda body: body["status"] not in ("pending", "in_progress"), user=user)
         return str(job)
 
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
 
 @contextmanager
 def serving(base: Path, *options: str, names: Sequence[str] = ()) -> Iterator[PanelServer]:
@@ -144,7 +140,7 @@ def serving(base: Path, *options: str, names: Sequence[str] = ()) -> Iterator[Pa
     try:
         yield server
     finally:
-        server.stop()
+        server.end()
 
 
 @dataclass

@@ -27,6 +27,7 @@ def listed(browser: Any, server: Any, open_alone: Any) -> Any:
     with open_alone(browser, server, locale="de-AT") as panel:
         panel.page.route("**/api/assets/seed/status", lambda route: route.fulfill(json=STATUS))
         panel.page.reload()
+        panel.root.get_by_text("63 Probleme", exact=True).wait_for()
         yield panel
 
 

@@ -96,7 +96,7 @@ class ServerProcess:
                 [*command, "--base-directory", str(base), "--port", str(self.port)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "PYTHONFAULTHANDLER": "1", **(environment or {})},
                 cwd=base,
                 preexec_fn=None if os.name == "nt" else _heed_interrupts,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -106,6 +106,16 @@ class ServerProcess:
     def log(self) -> str:
         """What has been printed."""
         return self._log.read_text(errors="replace")
+
+    def end(self, timeout: float = 20) -> None:
+        """End it as its user does. One that does not end says in the log where each of its threads is."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # Python's fault handler prints the stacks
+            self.process.wait()
+            raise AssertionError(f"The server did not end:\n{self.log[-8000:]}") from None
 
     def kill(self) -> None:
         """End it without warning."""
