@@ -77,8 +77,12 @@ def _serve(options: argparse.Namespace) -> int:
     def ready(url: str) -> None:
         say(f"Serving {base} on {url} (press Ctrl-C to stop)")
 
-    with orderly_end(), suppress(KeyboardInterrupt):
-        asyncio.run(host.serve(options.host, options.port, on_ready=ready))
+    async def serve_until_ended() -> None:
+        with cancelled_by_signals():
+            await host.serve(options.host, options.port, on_ready=ready)
+
+    with orderly_end(), suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(serve_until_ended())
     return 0
 
 
@@ -164,6 +168,35 @@ def orderly_end() -> Iterator[None]:
             yield
         finally:
             ended.set()  # first, since handlers cannot be removed while one is running
+
+
+@contextmanager
+def cancelled_by_signals() -> Iterator[None]:
+    """Cancel the current task when the process is to end. A second signal raises KeyboardInterrupt.
+
+    An exception that a signal raises can hit the event loop just before it resumes a task, such as that of a web
+    socket. The task would never be resumed, and the process would wait for its end. In a thread other than the main one
+    this does nothing, as signals can be handled only there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    found = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
+    numbers = [number for number in found if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def cancel(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.default_int_handler)
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, cancel) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if sys.platform == "win32":

@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from comfy_assets_node.comfy_assets.cli.serve import cancelled_by_signals
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.base import Host, Plugin
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
@@ -340,3 +341,29 @@ async def test_a_link_to_a_drive_that_is_away_does_not_keep_the_server_from_star
     (tmp_path / "unplugged").mkdir()
     task = await services.indexer.scan_now()
     assert task.status == "completed" and task.result["problems"] == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGTERM to its own process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_interrupts_no_task(number: int) -> None:
+    """A task whose step is interrupted may never end, nor would the server."""
+    went_on: list[bool] = []
+    before = signal.getsignal(number)
+
+    async def step() -> None:
+        os.kill(os.getpid(), number)
+        went_on.append(True)
+
+    async def serve() -> None:
+        with cancelled_by_signals():
+            task = asyncio.create_task(step())
+            await asyncio.sleep(30)
+            await task
+
+    signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(serve())
+        assert went_on == [True] and signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
