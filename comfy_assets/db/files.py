@@ -178,6 +178,16 @@ _NEW_FILES = "new_files (group_id, name, name_key, size, mtime_ns, inode, uuid)"
 _GROUPED_FILES = "new_files f CROSS JOIN new_groups g ON g.id = f.group_id"
 
 
+class _NewFiles(NamedTuple):
+    """Files to insert, with the ids of their assets; ``first`` is the highest row id before them, ``now`` in ms."""
+
+    groups: Sequence[FileGroup]
+    rows: Sequence[NewFileRow]
+    ids: Sequence[str]
+    first: int
+    now: int
+
+
 async def insert_new(
     tx: Transaction,
     groups: Sequence[FileGroup],
@@ -194,7 +204,8 @@ async def insert_new(
     await sidecars.note_folders(tx, {group.folder_id for group in groups})
     # A file has the id of its asset, so the ids are chosen here.
     first = int(await tx.fetch_value("SELECT coalesce(max(id), 0) FROM assets"))
-    await (_insert_few if len(rows) < tags.FEW_CHANGES else _insert_many)(tx, groups, rows, ids, first, now)
+    new = _NewFiles(groups, rows, ids, first, now)
+    await (_insert_few if len(rows) < tags.FEW_CHANGES else _insert_many)(tx, new)
 
 
 _INSERT_ASSETS = """
@@ -204,15 +215,9 @@ _INSERT_ASSETS = """
 _INSERT_FILES = "INSERT OR ROLLBACK INTO files (id, folder_id, name, size, mtime_ns, inode)"
 
 
-async def _insert_few(
-    tx: Transaction,
-    groups: Sequence[FileGroup],
-    rows: Sequence[NewFileRow],
-    ids: Sequence[str],
-    first: int,
-    now: int,
-) -> None:
+async def _insert_few(tx: Transaction, new: _NewFiles) -> None:
     """Insert row by row, as after a job: that takes few statements, and triggers count."""
+    groups, rows, ids, first, now = new
     numbered = [
         (first + at, *groups[row[0]], *row[1:], max(0, min(row[4] // 1_000_000, now)), uuid)
         for at, (row, uuid) in enumerate(zip(rows, ids, strict=True), 1)
@@ -223,14 +228,9 @@ async def _insert_few(
     )
 
 
-async def _insert_many(
-    tx: Transaction,
-    groups: Sequence[FileGroup],
-    rows: Sequence[NewFileRow],
-    ids: Sequence[str],
-    first: int,
-    now: int,
-) -> None:
+async def _insert_many(tx: Transaction, new: _NewFiles) -> None:
+    groups, rows, ids, first, now = new
+
     def all_statements() -> Iterator[Statement]:  # in the connection's thread, as there are thousands of rows
         created_at = "max(0, min(mtime_ns / 1000000, ?2))"
         sizes = Counter(map(itemgetter(0), rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _PACKET = 188  # bytes
 _HAS_FIELD, _HAS_PAYLOAD = 0x20, 0x10
@@ -17,6 +17,14 @@ _HEAD, _CHECKSUM = 12, 4  # bytes of a map before its program's descriptors, and
 _WRONG_CHECKSUMS = 10  # of the maps in packets of one number; after these FFmpeg takes any
 _STARTS = re.compile(rb"\x47(?=[\x40-\x7f\xc0-\xff])")  # packets in which a section begins
 _POLYNOMIAL = 0x04C11DB7
+
+
+def before_changes(container: str) -> Callable[[int, bytes], bytes]:
+    """Return a function for what is read of a file, by position: it returns the part that FFmpeg may have.
+
+    That is all of it, but for transport streams, by FFmpeg's name of the container.
+    """
+    return TrackChanges().before if container == "mpegts" else lambda _, data: data
 
 
 class TrackChanges:

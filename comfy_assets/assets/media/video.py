@@ -18,7 +18,7 @@ from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableErr
 from ...fs.paths import extended_path
 from ...image_limits import check_size
 from .image import ImageStream, fit_size
-from .program_maps import TrackChanges
+from .program_maps import before_changes
 
 HEAD = 1024  # bytes that ``container_of`` needs
 
@@ -95,14 +95,12 @@ class _FFmpegInput:
 
     def __init__(self, stream: IO[bytes], container: str) -> None:
         self._stream = stream
-        self._changes = TrackChanges() if container == "mpegts" else None
-        self.read = stream.read if self._changes is None else self._read_before_changes
+        self._before_changes = before_changes(container)
         self.tell = stream.tell
 
-    def _read_before_changes(self, size: int) -> bytes:
-        assert self._changes is not None
+    def read(self, size: int) -> bytes:
         position = self._stream.tell()
-        return self._changes.before(position, self._stream.read(size))
+        return self._before_changes(position, self._stream.read(size))
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:

@@ -12,7 +12,7 @@ const POLL_MS = 300;
 const RETRY_MS = 2000;
 
 /**
- * What is told of a task: its state while it runs, and the error of a request that is sent again until it succeeds.
+ * Receives the state of a running task, and each error of a request before that is sent again.
  * @typedef {{ onProgress: (task: Task) => void, onTrouble: (error: unknown) => void }} TaskListener
  */
 

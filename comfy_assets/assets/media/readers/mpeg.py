@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..program_maps import TrackChanges
+from ..program_maps import before_changes
 from . import id3
 from .base import ByteSource, Contents, Format, starts_with
 from .media_facts import MediaFacts, bounded
@@ -241,7 +241,7 @@ class _BoundedFile(io.RawIOBase):
 
     def __init__(self, source: ByteSource, container: str) -> None:
         self._source, self._position, self._left = source, 0, _MAX_READ
-        self._changes = TrackChanges() if container == "mpegts" else None
+        self._before_changes = before_changes(container)
 
     def readable(self) -> bool:
         return True
@@ -260,8 +260,7 @@ class _BoundedFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(self._position, min(size if size >= 0 else self._left, self._left))
         self._left -= len(data)
-        if self._changes is not None:
-            data = self._changes.before(self._position, data)
+        data = self._before_changes(self._position, data)
         self._position += len(data)
         return data
 
