@@ -25,7 +25,7 @@ from typing import BinaryIO, TypeVar
 from ..errors import FileInUseError, StorageError
 from ..names import WINDOWS, folded, numbered, split_suffix
 from ..store_guard import check_found
-from .mounts import mount_point
+from .mounts import share_mount
 from .paths import extended, extended_path, unlimited
 from .shared_files import is_in_use, open_shared, remove, rename, replace
 
@@ -216,7 +216,7 @@ def is_same_volume(source: Path, folder: Path) -> bool:
     """Return whether a file can be moved into a folder without being copied. A link is moved itself."""
     if extended_path(source).lstat().st_dev != extended_path(folder).stat().st_dev:
         return False
-    return mount_point(source.parent) == mount_point(folder)
+    return share_mount(source.parent, folder)
 
 
 def move_across_volumes(source: Path, target: Path) -> None:

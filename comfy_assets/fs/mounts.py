@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from .paths import real_path
@@ -16,12 +17,16 @@ _POINT = 4  # the field with the mount point
 _ESCAPE = re.compile(rb"\\([0-7]{3})")  # of spaces, tabs, line feeds and backslashes
 
 
-def mount_point(path: Path) -> bytes | None:
-    """Return the mount point that a path is below; None where the system does not list them. Blocks."""
+def share_mount(one: Path, other: Path) -> bool:
+    """Return whether two paths are below the same mount point, or the system does not list these. Blocks."""
     try:
         lines = _MOUNTS.read_bytes().splitlines()
     except OSError:  # another system
-        return None
+        return True
+    points = [_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), line.split(b" ")[_POINT]) for line in lines]
+    return _mount_point(one, points) == _mount_point(other, points)
+
+
+def _mount_point(path: Path, points: Sequence[bytes]) -> bytes | None:
     target = os.fsencode(real_path(path)) + b"/"
-    points = (_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), line.split(b" ")[_POINT]) for line in lines)
     return max((point for point in points if target.startswith(point.rstrip(b"/") + b"/")), key=len, default=None)
