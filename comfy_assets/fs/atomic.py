@@ -14,10 +14,11 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -25,8 +26,7 @@ from typing import BinaryIO, TypeVar
 from ..errors import FileInUseError, StorageError
 from ..names import WINDOWS, folded, numbered, split_suffix
 from ..store_guard import check_found
-from .mounts import share_mount
-from .paths import extended, extended_path, unlimited
+from .paths import extended, extended_path, real_path, unlimited
 from .shared_files import is_in_use, open_shared, remove, rename, replace
 
 log = logging.getLogger("comfy_assets.library")
@@ -216,7 +216,29 @@ def is_same_volume(source: Path, folder: Path) -> bool:
     """Return whether a file can be moved into a folder without being copied. A link is moved itself."""
     if extended_path(source).lstat().st_dev != extended_path(folder).stat().st_dev:
         return False
-    return share_mount(source.parent, folder)
+    return _share_mount(source.parent, folder)
+
+
+# Two mount points of Linux may show folders of one file system, but no file can be moved between them. So it is in a
+# container whose folders for models, inputs, outputs and users come from one disk, each on its own.
+_MOUNTS = Path("/proc/self/mountinfo")  # manual page proc(5)
+_POINT = 4  # the field with the mount point
+_ESCAPE = re.compile(rb"\\([0-7]{3})")  # of spaces, tabs, line feeds and backslashes
+
+
+def _share_mount(one: Path, other: Path) -> bool:
+    """Return whether two paths are below the same mount point, or the system does not list these."""
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:  # another system
+        return True
+    points = [_ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), line.split(b" ")[_POINT]) for line in lines]
+    return _mount_point(one, points) == _mount_point(other, points)
+
+
+def _mount_point(path: Path, points: Sequence[bytes]) -> bytes | None:
+    target = os.fsencode(real_path(path)) + b"/"
+    return max((point for point in points if target.startswith(point.rstrip(b"/") + b"/")), key=len, default=None)
 
 
 def move_across_volumes(source: Path, target: Path) -> None:

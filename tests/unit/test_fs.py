@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.fs import atomic, mounts, paths
+from comfy_assets_node.comfy_assets.fs import atomic, paths
 from support.windows import symbolic_links, wine_lacks
 
 
@@ -47,7 +47,7 @@ def test_folders_of_one_file_system_may_be_mounted_apart(
     mounted = ["/", *(f"{top}/{name}" for name in ("models", "output", "in put", "models/sub/own"))]
     lines = [rf"36 35 98:0 /x {each} rw - ext4 /dev/sda rw".replace("in put", r"in\040put") for each in mounted]
     (tmp_path / "mountinfo").write_text("\n".join(lines))
-    monkeypatch.setattr(mounts, "_MOUNTS", tmp_path / "mountinfo")
+    monkeypatch.setattr(atomic, "_MOUNTS", tmp_path / "mountinfo")
     for name in (source, folder):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
     (tmp_path / source / "a.bin").write_bytes(b"a")
