@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from .config import Config
-from .db import storage_use
+from .db import assets
 from .db.connection import Database
 from .errors import JobQuotaError, StorageQuotaError
 from .host.base import Host
@@ -138,7 +138,7 @@ class Quotas:
     async def used(self, user: str) -> int:
         """Return the bytes of a user's files, settings and workflow files included."""
         store = self._store()
-        stored = 0 if store is None else await storage_use.bytes_of(store, user)
+        stored = 0 if store is None else await assets.bytes_of_user(store, user)
         return stored + await asyncio.to_thread(_size_of, self._host.user_directory(user))
 
 

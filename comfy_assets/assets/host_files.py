@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..db import asset_aliases, files, tags
-from ..db.asset_aliases import AliasedFile
+from ..db import assets, files, tags
+from ..db.assets import AliasedFile
 from ..db.connection import Database, Transaction
 from ..errors import OtherUsersFileError
 from ..fs.paths import real_path
@@ -75,7 +75,7 @@ class HostUploads:
             if mark is not None and known.id > mark.last_id:
                 await tags.give_public(tx, [known.id], user)
             if alias is not None:
-                await asset_aliases.add(tx, [AliasedFile(alias, *position)])
+                await assets.add_aliases(tx, [AliasedFile(alias, *position)])
 
     async def is_anothers(self, user: str, path: Path) -> bool:
         """Return whether a file belongs to another user, by its own place or by that to which links lead."""
@@ -110,7 +110,7 @@ class AssetAliases:
         otherwise it does when the job ends, because nobody knows before whose it is.
         """
         wanted = await asyncio.to_thread(_canonical, ids)
-        wanted = set(await asset_aliases.unknown(self._db, wanted)) if wanted else set()
+        wanted = set(await assets.unknown_ids(self._db, wanted)) if wanted else set()
         located = await asyncio.to_thread(self._locate, sorted(wanted)) if wanted else {}
         if not located:
             return False
@@ -119,13 +119,13 @@ class AssetAliases:
         async with self._db.transaction() as tx:
             if not self._host.is_multi_user():
                 await add_files(tx, list(located.values()))
-            await asset_aliases.add(tx, [AliasedFile(each, f.folder, f.name) for each, f in located.items()])
-        return len(await asset_aliases.unknown(self._db, located)) < len(located)
+            await assets.add_aliases(tx, [AliasedFile(each, f.folder, f.name) for each, f in located.items()])
+        return len(await assets.unknown_ids(self._db, located)) < len(located)
 
     async def is_unknown(self, asset_id: str) -> bool:
         """Return whether no asset of any user, deleted or not, has the id; False for a text that is not a UUID."""
         known = canonical_id(asset_id)
-        return known is not None and bool(await asset_aliases.unknown(self._db, [known]))
+        return known is not None and bool(await assets.unknown_ids(self._db, [known]))
 
     def _locate(self, ids: Sequence[str]) -> Mapping[str, LocatedFile]:
         """Return the files of ids in the server's own table, as far as they are in the library. Blocks."""

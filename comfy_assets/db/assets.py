@@ -1,9 +1,10 @@
-"""Rows of assets: lists, single assets, adding and editing."""
+"""Rows of assets: lists, single assets, adding and editing; and aliases of their ids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
 
@@ -265,6 +266,23 @@ async def newest_row(db: Database) -> int:
     return int(row[0]) if row else 0
 
 
+async def bytes_of_user(db: Database, owner: str) -> int:
+    """Return the bytes of a user's uploads and outputs, those in the trash and downloads that run included.
+
+    Assets that refer to content have no file of their own, and files that are missing take no space.
+    """
+    rows = await db.fetch_all(
+        "SELECT coalesce(sum(a.size), 0) FROM tag_sets s JOIN assets a ON a.tag_set_id = s.id"
+        " LEFT JOIN files f ON f.id = a.id LEFT JOIN trash t ON t.asset_id = a.id"
+        f" WHERE s.owner = ?1 AND a.origin <> {REFERENCE}"
+        " AND (t.stored IS NOT NULL OR f.missing = 0)"  # the file of a deleted asset may have stayed in its place
+        " UNION ALL SELECT coalesce(sum(json_extract(source, '$.size')), 0) FROM downloads"
+        " WHERE owner = ?1 AND is_active = 1",
+        (owner,),
+    )
+    return sum(int(row[0]) for row in rows)
+
+
 @dataclass(frozen=True)
 class DrawableContent:
     """A content that may have a thumbnail. ``has_picture``: the file contains a picture of itself."""
@@ -449,3 +467,40 @@ async def holder_of(tx: Transaction, uuid: str) -> IdHolder | None:
 async def change_id(tx: Transaction, row_id: int, uuid: str) -> None:
     """Give an asset another id."""
     await tx.execute("UPDATE assets SET uuid = ? WHERE id = ?", (uuid, row_id))
+
+
+class AliasedFile(NamedTuple):
+    """A file by its folder and name, and its alias: the id (a canonical UUID) that the server gave to it."""
+
+    alias: str
+    folder: str
+    name: str
+
+
+# An id of our own is never an alias. The server gives a file that replaces another at its path the same id, so the
+# alias moves on to the new asset, but never from one user's asset to another's.
+_ADD_ALIAS = """
+    INSERT INTO asset_aliases (alias, asset_id)
+    SELECT ?1, f.id FROM folders d JOIN files f ON f.folder_id = d.id AND f.name = ?3
+    WHERE d.path = ?2 AND NOT EXISTS (SELECT 1 FROM assets WHERE uuid = ?1)
+    ON CONFLICT (alias) DO UPDATE SET asset_id = excluded.asset_id WHERE EXISTS (
+        SELECT 1 FROM assets a JOIN tag_sets s ON s.id = a.tag_set_id,
+        assets b JOIN tag_sets t ON t.id = b.tag_set_id
+        WHERE a.id = asset_aliases.asset_id AND b.id = excluded.asset_id AND s.owner IN ('', t.owner)
+    )
+"""
+
+
+async def add_aliases(tx: Transaction, found: Sequence[AliasedFile]) -> None:
+    """Store the aliases of files. Files without an asset are skipped."""
+    await tx.execute_many(_ADD_ALIAS, found)
+
+
+async def unknown_ids(db: Database, ids: Collection[str]) -> list[str]:
+    """Return those of the ids that no asset has, not even as an alias. Deleted assets and those of all owners count."""
+    rows = await db.fetch_all(
+        "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (SELECT 1 FROM assets WHERE uuid = j.value)"
+        " AND NOT EXISTS (SELECT 1 FROM asset_aliases WHERE alias = j.value)",
+        (json_array(ids),),
+    )
+    return [row[0] for row in rows]

@@ -21,8 +21,8 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ...background.interruption import Cancelled, CancelToken
-from ...db import asset_aliases, files, job_links, tags
-from ...db.asset_aliases import AliasedFile
+from ...db import assets, files, job_links, tags
+from ...db.assets import AliasedFile
 from ...db.connection import Database, Transaction
 from ...db.contents import Hashed, Unreadable
 from ...db.files import Position, StoredFile
@@ -262,7 +262,7 @@ class OutputRecorder:
             await job_links.link_outputs(tx, links)
             # Users write paths into their graphs, and must not get at files of others by them.
             await job_links.link_visible_outputs(tx, path_links)
-            await asset_aliases.add(tx, aliases)
+            await assets.add_aliases(tx, aliases)
             if self._is_private:
                 job_ids = {link[0] for link in links}
                 created += await job_links.refer_to_others(tx, job_ids, lambda: new_ids(1)[0], now_ms())
