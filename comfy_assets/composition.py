@@ -30,6 +30,7 @@ from .background.interruption import Throttle
 from .background.tasks import TaskRunner, TaskService, TaskStore
 from .config import Config
 from .db.connection import Database
+from .db.idempotency import IdempotencyKeys
 from .downloads.secrets import SecretService
 from .downloads.service import DownloadService
 from .downloads.sources import ProviderUrls, Sources
@@ -38,7 +39,6 @@ from .feedback import FeedbackFile
 from .host.access import TrustedProxies, parse_network
 from .host.base import Host
 from .host.remote_client import RemoteClient, RemoteLimits
-from .idempotency import IdempotencyKeys
 from .jobs.live_jobs import LiveEvents
 from .jobs.recorder import JobRecorder
 from .jobs.service import JobService, UserHistory

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets import feedback, idempotency, ignored_files, image_limits
+from comfy_assets_node.comfy_assets import feedback, ignored_files, image_limits
 from comfy_assets_node.comfy_assets.assets import batch, collections, fields, saved_searches
 from comfy_assets_node.comfy_assets.assets.exports import selection
 from comfy_assets_node.comfy_assets.assets.exports import service as exports
 from comfy_assets_node.comfy_assets.background import interruption
-from comfy_assets_node.comfy_assets.db import migrate
+from comfy_assets_node.comfy_assets.db import idempotency, migrate
 from comfy_assets_node.comfy_assets.host import remote_client
 from comfy_assets_node.comfy_assets.login import accounts, audit, authorizations, password_checks
 from comfy_assets_node.comfy_assets.login import service as login
