@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,7 @@ from ...models import AssetFilter, PageRequest
 from ..host_files import AssetAliases
 from ..service import AssetService, not_found
 from ..trash import AssetTrash
-from .action import BatchAction, BatchParameters, BatchWork
-from .actions import AddTags, AddToCollection, Delete, Rate, RemoveFromCollection, RemoveTags, Restore, SetFavourite
+from .actions import ACTIONS, BatchAction, BatchParameters, BatchWork
 
 BATCH, UNDO = "asset_batch", "asset_batch_undo"  # names of the tasks, the former also of their event
 MOST_SELECTED = 100_000  # assets of a whole search
@@ -45,19 +44,6 @@ _EVENT_S = 0.25  # between two events
 _MOST_BLOCKING = 10  # later batches that are named
 # What can be undone: so many batches of a user, with so many assets in all, made in so many days.
 KEPT, KEPT_ITEMS, KEPT_MS = 100, 500_000, 30 * 86_400_000
-
-# The names are part of the API.
-ACTIONS: Mapping[str, BatchAction] = {
-    "tag": AddTags(),
-    "untag": RemoveTags(),
-    "rate": Rate(),
-    "favourite": SetFavourite(),
-    "add_to_collection": AddToCollection(),
-    "remove_from_collection": RemoveFromCollection(),
-    "remove": Delete("remove"),
-    "trash": Delete("trash"),
-    "restore": Restore(),
-}
 
 
 class BatchRequest(msgspec.Struct, frozen=True):
