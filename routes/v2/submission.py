@@ -19,8 +19,12 @@ from multidict import MultiMapping
 
 from ...comfy_assets import json_limits, json_text
 from ...comfy_assets.app import Services
-from ...comfy_assets.assets.prompts import asset_values
-from ...comfy_assets.assets.prompts.asset_values import AssetProblem
+from ...comfy_assets.assets.prompts.references import (
+    AssetProblem,
+    find_asset_values,
+    replace_asset_values,
+    resolve_asset_values,
+)
 from ...comfy_assets.errors import (
     BodyTooLargeError,
     DeploymentNotReadyError,
@@ -175,16 +179,16 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 async def replace_assets(call: RequestContext[NoQuery], workflow: dict[str, Any]) -> None:
     """Replace the ``core/ASSET`` objects in a graph by names of files, in place. Raises MissingAssetError."""
-    found = await asyncio.to_thread(asset_values.find, workflow, _MAX_ASSETS + 1)
+    found = await asyncio.to_thread(find_asset_values, workflow, _MAX_ASSETS + 1)
     if not found:
         return
     if len(found) > _MAX_ASSETS:
         message = f"A workflow can name at most {_MAX_ASSETS} assets."
         raise MissingAssetError(message, details={"assets": [], "max_assets": _MAX_ASSETS})
-    names, problems = await asset_values.resolve(call.services.reference_resolver, found, call.user)
+    names, problems = await resolve_asset_values(call.services.reference_resolver, found, call.user)
     if problems:
         raise _missing(problems)
-    await asyncio.to_thread(asset_values.replace, workflow, names)
+    await asyncio.to_thread(replace_asset_values, workflow, names)
 
 
 def _missing(problems: Sequence[AssetProblem]) -> MissingAssetError:

@@ -5,6 +5,9 @@ add the folder, as in ``blake3:… [output]``, which does not matter for the con
 or a malformed hash, is an ordinary string. Links between nodes are never references. In other lists, which
 clients send as ``{"__value__": […]}``, each item may be one.
 
+Comfy API v2 names assets by objects instead, at any depth of a value: ``{"__type": "core/ASSET", "info": {"id": …}}``.
+The id alone decides; ``hash`` and ``file_path`` beside it are hints of other clients.
+
 A reference resolves to the file name that a node's input needs on this server. If several files have the content, one
 among the input's choices is preferred. Otherwise the order is: the asset's own file, the input folder, models, outputs,
 temporary files.
@@ -29,11 +32,20 @@ from ...db.contents import ContentFile
 from ...fs.paths import extended, extended_path, stat_as_recorded
 from ...graph_nodes import prompt_nodes
 from ...host.base import Host, HostFolders, LibraryFolder
+from ...ids import canonical_id
 from ..roots import Place, Roots, absolute
 
-MARKS = (b"blake3:", b"asset:")  # a body without these bytes need not be decoded: it has no references
+MARKS = (b"blake3:", b"asset:")  # a body without these bytes need not be decoded: it has no references in texts
 _WRAPPED = "__value__"  # a list as such is a link in a prompt, so ComfyUI wraps lists that are values
+_TYPE_MEMBER, _ASSET_TYPE, _INFO = "__type", "core/ASSET", "info"
+_MAX_ID = 256  # characters of an id that is repeated in an error
 _MAX_REACHED, _MAX_OUTPUTS = 10_000, 1000  # each error of a prompt is a search
+_NO_ID, _NO_UUID = "The object has no id.", "The id is no UUID."
+_REASONS = {
+    "unknown": "There is no such asset.",
+    "missing": "The asset's file is not there.",
+    "not_loadable": "The asset's file is in no folder that a node loads it from.",
+}
 _KIND_ORDER = {"input": 0, "models": 1, "output": 2, "temp": 3}
 _HEX = "[0-9a-fA-F]"
 _FOLDER = r"(?: \[(?:input|output|temp)\])?"
@@ -326,3 +338,112 @@ def apply_values(body: dict[str, Any]) -> dict[str, Any]:
     """Rewrite a submitted body with the values of the current request; registered with the host."""
     values = _values.get()
     return body if values is None else replace_references(body, values)
+
+
+@dataclass(frozen=True)
+class AssetProblem:
+    """An object that stands for no usable asset. ``id`` is None if it has none."""
+
+    node_id: str
+    input_name: str
+    id: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class AssetValue:
+    """An object in an input's value: ``given`` is its id, and ``use`` None if that is no UUID."""
+
+    use: ReferenceUse | None
+    node_id: str
+    input_name: str
+    given: str | None
+
+
+def find_asset_values(graph: object, limit: int) -> list[AssetValue]:
+    """Return the objects in a graph that name assets, at most ``limit`` of them."""
+    found: list[AssetValue] = []
+    for node_id, node, inputs in prompt_nodes(graph):
+        kind = node.get("class_type")
+        for name, value in inputs.items():
+            for item in _objects_in(value):
+                found.append(_asset_value(node_id, kind if isinstance(kind, str) else "", str(name), item))
+                if len(found) == limit:
+                    return found
+    return found
+
+
+def _asset_value(node_id: str, class_type: str, input_name: str, item: Mapping[str, Any]) -> AssetValue:
+    given = _id_in(item)
+    asset_id = canonical_id(given) if given is not None else None
+    use = None
+    if asset_id is not None:
+        use = ReferenceUse(node_id, class_type, input_name, asset_id, AssetReference(asset_id=asset_id))
+    return AssetValue(use, node_id, input_name, given)
+
+
+def _id_in(item: Mapping[str, Any]) -> str | None:
+    info = item.get(_INFO)
+    given = info.get("id") if isinstance(info, Mapping) else None
+    return given[:_MAX_ID] if isinstance(given, str) else None
+
+
+def _is_asset(value: object) -> bool:
+    return isinstance(value, dict) and value.get(_TYPE_MEMBER) == _ASSET_TYPE
+
+
+def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects in a value at any depth, in no particular order. Nothing recurses: values come from outside."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if _is_asset(item):
+            yield item
+        elif isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def replace_asset_values(graph: dict[str, Any], names: ReferenceValues) -> None:
+    """Replace the objects in a graph by names of files, in place. The text of a reference is the id of the asset."""
+    for node_id, _, inputs in prompt_nodes(graph):
+        for name, value in inputs.items():
+            inputs[name] = _replaced(value, node_id, str(name), names)
+
+
+def _replaced(value: Any, node_id: str, name: str, names: ReferenceValues) -> Any:
+    def name_of(item: Mapping[str, Any]) -> str:
+        return names[node_id, name, canonical_id(_id_in(item) or "") or ""]
+
+    if _is_asset(value):
+        return name_of(value)
+    is_changed = False
+    holders = [value] if isinstance(value, (list, dict)) else []
+    while holders:
+        holder = holders.pop()
+        for key, item in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if _is_asset(item):
+                holder[key], is_changed = name_of(item), True
+            elif isinstance(item, (list, dict)):
+                holders.append(item)
+    # A list of an asset is no link between nodes, and a list of a name and a number would be one.
+    return {_WRAPPED: value} if is_changed and isinstance(value, list) else value
+
+
+async def resolve_asset_values(
+    resolver: ReferenceResolver, found: Sequence[AssetValue], owner: str
+) -> tuple[ReferenceValues, list[AssetProblem]]:
+    """Return the names for the objects, of assets that this user can see, and the objects that have none."""
+    problems = [
+        AssetProblem(each.node_id, each.input_name, each.given, _NO_ID if each.given is None else _NO_UUID)
+        for each in found
+        if each.use is None
+    ]
+    uses = list(dict.fromkeys(each.use for each in found if each.use is not None))
+    resolution = await resolver.resolve(uses, owner)
+    problems += [
+        AssetProblem(each.use.node_id, each.use.input_name, each.use.text, _REASONS[each.fault])
+        for each in resolution.problems
+    ]
+    return resolution.values, problems
