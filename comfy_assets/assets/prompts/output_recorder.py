@@ -34,8 +34,16 @@ from ...host.execution import FinishedPrompt
 from ...ids import new_ids, now_ms
 from ..index.content_reader import is_early, is_rewritten, read_file
 from ..roots import Roots
-from .output_rows import JobOutputFile, is_of_job, record_files
-from .outputs import LocatedFile, OutputFile, OutputFolders, ShownFile, shown_files
+from .outputs import (
+    JobOutputFile,
+    LocatedFile,
+    OutputFile,
+    OutputFolders,
+    ShownFile,
+    is_of_job,
+    record_files,
+    shown_files,
+)
 
 log = logging.getLogger("comfy_assets.library")
 
