@@ -18,8 +18,7 @@ from ..errors import OtherUsersFileError
 from ..fs.paths import real_path
 from ..host.base import Host
 from ..ids import canonical_id
-from .index.insert import NewFile, add_new, folder_row
-from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind
+from .prompts.outputs import LocatedFile, OutputFile, OutputFolders, OutputKind, add_located
 from .roots import Roots, absolute
 
 _KINDS: tuple[OutputKind, ...] = ("output", "input")
@@ -70,7 +69,7 @@ class HostUploads:
             return  # the host refused the upload, or stored it outside the library
         position = (located.folder, located.name)
         async with self._db.transaction() as tx:
-            await add_files(tx, [located])
+            await _add_files(tx, [located])
             known = (await files.by_position(tx, [position]))[position]
             if mark is not None and known.id > mark.last_id:
                 await tags.give_public(tx, [known.id], user)
@@ -118,7 +117,7 @@ class AssetAliases:
             await self._outputs_recorded()
         async with self._db.transaction() as tx:
             if not self._host.is_multi_user():
-                await add_files(tx, list(located.values()))
+                await _add_files(tx, list(located.values()))
             await assets.add_aliases(tx, [AliasedFile(each, f.folder, f.name) for each, f in located.items()])
         return len(await assets.unknown_ids(self._db, located)) < len(located)
 
@@ -146,15 +145,11 @@ def _canonical(ids: Collection[str]) -> set[str]:
     return {known for each in ids if (known := canonical_id(each)) is not None}
 
 
-async def add_files(tx: Transaction, located: Sequence[LocatedFile]) -> None:
+async def _add_files(tx: Transaction, located: Sequence[LocatedFile]) -> None:
     """Add those of the files as assets that have no row yet: the watcher and the end of a job may be slower."""
     by_position = {(file.folder, file.name): file for file in located}
     known = await files.by_position(tx, list(by_position))
-    new = [file for position, file in by_position.items() if position not in known]
-    if new:
-        rows = {file.folder: folder_row(file.folder, file.place) for file in new}
-        folder_ids = await files.add_folders(tx, list(rows.values()))
-        await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in new])
+    await add_located(tx, [file for position, file in by_position.items() if position not in known])
 
 
 def _located(path: Path, library: OutputFolders) -> LocatedFile | None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
+from ..db.files import FolderRow
 from ..fs.paths import file_names, is_definitely_gone, real_path
 from ..host.base import Host, HostFolders, LibraryFolder, RootKind
 from ..ignored_files import is_ignored, is_ignored_folder
@@ -61,6 +64,19 @@ class Place:
             if not folder.extensions or suffix in folder.extensions:
                 tags.append(MODEL_TYPE_PREFIX + folder.category)
         return tuple(tags)
+
+    def folder_row(self, folder: Path | str, fingerprint: bytes | None = None) -> FolderRow:
+        """Return the row of a folder. Without a fingerprint the next scan compares its files one by one."""
+        return FolderRow(
+            str(folder),
+            self.kind,
+            self.logical,
+            self.loader_prefix,
+            msgspec.json.encode(self.category_names).decode(),
+            self.key,
+            fingerprint,
+            loader_prefixes=msgspec.json.encode(dict(self.loader_prefixes)).decode() if self.loader_prefixes else None,
+        )
 
 
 class Roots:

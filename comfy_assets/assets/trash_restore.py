@@ -17,7 +17,6 @@ from ..fs.paths import extended_path, file_stat
 from ..host.base import Host
 from ..models import Asset
 from ..names import split_suffix
-from .index.insert import folder_row
 from .roots import Roots, current_roots
 from .service import not_found
 from .trash_files import (
@@ -133,7 +132,7 @@ class TrashRestorer:
         if place is None:
             raise StorageError("The folder of the file is no longer part of the library.")
         former = await files.categories_of(tx, deleted.folder or str(path.parent))
-        folder = folder_row(path.parent, place)
+        folder = place.folder_row(path.parent)
         listed = (await files.by_position(tx, [(str(path.parent), path.name)])).get((str(path.parent), path.name))
         # No file has a name with a slash in it; the row gets the name of the one that a scan has added meanwhile.
         name = path.name if listed is None else f"/{deleted.row_id}"

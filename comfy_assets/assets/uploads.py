@@ -41,7 +41,6 @@ from .fields import (
     upload_file_name,
 )
 from .index.content_reader import read_facts
-from .index.insert import CompleteFile, register
 from .media.mime import DEFAULT_MIME, check_suffix, resolve_mime
 from .moves.apply import apply, match_upload
 from .references import CreatedAsset, deadline_of, holds_now, mint
@@ -337,7 +336,6 @@ async def _register(
     if place is None:
         raise StorageError("The folder for new files is not part of the library.")
     stat = file_stat(await run_blocking(extended_path(path).stat))
-    complete = CompleteFile(path.parent, place, path.name, stat, received.facts)
     place_tags = place.tags_of(path.name)
     bare = NewAsset(
         uuid=fields.id or new_ids(1)[0],
@@ -354,7 +352,8 @@ async def _register(
     found = await match_upload(tx, list(lost), new)
     # An asset of the owner that lost a file of this content gets the new one and keeps its tags and metadata.
     entry = bare if found is not None else _with_fields(bare, fields, received.destination)
-    row_id = await register(tx, entry, complete)
+    row_id = await assets.add(tx, entry, received.facts.size, received.facts)
+    await assets.put_file(tx, row_id, place.folder_row(path.parent), path.name, stat)
     touched = await contents.of_assets(tx, [row_id])
     if found is not None:
         await apply(tx, [found._replace(new=found.new._replace(id=row_id, name=path.name))], roots)

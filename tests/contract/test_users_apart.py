@@ -13,13 +13,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.insert import NewFile, add_new, folder_row
 from comfy_assets_node.comfy_assets.assets.index.scanner import ScanScope
 from comfy_assets_node.comfy_assets.assets.page_refresh import completed
-from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders
+from comfy_assets_node.comfy_assets.assets.prompts.outputs import OutputFile, OutputFolders, add_located
 from comfy_assets_node.comfy_assets.background.interruption import CancelToken, Throttle
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.db import files
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.host.standalone.nodes import InputTypes, Node, Result, Run
 from comfy_assets_node.comfy_assets.host.standalone.queue import QueuedPrompt
@@ -450,8 +448,7 @@ async def test_an_output_that_a_scan_has_found_first(shared: Shared) -> None:
     located = OutputFolders(shared.host.folders()).locate(OutputFile("output", "", "early.png"))
     assert located is not None
     async with shared.services.db.transaction() as tx:  # as a scan does that begins just before the job ends
-        folder_ids = await files.add_folders(tx, [folder_row(located.folder, located.place)])
-        await add_new(tx, [NewFile(folder_ids[located.folder], located.name, located.place, located.stat)])
+        await add_located(tx, [located])
     assert await bob.api.names() == ["early.png"]  # another server's scan cannot know whose it is
     shared.release()
     await ann.state(job_id, "completed")

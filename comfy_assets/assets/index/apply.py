@@ -30,7 +30,6 @@ from ..media.mime import guess_mime
 from ..moves.apply import ChangedPath, apply_listed, match_unlisted
 from ..moves.match import Match
 from ..roots import Place, Roots, present_names
-from .insert import folder_row
 from .walker import FolderListing, WalkReport
 
 # Sorted: the fingerprint of a folder must not depend on the order in which the disk lists its files.
@@ -182,9 +181,9 @@ def changed_folders(batch: list[FolderListing], roots: Roots, described: dict[st
 
 def _row(listing: FolderListing, place: Place) -> FolderRow:
     if listing.only is not None:
-        return folder_row(listing.path, place)
+        return place.folder_row(listing.path)
     fingerprint = blake3(_encoder.encode((listing.files, listing.unknown))).digest(16)
-    return msgspec.structs.replace(folder_row(listing.path, place, fingerprint), mtime_ns=listing.stamp.listed_ns)
+    return msgspec.structs.replace(place.folder_row(listing.path, fingerprint), mtime_ns=listing.stamp.listed_ns)
 
 
 def _former(before: FolderRow | None) -> tuple[str, ...] | None:

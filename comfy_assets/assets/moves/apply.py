@@ -1,7 +1,8 @@
 """Find files that may have moved, have ``match`` pair them, and give the assets their files.
 
 Each function here gathers the candidates of one occasion: the end of a scan, new files while the disk is followed,
-contents that have just been read. All of them end in ``apply``. ``user_data`` tells what a user has set on an asset.
+contents that have just been read. All of them end in ``apply``. ``user_data`` tells what a user has set on an asset,
+``add_new`` makes new assets of files that are none so far.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from msgspec.structs import replace
 
 from ...db import files, moves, tags
 from ...db.connection import Database, Transaction
-from ...db.files import Position
+from ...db.files import FileGroup, NewFileRow, Position
 from ...db.moves import MoveCandidate
+from ...db.tags import TagSet
 from ...fs.paths import path_state
 from ...ids import now_ms
 from ...models import AssetEdit, FileStat
 from ...names import split_suffix
-from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import guess_mime
 from ..roots import Place, Roots, present_names
 from .match import Match, identity, match
@@ -323,6 +324,29 @@ async def _add_displacing(tx: Transaction, files_at: Sequence[MoveCandidate], ro
     return {file.id: rows[file.folder, file.name].id for file in files_at}
 
 
+class NewFile(NamedTuple):
+    """A file whose content is not known yet, in a folder given by its row id."""
+
+    folder_id: int
+    name: str
+    place: Place
+    stat: FileStat
+
+
+async def add_new(tx: Transaction, found: Iterable[NewFile]) -> None:
+    """Add files as new assets. There must be no rows at their paths yet."""
+    tagged = [(file, TagSet("", file.place.tags_of(file.name))) for file in found]
+    sets = await tags.intern_all(tx, {wanted for _, wanted in tagged})
+    groups: dict[FileGroup, int] = {}
+    rows: list[NewFileRow] = []
+    for file, wanted in tagged:
+        group = FileGroup(file.folder_id, sets[wanted], guess_mime(file.name))
+        at = groups.setdefault(group, len(groups))
+        rows.append((at, file.name, file.name.casefold(), *file.stat))
+    if rows:
+        await files.insert_new(tx, list(groups), rows, now_ms())
+
+
 async def _park(tx: Transaction, displaced: Iterable[MoveCandidate], roots: Roots) -> int:
     """Mark assets missing that have lost their paths to other files; return how many were not marked yet."""
     missing = 0
@@ -331,7 +355,7 @@ async def _park(tx: Transaction, displaced: Iterable[MoveCandidate], roots: Root
         if file.replaces is not None:
             by_folder.setdefault(Path(file.folder) / _REPLACED_FOLDER, {})[file.replaces] = file.name
     for folder, names in by_folder.items():
-        missing += await files.park(tx, folder_row(folder, _place(folder, roots)), names)
+        missing += await files.park(tx, _place(folder, roots).folder_row(folder), names)
     return missing
 
 

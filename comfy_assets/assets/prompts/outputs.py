@@ -25,9 +25,8 @@ from ...fs.paths import COARSE_TICK_NS, birth_ns, extended, file_stat, real_path
 from ...host.base import HostFolders
 from ...ids import canonical_id
 from ...models import FileStat, Pending
-from ..index.insert import NewFile, add_new, folder_row
 from ..media.mime import DEFAULT_MIME, guess_mime
-from ..moves.apply import ChangedPath, match_contents, match_written
+from ..moves.apply import ChangedPath, NewFile, add_new, match_contents, match_written
 from ..roots import Place, Roots, absolute
 
 # Temporary previews are not part of the library.
@@ -218,7 +217,7 @@ async def record_files(
     touched = await contents.of_assets(tx, [row.id for row in before.values()])
     new = [output for output in outputs if output.position not in before]
     before = await _match_known(tx, outputs, before, roots, makers)
-    await _insert(tx, new)
+    await add_located(tx, [output.located for output in new])
     after = await files.by_position(tx, positions)
     jobs = _jobs(outputs, before, after)
     await assets.set_jobs(tx, jobs)
@@ -293,13 +292,12 @@ def _is_written(row: StoredFile, output: JobOutputFile) -> bool:
     return row.stat[:2] != output.located.stat[:2]
 
 
-async def _insert(tx: Transaction, outputs: Sequence[JobOutputFile]) -> None:
-    rows = {o.located.folder: folder_row(o.located.folder, o.located.place) for o in outputs}
-    if not rows:
-        return
-    folder_ids = await files.add_folders(tx, list(rows.values()))
-    located = [output.located for output in outputs]
-    await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
+async def add_located(tx: Transaction, located: Sequence[LocatedFile]) -> None:
+    """Add files as new assets. There must be no rows at their paths yet."""
+    if located:
+        rows = {file.folder: file.place.folder_row(file.folder) for file in located}
+        folder_ids = await files.add_folders(tx, list(rows.values()))
+        await add_new(tx, [NewFile(folder_ids[file.folder], file.name, file.place, file.stat) for file in located])
 
 
 def _jobs(

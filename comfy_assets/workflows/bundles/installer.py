@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...assets.index.insert import CompleteFile, register
 from ...assets.moves.apply import ChangedPath, match_written
 from ...assets.roots import Roots
 from ...db import assets, contents, files
@@ -144,5 +143,6 @@ async def _register(
             origin=UPLOADED,
             created_at=now_ms(),
         )
-        row_id = await register(tx, entry, CompleteFile(path.parent, place, path.name, stat, facts))
+        row_id = await assets.add(tx, entry, facts.size, facts)
+        await assets.put_file(tx, row_id, place.folder_row(path.parent), path.name, stat)
     await contents.update_missing_references(tx, await contents.of_assets(tx, [row_id]))
