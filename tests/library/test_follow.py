@@ -19,7 +19,7 @@ from aiohttp import FormData
 from blake3 import blake3
 from comfy_assets_node.comfy_assets import app
 from comfy_assets_node.comfy_assets.assets.index import hash_run, watcher
-from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
+from comfy_assets_node.comfy_assets.assets.index.walker import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt
 from support.windows import allowed_s, symbolic_links

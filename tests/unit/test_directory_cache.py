@@ -8,9 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index.directory_cache import DirectoryCache, DirectoryChanges
 from comfy_assets_node.comfy_assets.assets.index.exclusions import Exclusions
-from comfy_assets_node.comfy_assets.assets.index.walker import FolderListing, WalkReport, walk
+from comfy_assets_node.comfy_assets.assets.index.walker import (
+    DirectoryCache,
+    DirectoryChanges,
+    FolderListing,
+    WalkReport,
+    walk,
+)
 from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 from support.windows import symbolic_links
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.index import watch_backend
-from comfy_assets_node.comfy_assets.assets.index.watch_backend import (
+from comfy_assets_node.comfy_assets.assets.index import watcher
+from comfy_assets_node.comfy_assets.assets.index.watcher import (
     DirectoryWatch,
     WatchBackend,
     WatchSet,
@@ -30,8 +30,8 @@ def token() -> CancelToken:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch, token: CancelToken) -> Iterator[Callable[..., DirectoryWatch]]:
     """WatchSet that look often; all of them end."""
-    monkeypatch.setattr(watch_backend, "STEP_MS", 20)
-    monkeypatch.setattr(watch_backend, "CHECK_S", 0.05)
+    monkeypatch.setattr(watcher, "STEP_MS", 20)
+    monkeypatch.setattr(watcher, "CHECK_S", 0.05)
     started: list[DirectoryWatch] = []
 
     def start(place: Path, backend: WatchBackend | None = None) -> DirectoryWatch:
@@ -113,7 +113,7 @@ def test_it_ends_when_a_folder_without_an_inode_goes(
     tmp_path: Path, watch: Callable[..., DirectoryWatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on some network drives. A watch that stays would hear nothing of the folder that comes back."""
-    monkeypatch.setattr(watch_backend, "identity_at", lambda path: None)
+    monkeypatch.setattr(watcher, "identity_at", lambda path: None)
     place = tmp_path / "place"
     place.mkdir()
     thread = watch(place)
@@ -158,7 +158,7 @@ def test_paths_are_those_that_were_asked_for(
     monkeypatch: pytest.MonkeyPatch, token: CancelToken, reported: str, expected: str
 ) -> None:
     """FSEvents resolves links, such as /tmp, and spells names as they are on the disk."""
-    monkeypatch.setattr(watch_backend, "real_path", lambda path: Path(f"/private{path}"))
+    monkeypatch.setattr(watcher, "real_path", lambda path: Path(f"/private{path}"))
     watch = DirectoryWatch("/tmp/caf\u00e9", lambda *_: None, token)
     watch._note({(1, reported)})
     assert watch.drain() == ({expected: True}, False)
@@ -219,7 +219,7 @@ def test_a_folder_that_goes_while_it_is_opened_is_no_failure(
 def test_more_than_can_be_kept_is_said_to_be_missed(
     tmp_path: Path, watch: Callable[..., DirectoryWatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_backend, "MOST_PATHS", 5)
+    monkeypatch.setattr(watcher, "MOST_PATHS", 5)
     thread = watch(tmp_path)
     for number in range(20):
         (tmp_path / str(number)).write_text("x")
@@ -289,7 +289,7 @@ def test_nothing_on_a_drive_that_can_be_ejected_is_watched(
     watches.update([str(drive), str(disk)])
     opened = [thread for thread in threading.enumerate() if thread.name == f"comfy-assets-watch {drive}"]
     assert watches.counts() == {"watched": 2} and len(opened) == 1
-    monkeypatch.setattr(watch_backend, "ejectable", lambda folders, store: {str(drive)} & set(folders))
+    monkeypatch.setattr(watcher, "ejectable", lambda folders, store: {str(drive)} & set(folders))
     for _ in range(3):
         watches.update([str(drive), str(disk)])
         assert watches.counts() == {"watched": 1}

@@ -32,9 +32,8 @@ from .apply import (
     give_to_owners,
     write,
 )
-from .directory_cache import DirectoryCache, DirectoryChanges
 from .exclusions import Exclusions
-from .walker import FolderKey, FolderListing, Walk, WalkReport, walk
+from .walker import DirectoryCache, DirectoryChanges, FolderKey, FolderListing, Walk, WalkReport, walk
 
 _BATCH_FOLDERS = 500  # the most of one transaction
 _BATCH_FILES = 4000
