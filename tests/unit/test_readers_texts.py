@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.media.metadata import extract
-from comfy_assets_node.comfy_assets.assets.media.readers import texts, xmp
+from comfy_assets_node.comfy_assets.assets.media.readers import texts
 from comfy_assets_node.comfy_assets.assets.media.readers.base import Contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -269,8 +269,8 @@ def test_damaged_xmp(packet: str) -> None:
 def test_any_xmp(noise: bytes, at: int, length: int) -> None:
     packet = xmp_packet(dc_description="a cat", exif_UserComment='{"c": "a"}')
     found: dict[str, bytes] = {}
-    with suppress(xmp.DamagedPacketError):
-        xmp.properties(packet[:at] + noise + packet[at + length :], found)
+    with suppress(texts._DamagedPacketError):
+        texts._read_packet(packet[:at] + noise + packet[at + length :], found)
     texts.add(Contents(), texts.XMP, packet[:at] + noise + packet[at + length :])
 
 

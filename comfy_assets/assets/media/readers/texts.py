@@ -6,18 +6,22 @@ container: the keyword of a PNG, the name of an EXIF tag, the tag of a video or 
 Some tools write their settings as single texts. Easy Diffusion writes each setting as a text of its own, under the
 names of its interface or of its API: "Prompt", "Seed", "Steps". InvokeAI 1 and 2 wrote the command line of their
 program. Other tools write a plain prompt under the keyword that ComfyUI uses for its graph.
+
+Texts in XMP packets (ISO 16684-1) are taken out of them. A packet is XML from a stranger: entities are never expanded
+and nothing outside the packet is read, because a document type declaration ends the parsing.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from xml.parsers import expat
 
 import msgspec
 
-from . import xmp
 from .base import MAX_TEXT, Contents
 from .recoding import is_object, object_text, unquoted, utf8_text
 
@@ -91,11 +95,19 @@ _OPTIONS = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg_sc
 _KNOWN = frozenset({*_KEYS, *_OBJECTS, *_FREE, *_ARTISTS, _XMP_NAME}) | _SETTING_KEYWORDS
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
 _MAX_DECODED = 512 << 10  # bytes of an object whose members are all decoded; the interpreter lock is held meanwhile
 _FIRST_NODE = re.compile(rb'\{\s*"[^"\\]{1,200}"\s*:\s*\{')
 _ABSENT = msgspec.Raw(b"")
+
+# XMP packets. Draw Things, Adobe's programs and photo libraries write descriptions and comments there.
+_MAX_PACKET = 4 << 20
+_PACKET_WINDOW = 64 << 10  # one call of the parser holds the interpreter lock
+_MAX_DEPTH = 64
+_MAX_ELEMENTS = 20_000  # retouching programs list thousands of points behind the descriptions
+# Properties with texts of people and tools, by their names without prefixes, which each writer may choose.
+_PROPERTIES = frozenset(
+    ("description", "title", "subject", "UserComment", "ImageDescription", "parameters", "prompt", "workflow")
+)
 
 
 class _KnownMembers(msgspec.Struct):
@@ -191,13 +203,13 @@ def _add_field(contents: Contents, name: str, text: bytes) -> None:
 
 def _add_packet(contents: Contents, packet: bytes) -> None:
     """Add the properties of an XMP packet, each under its own name."""
-    if len(packet) > xmp.MAX_PACKET:
+    if len(packet) > _MAX_PACKET:
         contents.omitted.add("description")
         return
     found: dict[str, bytes] = {}
     try:
-        xmp.properties(packet, found)
-    except xmp.DamagedPacketError:
+        _read_packet(packet, found)
+    except _DamagedPacketError:
         contents.problems.append("The XMP packet is damaged.")
     for name, value in found.items():
         add(contents, name, value)
@@ -366,3 +378,87 @@ def _command(line: str) -> dict[str, Any]:
     for option, value in _OPTION.findall(line[end:]):
         found.setdefault(_OPTIONS[option], _value(value))
     return found
+
+
+class _DamagedPacketError(ValueError):
+    """The packet is no XML, declares a document type, or is nested too deep."""
+
+
+class _EnoughError(Exception):
+    """The packet has more elements than are read."""
+
+
+def _read_packet(packet: bytes, found: dict[str, bytes]) -> None:
+    """Add the texts of a packet of at most ``_MAX_PACKET`` bytes to ``found``, in UTF-8, by the name of their property.
+
+    Texts in several languages are joined by line ends, keywords by commas. Raises _DamagedPacketError; ``found`` then
+    has what precedes the damage.
+    """
+    parts: dict[str, list[bytes]] = {}
+    try:
+        _parse_packet(packet.strip(_EDGES), _PacketReader(parts))
+    except _EnoughError:
+        pass
+    except (expat.ExpatError, LookupError, ValueError) as error:  # LookupError: an unknown encoding
+        raise _DamagedPacketError from error
+    finally:
+        for name, values in parts.items():
+            found[name] = (b", " if name == "subject" else b"\n").join(dict.fromkeys(values))
+
+
+def _parse_packet(packet: bytes, reader: _PacketReader) -> None:
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = reader.refuse
+    parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
+    parser.CharacterDataHandler = reader.text
+    for at in range(0, len(packet), _PACKET_WINDOW):
+        parser.Parse(packet[at : at + _PACKET_WINDOW], False)
+    parser.Parse(b"", True)
+
+
+class _PacketReader:
+    """Collects the properties of a packet from the events of the parser."""
+
+    def __init__(self, found: dict[str, list[bytes]]) -> None:
+        self._found = found
+        self._depth = self._elements = 0
+        self._property = ""
+        self._depth_of_property = 0
+        self._text = io.BytesIO()  # as UTF-8, which takes a quarter of the memory of one emoji in a long text
+
+    def refuse(self, *_declaration: object) -> None:
+        raise _DamagedPacketError
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        self._elements += 1
+        if self._elements > _MAX_ELEMENTS:
+            raise _EnoughError
+        if self._depth > _MAX_DEPTH:
+            raise _DamagedPacketError
+        local = name.rpartition(":")[2]
+        if local == "Description":  # the short form has properties as attributes
+            for key, value in attributes.items():
+                self._add(key.rpartition(":")[2], value.encode("utf-8", "replace"))
+        elif local in _PROPERTIES and not self._property:
+            self._property, self._depth_of_property = local, self._depth
+        self._text = io.BytesIO()
+
+    def end(self, _name: str) -> None:
+        if self._property:
+            self._add(self._property, self._text.getvalue())
+        self._text = io.BytesIO()
+        if self._depth == self._depth_of_property:
+            self._property, self._depth_of_property = "", 0
+        self._depth -= 1
+
+    def text(self, text: str) -> None:
+        if self._property:
+            self._text.write(text.encode("utf-8", "replace"))
+
+    def _add(self, name: str, value: bytes) -> None:
+        value = value.strip()
+        if name in _PROPERTIES and value:
+            self._found.setdefault(name, []).append(value)
