@@ -41,7 +41,7 @@ _MAX_FILE = 64 << 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="formats of the registry; all by default")
+    parser.add_argument("names", nargs="*", help="formats; all by default")
     parser.add_argument("--seconds", type=float, default=300, help="of the processor, for each format")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, required=True, help="folder for the files of this and of later runs")

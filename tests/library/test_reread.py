@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.assets.index import content_reader, reread
 from comfy_assets_node.comfy_assets.assets.index.reread import REREAD
-from comfy_assets_node.comfy_assets.assets.media.readers.registry import READER_VERSION
+from comfy_assets_node.comfy_assets.assets.media.metadata import READER_VERSION
 from comfy_assets_node.comfy_assets.background import tasks
 from comfy_assets_node.comfy_assets.db import contents
 from support import older_files

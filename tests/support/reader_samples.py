@@ -1,7 +1,7 @@
 """Small valid files for every reader, to be damaged and grown: a reader without one fails a test.
 
-``samples`` gives the files by the name of their format in the registry. Most are made for other tests, by the
-writers of this folder; those that no other test needs are here.
+``samples`` gives the files by the name of their format. Most are made for other tests, by the writers of this folder;
+those that no other test needs are here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from comfy_assets_node.comfy_assets.assets.media.readers import registry
+from comfy_assets_node.comfy_assets.assets.media import metadata
 
 from . import media_files, model_files, picture_files, real_files
 
@@ -146,10 +146,10 @@ def samples() -> dict[str, tuple[Sample, ...]]:
     for each in (each for group in made for each in group):
         if len(each.data) > MAX_SAMPLE:
             continue
-        format_ = registry.detect(each.name, each.data[: registry.HEAD])
+        format_ = metadata.detect(each.name, each.data[: metadata.HEAD])
         if format_ is not None and len(found.setdefault(format_.name, [])) < _MOST:
             found[format_.name].append(each)
     return {name: tuple(each) for name, each in found.items()}
 
 
-FORMAT_NAMES = tuple(dict.fromkeys(each.name for each in (*registry.FORMATS, *registry.TEXTS)))
+FORMAT_NAMES = tuple(dict.fromkeys(each.name for each in (*metadata.FORMATS, *metadata.TEXTS)))

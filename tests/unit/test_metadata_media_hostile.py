@@ -11,8 +11,9 @@ from functools import cache
 
 import msgspec
 import pytest
+from comfy_assets_node.comfy_assets.assets.media import metadata
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract
-from comfy_assets_node.comfy_assets.assets.media.readers import mpeg, registry
+from comfy_assets_node.comfy_assets.assets.media.readers import mpeg
 from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +66,7 @@ def read_counted(name: str, data: bytes) -> tuple[int, int]:
         counts[1] += length
         return data[offset : offset + length]
 
-    registry.read(name, ByteSource(read, len(data), in_memory=False))
+    metadata.read_contents(name, ByteSource(read, len(data), in_memory=False))
     return counts[0], counts[1]
 
 
@@ -149,7 +150,7 @@ def test_files_of_countless_parts_are_read_within_bounds(name: str) -> None:
     assert length <= 16 * MIB + 8_000 * 8192  # small reads are served from blocks
     tracemalloc.start()
     try:
-        registry.read(
+        metadata.read_contents(
             "file", ByteSource(lambda offset, length: data[offset : offset + length], len(data), in_memory=False)
         )
         peak = tracemalloc.get_traced_memory()[1]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comfy_assets_node.comfy_assets.assets.media import metadata
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract
-from comfy_assets_node.comfy_assets.assets.media.readers import registry
 from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
 from support.extraction import found, texts
 from support.media_files import (
@@ -230,7 +230,7 @@ def test_the_header_at_the_end_of_a_huge_file_is_reached_by_the_sizes_of_boxes()
                 return part[offset - position : offset - position + length]
         return bytes(length)
 
-    contents = registry.read("clip.mp4", ByteSource(read, len(start) + (50 << 30) + len(end), in_memory=False))
+    contents = metadata.read_contents("clip.mp4", ByteSource(read, len(start) + (50 << 30) + len(end), in_memory=False))
     assert not contents.problems
     assert contents.facts["frame_count"] == 5
     assert json.loads(contents.texts["prompt"]) == PROMPT

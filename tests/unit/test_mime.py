@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets.assets.media import decoders
-from comfy_assets_node.comfy_assets.assets.media.decoders import OWN_PICTURE, can_show, has_thumbnail
+from comfy_assets_node.comfy_assets.assets.media.decoders import can_show, has_thumbnail
 from comfy_assets_node.comfy_assets.assets.media.mime import (
     guess_mime,
     is_own_preview,
@@ -16,6 +16,7 @@ from comfy_assets_node.comfy_assets.assets.media.mime import (
     is_previewable,
     is_safe_inline,
 )
+from comfy_assets_node.comfy_assets.assets.media.readers.base import OWN_PICTURE
 
 
 @pytest.mark.parametrize(

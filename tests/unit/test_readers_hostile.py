@@ -1,4 +1,4 @@
-"""Every reader of the registry with damaged files: no exception, bounded reads, small facts."""
+"""Every reader with damaged files: no exception, bounded reads, small facts."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ from ...fs.shared_files import is_in_use, open_shared_raw, read_at_once
 from ...models import Pending
 from ...names import WINDOWS
 from ...store_guard import check, check_found, stat_found
-from ..media.metadata import WHOLE, FileMetadata, extract, extract_path, extract_stream
-from ..media.readers.registry import READER_VERSION
+from ..media.metadata import READER_VERSION, WHOLE, FileMetadata, extract, extract_path, extract_stream
 
 log = logging.getLogger("comfy_assets.library")
 

@@ -22,8 +22,8 @@ from ...db.contents import Facts
 from ...db.outdated import OutdatedContent, TypedAsset
 from ...errors import StoreUnavailableError
 from ...host.base import Host
+from ..media.metadata import FORMATS, READER_VERSION
 from ..media.mime import DEFAULT_MIME, guess_mime
-from ..media.readers.registry import FORMATS, READER_VERSION
 from .content_reader import WORKERS, ReadingPace, Unchanged, read_facts_again
 
 log = logging.getLogger("comfy_assets.library")

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from .mime import essence
+from .readers.base import OWN_PICTURE
 
 THUMBNAIL_VERSION = 3  # raised when thumbnails are made differently: cached ones and known failures count no more
-OWN_PICTURE = "has_picture"  # the fact (true) of a file, such as a 3D scene, that contains a picture of itself
 
 _PACKAGES = ("pillow", "av", "pillow-heif", "pillow-jxl-plugin", "numpy")
 _BY_PILLOW = frozenset(

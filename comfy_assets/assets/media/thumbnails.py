@@ -29,8 +29,8 @@ from ...image_limits import (
 from ...models import FileStat, Plane
 from . import high_range, image, own_pictures, svg, video
 from .image import ImageStream, PngPixels, fit_size
+from .metadata import read_contents
 from .readers.base import ByteSource
-from .readers.registry import read as read_metadata
 from .waveform import draw_waveform
 
 JPEG_START = b"\xff\xd8"  # of all thumbnails but those of SVG images, which are the files themselves
@@ -168,7 +168,7 @@ class _Source:
 
     def _declared_size(self) -> tuple[int, int] | None:
         """Return width and height as the file's header states them, or None."""
-        facts = read_metadata("", ByteSource(self._read, self._size, False)).facts
+        facts = read_contents("", ByteSource(self._read, self._size, False)).facts
         width, height = facts.get("width"), facts.get("height")
         return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 

@@ -1,1 +1,1 @@
-"""Readers of file formats: one module a family, joined in ``registry``."""
+"""Readers of file formats: one module a family, joined in ``metadata``."""

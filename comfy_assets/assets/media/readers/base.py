@@ -16,6 +16,7 @@ MAX_READ = 16 << 20  # bytes of a file that are read, a window at a time
 MAX_TEXT = 8 << 20  # bytes of all texts of a file; as many as a request shows
 MAX_PARTS = 10_000  # chunks, boxes or segments that a reader walks through: hostile files have many tiny ones
 TRUNCATED = "The file is truncated."
+OWN_PICTURE = "has_picture"  # the fact (true) of a file, such as a 3D scene, that contains a picture of itself
 
 Read = Callable[[int, int], bytes]
 """Returns ``length`` bytes from ``offset``; fewer at the end of the file, none for a negative value. Raises OSError."""

@@ -16,9 +16,8 @@ import zlib
 import msgspec
 
 from ....json_limits import ABSENT, MALFORMED, decode_raw
-from ..decoders import OWN_PICTURE
 from ..own_pictures import names_picture
-from .base import MAX_READ, TRUNCATED, ByteSource, Contents, Format, Read, read_nothing, starts_with
+from .base import MAX_READ, OWN_PICTURE, TRUNCATED, ByteSource, Contents, Format, Read, read_nothing, starts_with
 from .media_facts import add_number, add_tag, bounded
 from .recoding import unquoted
 from .texts import omit

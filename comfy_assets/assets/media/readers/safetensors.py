@@ -36,7 +36,7 @@ _KEPT_NAME = 200  # characters of a tensor's name, and
 _KEPT_SIZES = 8  # sizes of its shape: more tell nothing about the architecture
 _WINDOW = 256 << 10
 _MAX_DEPTH = 64  # of values in __metadata__
-_MAX_FACTS = 3800  # bytes of JSON, with some room for what the registry adds
+_MAX_FACTS = 3800  # bytes of JSON, with some room for what ``metadata`` adds
 # Limits for the texts of __metadata__ that lists show; longer ones are only part of the document.
 _SHOWN_VALUES = 32
 _SHOWN_LENGTH = 256  # characters
