@@ -14,7 +14,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract, extract_path
 from comfy_assets_node.comfy_assets.assets.media.readers.architectures import infer
 from comfy_assets_node.comfy_assets.assets.media.readers.model_facts import base_model_name, model_facts
-from comfy_assets_node.comfy_assets.assets.media.readers.pickle_values import PickleError, pickles
+from comfy_assets_node.comfy_assets.assets.media.readers.torch_pickle import PickleError, pickles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.model_files import TensorStub, gguf, pickled, safetensors, torch_archive, torch_legacy
