@@ -10,7 +10,7 @@ import msgspec
 
 from . import architectures, model_facts
 from .base import MAX_READ, TRUNCATED, ByteSource, Contents, Format, starts_with
-from .mistaken import explain
+from .text_files import explain_no_model
 
 _MAGIC = b"GGUF"
 _WINDOW = 1 << 20  # bytes read at a time
@@ -107,7 +107,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     """Add the facts of a model. Whatever was read before a fault is kept."""
     head = source.read(0, 4096)
     if not head.startswith(_MAGIC):
-        contents.problems.append(explain(head) or "This is not a GGUF file.")
+        contents.problems.append(explain_no_model(head) or "This is not a GGUF file.")
         contents.mime_type = None
         return
     header = _GgufHeader({}, {}, {})

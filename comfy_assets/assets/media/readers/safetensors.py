@@ -18,8 +18,8 @@ import msgspec
 
 from . import architectures, model_facts, texts
 from .base import MAX_TEXT, ByteSource, Contents, Format
-from .mistaken import explain
 from .recoding import is_utf8, unquoted
+from .text_files import explain_no_model
 
 MAX_HEADER = 32 << 20
 
@@ -462,7 +462,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     try:
         read_safetensors(contents, source)
     except _MalformedHeaderError as error:
-        contents.problems.append(explain(source.read(0, 4096)) or str(error))
+        contents.problems.append(explain_no_model(source.read(0, 4096)) or str(error))
         contents.mime_type = None
 
 

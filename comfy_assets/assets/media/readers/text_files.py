@@ -1,16 +1,18 @@
-"""Text files: workflows and prompts of ComfyUI as JSON, and plain text.
+"""Text files: workflows and prompts of ComfyUI as JSON, plain text, and texts that came in the place of models.
 
 ComfyUI's page exports workflows, and prompts in the format of its API; other programs write both beside their pictures.
+Pointers of Git LFS and pages of web sites are named as the models that were to be downloaded.
 """
 
 from __future__ import annotations
 
+import html
 import re
 
 import msgspec
 
 from . import texts
-from .base import MAX_TEXT, ByteSource, Contents, Format
+from .base import MAX_TEXT, ByteSource, Contents, Format, starts_with
 from .meshes import read_gltf
 from .recoding import object_text
 
@@ -22,6 +24,14 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _VERSION = re.compile(rb'\{[^{}]*"version"\s*:\s*"\d')
 _CLASS = b'"class_type"'
 _NONE = msgspec.Raw(b"null")
+
+# Files that came in the place of models.
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_SIZE = re.compile(rb"^size (\d{1,18})$", re.MULTILINE)
+_PAGE = re.compile(rb"\s*(?:<!--.{0,1000}?-->\s*)*<(?:!doctype html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{1,300})", re.IGNORECASE)
+_ERROR_BODY = re.compile(rb'\s*\{\s*"(?:error|message|detail|code|status)"\s*:')
+_MAX_TITLE = 80
 
 
 class _Members(msgspec.Struct):
@@ -153,6 +163,36 @@ def _is_cut_utf8(text: bytes) -> bool:
     return False
 
 
+def explain_no_model(head: bytes) -> str | None:
+    """Return a sentence for users about a file that is no model, by its first bytes; None if they say nothing."""
+    head = head.removeprefix(_BOM)
+    if head.startswith(_POINTER):
+        return _pointer_text(head)
+    if _PAGE.match(head):
+        title = _TITLE.search(head)
+        named = f' ("{_plain_title(title[1])}")' if title else ""
+        return f"This is a web page{named}, not a model: the site has sent a page instead of the file."
+    if _ERROR_BODY.match(head):
+        return "This is the error message of a web site, not a model."
+    return None
+
+
+def _pointer_text(head: bytes) -> str:
+    """Return the sentence about a pointer of Git LFS."""
+    size = _SIZE.search(head)
+    of = f" of {int(size[1]):,} bytes" if size else ""
+    return f"This is a Git LFS pointer, not the model itself: the file{of} was not downloaded (git lfs pull)."
+
+
+def _plain_title(text: bytes) -> str:
+    return " ".join(html.unescape(text.decode(errors="replace")).split())[:_MAX_TITLE].replace('"', "'")
+
+
+def _read_pointer(contents: Contents, source: ByteSource) -> None:
+    contents.problems.append(_pointer_text(source.read(0, 1024)))
+
+
+GIT_LFS = Format("git-lfs", None, "other", starts_with(_POINTER), _read_pointer)
 FORMATS: tuple[Format, ...] = (
     Format("json", None, "text", _is_json, read_json, (".json",)),
     Format("text", None, "text", _is_unknown, read_text, (".txt", ".md", ".csv")),

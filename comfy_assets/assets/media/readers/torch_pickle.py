@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from . import architectures, model_facts
 from .base import ByteSource, Contents, Format
-from .mistaken import explain
+from .text_files import explain_no_model
 
 # torch.save writes a zip file whose first entry is data.pkl; its older format begins with a pickled magic number.
 _ZIP = re.compile(rb"PK\x03\x04.{26}[^/\x00-\x1f]{1,128}/data\.pkl", re.DOTALL)
@@ -104,7 +104,7 @@ def _read(contents: Contents, source: ByteSource) -> None:
     head = source.read(0, 256)
     if not _matches(head):
         contents.facts.clear()
-        contents.problems += [explanation] if (explanation := explain(head)) is not None else []
+        contents.problems += [explanation] if (explanation := explain_no_model(head)) is not None else []
         return
     try:
         data = _archived(source) if head.startswith(b"PK") else source.read(0, _MAX_PICKLE)
