@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from comfy_assets_node.comfy_assets.assets.media import own_pictures, svg
+from comfy_assets_node.comfy_assets.assets.media import own_pictures, thumbnails
 from comfy_assets_node.comfy_assets.assets.media.metadata import FileMetadata, extract_source
 from comfy_assets_node.comfy_assets.assets.media.readers.base import ByteSource
 from comfy_assets_node.comfy_assets.errors import ApiError
@@ -114,9 +114,9 @@ def _read_picture(read: Callable[[int, int], bytes], data: bytes) -> None:
     if own_pictures.is_safetensors(head, size):
         own_pictures.header_picture(read, size)
     own_pictures.icon_picture(read, size)
-    if svg.is_svg(head):
+    if thumbnails.is_svg(head):
         with contextlib.suppress(ApiError):  # what the route reports
-            svg.read_svg(io.BytesIO(data), size)
+            thumbnails.read_svg(io.BytesIO(data), size)
 
 
 def fuzz(samples: Sequence[Sample], random: Random, is_over: Callable[[], bool]) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import struct
 from functools import cache
 from pathlib import Path
 from typing import IO, Any
+from xml.parsers import expat
 
 from PIL import Image, ImageFile
 
@@ -27,7 +29,7 @@ from ...image_limits import (
     pixel_limit,
 )
 from ...models import FileStat, Plane
-from . import high_range, image, own_pictures, svg, video
+from . import high_range, image, own_pictures, video
 from .image import ImageStream, PngPixels, fit_size
 from .metadata import read_contents
 from .readers.base import ByteSource
@@ -46,6 +48,14 @@ _JXL = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 # The classes of optional packages that open a format: modules, in the order of preference, and names.
 _PLUGINS = {"JXL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"), "HEIF": ("pillow_heif", "HeifImageFile")}
+
+# SVG files are sent to browsers as they are, after a check. Nothing in them is run or followed here.
+_MAX_SVG_BYTES = 8 << 20  # browsers need seconds for larger drawings
+_BEFORE_ROOT = ((b"<?", b"?>"), (b"<!--", b"-->"), (b"<!DOCTYPE", b">"))
+_FIRST_ELEMENT = re.compile(rb"<([^\s<>/]+)[\s>/]")
+_SVG_BLOCK = 64 << 10  # parsing this much blocks other threads for a few milliseconds
+_MAX_ENTITY = 256  # characters: drawing programs declare entities for the addresses of name spaces
+_MAX_ENTITIES = 100
 
 
 class Thumbnailer:
@@ -103,10 +113,10 @@ class _Source:
     def draw(self, res: int, plane: Plane) -> bytes:
         """Return the thumbnail as a file."""
         head = self._head
-        if svg.is_svg(head):
+        if is_svg(head):
             if plane != "flat":
                 raise NoThumbnailError("SVG images are sent as they are, so there is no image of a channel.")
-            return svg.read_svg(self._stream, self._size)
+            return read_svg(self._stream, self._size)
         if head.startswith(_JXL):
             return self._by_plugin("JXL", res, plane)
         if self._is_heif and _plugin("HEIF") is not None:
@@ -256,3 +266,67 @@ def _encode(picture: Image.Image, profile: bytes = b"") -> bytes:
     kept = profile if picture.mode == "RGB" else b""
     picture.save(buffer, "JPEG", quality=_QUALITY, icc_profile=kept, comment=b"", exif=b"")
     return buffer.getvalue()
+
+
+def is_svg(head: bytes) -> bool:
+    """Return whether a file with these first bytes is SVG: XML whose first element is ``svg``, in any encoding."""
+    text = head[:_HEAD].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe")  # also UTF-16
+    while True:
+        text = text.lstrip()
+        end = next((end for start, end in _BEFORE_ROOT if text.startswith(start)), None)
+        if end is None:
+            break
+        declared, found, text = text.partition(end)
+        if end == b">" and b"[" in declared:  # a document type with declarations of its own
+            text = (declared + found + text).partition(b"]")[2].partition(b">")[2]
+    name = _FIRST_ELEMENT.match(text)
+    return name is not None and name[1].rpartition(b":")[2] == b"svg"
+
+
+def read_svg(stream: IO[bytes], size: int) -> bytes:
+    """Return the whole file. Raises ImageTooLargeError, and ImageUnreadableError if browsers cannot show it."""
+    if size > _MAX_SVG_BYTES:
+        raise ImageTooLargeError("The drawing is too large.", details={"size": size})
+    stream.seek(0)
+    body = stream.read(size)
+    try:
+        _check_svg(body)
+    except expat.ExpatError as error:
+        raise ImageUnreadableError("The image cannot be read. Its XML is damaged.") from error
+    return body
+
+
+def _check_svg(body: bytes) -> None:
+    parser = expat.ParserCreate(namespace_separator=" ")
+    root = _SvgRoot()
+    parser.StartElementHandler = root.start
+    parser.EntityDeclHandler = root.declare
+    # With this handler, entities in texts are not expanded.
+    parser.DefaultHandler = _ignore_text
+    for start in range(0, len(body), _SVG_BLOCK):
+        parser.Parse(body[start : start + _SVG_BLOCK], False)
+    parser.Parse(b"", True)
+
+
+def _ignore_text(_: str) -> None:
+    pass
+
+
+class _SvgRoot:
+    """Handlers of the parser: the first element must be ``svg``, and entities must be small."""
+
+    def __init__(self) -> None:
+        self._is_known = False
+        self._entities = 0
+
+    def start(self, name: str, _: dict[str, str]) -> None:
+        if not self._is_known and name.rpartition(" ")[2] != "svg":
+            raise ImageUnreadableError("The file is not an SVG image.")
+        self._is_known = True
+
+    def declare(self, _name: str, _is_parameter: bool, value: str | None, *_: Any) -> None:
+        self._entities += 1
+        # Entities in entities, or long ones, could grow to any size in attributes.
+        is_large = value is not None and (len(value) > _MAX_ENTITY or "&" in value or "%" in value)
+        if is_large or self._entities > _MAX_ENTITIES:
+            raise ImageUnreadableError("The image cannot be read. It declares large entities.")
