@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.media.program_maps import TrackChanges
+from comfy_assets_node.comfy_assets.assets.media.ffmpeg import TrackChanges
 
 MPEG2, H264, AAC = 0x02, 0x1B, 0x0F
 

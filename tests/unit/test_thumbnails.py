@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from comfy_assets_node.comfy_assets import image_limits
 from comfy_assets_node.comfy_assets.assets.media import image as raster
+from comfy_assets_node.comfy_assets.assets.media.ffmpeg import tolerance_of
 from comfy_assets_node.comfy_assets.assets.media.image import fit_size
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
-from comfy_assets_node.comfy_assets.assets.media.video import tolerance_of
 from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 from comfy_assets_node.comfy_assets.errors import ImageTooLargeError, ImageUnreadableError, NoThumbnailError
 from comfy_assets_node.comfy_assets.fs.paths import ChangedWhileReading, file_stat

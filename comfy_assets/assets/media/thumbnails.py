@@ -29,7 +29,7 @@ from ...image_limits import (
     pixel_limit,
 )
 from ...models import FileStat, Plane
-from . import high_range, image, own_pictures, video
+from . import ffmpeg, image, own_pictures, video
 from .image import ImageStream, PngPixels, fit_size
 from .metadata import read_contents
 from .readers.base import ByteSource
@@ -121,7 +121,7 @@ class _Source:
             return self._by_plugin("JXL", res, plane)
         if self._is_heif and _plugin("HEIF") is not None:
             return self._by_plugin("HEIF", res, plane)
-        container = high_range.container_of(head)
+        container = image.high_range_container(head)
         if container is not None:
             return self._high_range(container, res, plane)
         if not self._is_inner and (picture := self._own_picture()) is not None:
@@ -154,7 +154,7 @@ class _Source:
 
     def _stream_or_targa(self, res: int, plane: Plane) -> bytes:
         """Draw a video or a sound, or an image whose format only its name shows."""
-        container = "psd_pipe" if self._head.startswith(_PSD) else video.container_of(self._head)
+        container = "psd_pipe" if self._head.startswith(_PSD) else ffmpeg.container_of(self._head)
         container = None if self._is_inner else container
         if container is not None:
             return _encode(_on_white(_plane_of(self._frame(container, res), plane)))
@@ -168,9 +168,9 @@ class _Source:
         raise NoThumbnailError("The file is not of a kind that has thumbnails.")
 
     def _frame(self, container: str, res: int) -> Image.Image:
-        av = video.require_pyav()
+        av = ffmpeg.require_pyav()
         self._stream.seek(0)
-        with video.map_ffmpeg_errors(av), video.open_container(av, self._stream, container) as source:
+        with ffmpeg.map_ffmpeg_errors(av), ffmpeg.open_container(av, self._stream, container) as source:
             track = video.video_track(source)
             if track is None:
                 return draw_waveform(av, source, res)
@@ -183,9 +183,9 @@ class _Source:
         return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
     def _high_range(self, container: str, res: int, plane: Plane) -> bytes:
-        width, height = high_range.declared_size(self._stream, self._head)
-        with image_memory.hold(width * height * high_range.BYTES_A_PIXEL, self._token.check):
-            picture = high_range.draw(self._stream, container, res)
+        width, height = image.high_range_size(self._stream, self._head)
+        with image_memory.hold(width * height * image.HIGH_RANGE_BYTES_A_PIXEL, self._token.check):
+            picture = image.draw_high_range(self._stream, container, res)
         return _encode(_on_white(_plane_of(picture, plane)))
 
     def _by_plugin(self, name: str, res: int, plane: Plane) -> bytes:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image
 
@@ -17,32 +12,9 @@ from ...background.interruption import CancelToken
 from ...errors import ImageUnreadableError, NoThumbnailError, VideoUnreadableError
 from ...fs.paths import extended_path
 from ...image_limits import check_size
+from .ffmpeg import HEAD, container_of, map_ffmpeg_errors, open_container, pyav
 from .image import ImageStream, fit_size
-from .program_maps import before_changes
 
-HEAD = 1024  # bytes that ``container_of`` needs
-
-# Atoms that a QuickTime or MP4 file may begin with. FFmpeg gets the container's name, because it would otherwise also
-# open playlists and follow them to other files and servers.
-_QUICKTIME = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"))
-_CONTAINERS = (
-    (b"\x1aE\xdf\xa3", "matroska"),
-    (b"OggS", "ogg"),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf"),
-    (b"FLV\x01", "flv"),
-    (b"\0\0\x01\xba", "mpeg"),
-    (b"\0\0\x01\xb3", "mpegvideo"),
-    (b"\x06\x0e\x2b\x34", "mxf"),
-    (b"fLaC", "flac"),
-    (b"ID3", "mp3"),
-    (b"#!AMR", "amr"),
-    (b"caff", "caf"),
-    (b".snd", "au"),
-    (b"wvpk", "wv"),
-    (b"\x0b\x77", "ac3"),
-)
-_RIFF = {b"AVI ": "avi", b"WAVE": "wav"}
-_TS_PACKET, _M2TS_PACKET = 188, 192  # bytes; the second kind has a time stamp of 4 bytes in front
 _MAX_PACKETS = 512  # a video whose first frame needs more is taken as damaged
 _MAX_COUNTED = 256 << 20  # larger files are not read from end to end
 
@@ -56,68 +28,6 @@ class VideoFacts:
     fps: float
     frames: int
     duration: float
-
-
-def container_of(head: bytes) -> str | None:
-    """Return FFmpeg's name of the container format for the first bytes of a file of video or sound, or None."""
-    if head[4:8] in _QUICKTIME:
-        return "mov"
-    for magic, name in _CONTAINERS:
-        if head.startswith(magic):
-            return name
-    if head[:4] in (b"RIFF", b"RF64", b"BW64"):
-        return _RIFF.get(head[8:12])
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return "aiff"
-    return "mpegts" if _is_transport_stream(head) else _frames_of_sound(head)
-
-
-def _is_transport_stream(head: bytes) -> bool:
-    for start, step in ((0, _TS_PACKET), (4, _M2TS_PACKET)):
-        marks = head[start::step][:3]
-        if len(marks) == 3 and set(marks) == {0x47}:
-            return True
-    return False
-
-
-def _frames_of_sound(head: bytes) -> str | None:
-    """Return the format of MPEG audio without a container, which begins with a frame (ISO 11172-3, 2.4.1.3)."""
-    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return None
-    return "aac" if head[1] & 0x06 == 0 else "mp3"
-
-
-class _FFmpegInput:
-    """A file for FFmpeg. A transport stream ends before the first track that changes.
-
-    A seek to an impossible place returns an error number: PyAV prints exceptions to the log.
-    """
-
-    def __init__(self, stream: IO[bytes], container: str) -> None:
-        self._stream = stream
-        self._before_changes = before_changes(container)
-        self.tell = stream.tell
-
-    def read(self, size: int) -> bytes:
-        position = self._stream.tell()
-        return self._before_changes(position, self._stream.read(size))
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return self._stream.seek(offset, whence)
-        except (OSError, ValueError):
-            return -errno.EINVAL
-
-
-def open_container(av: ModuleType, stream: IO[bytes], container: str) -> Any:
-    """Open a file with FFmpeg, as this container alone. Tags that are not UTF-8 are no reason to fail."""
-    return av.open(_FFmpegInput(stream, container), format=container, **tolerance_of(av))
-
-
-def tolerance_of(av: ModuleType) -> dict[str, Any]:
-    """Return the arguments with which ``av.open`` accepts tags that are not UTF-8."""
-    # PyAV 19 and later accept them always, and have no such argument.
-    return {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def video_track(source: Any) -> Any:
@@ -145,31 +55,6 @@ def first_frame(source: Any, track: Any, res: int, whole: tuple[int, int] | None
         if number >= _MAX_PACKETS:
             break
     raise ImageUnreadableError("The video cannot be read. No frame was found in it.")
-
-
-def pyav() -> ModuleType | None:
-    """Import PyAV; return None if it is not installed."""
-    try:
-        return importlib.import_module("av")
-    except ImportError:
-        return None
-
-
-def require_pyav() -> ModuleType:
-    """Import PyAV. Raises NoThumbnailError if it is not installed."""
-    av = pyav()
-    if av is None:
-        raise NoThumbnailError("Thumbnails of files of this type need PyAV, which is not installed (pip install av).")
-    return av
-
-
-@contextmanager
-def map_ffmpeg_errors(av: ModuleType) -> Iterator[None]:
-    """Turn the exceptions that FFmpeg raises for damaged files into ImageUnreadableError."""
-    try:
-        yield
-    except (av.FFmpegError, OSError, ValueError, EOFError, LookupError) as error:
-        raise ImageUnreadableError("The file cannot be read. It is damaged or of an unknown kind.") from error
 
 
 def _picture(frame: Any, res: int) -> Image.Image:

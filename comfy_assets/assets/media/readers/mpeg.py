@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from ..program_maps import before_changes
+from ..ffmpeg import before_changes, pyav
 from . import id3
 from .base import ByteSource, Contents, Format, starts_with
 from .media_facts import MediaFacts, bounded
@@ -283,8 +283,6 @@ def read_with_pyav(container: str, source: ByteSource) -> MediaFacts | None:
 
     Raises PyAVError if FFmpeg cannot read the file.
     """
-    from ..video import pyav  # here: it imports Pillow, which most libraries are read without
-
     av = pyav()
     if av is None:
         return None
