@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comfy_assets_node.comfy_assets.assets.media import decoders, thumbnails, waveform
+from comfy_assets_node.comfy_assets.assets.media import decoders, thumbnails, video
 from comfy_assets_node.comfy_assets.assets.media.image import PngPixels
 from comfy_assets_node.comfy_assets.assets.media.mime import guess_mime
 from comfy_assets_node.comfy_assets.assets.media.thumbnails import Thumbnailer
@@ -246,8 +246,8 @@ def test_sounds(draw: Callable[..., bytes], name: str) -> None:
 
 def test_a_long_sound_is_decoded_at_moments(draw: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    real = waveform._peaks
-    monkeypatch.setattr(waveform, "_peaks", lambda frame: decoded.append(frame.samples) or real(frame))
+    real = video._peaks
+    monkeypatch.setattr(video, "_peaks", lambda frame: decoded.append(frame.samples) or real(frame))
     draw("long.flac", SOUNDS["long.flac"](), 256)
     assert sum(decoded) < 150 * 8000 / 2
 

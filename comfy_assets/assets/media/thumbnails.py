@@ -33,7 +33,6 @@ from . import ffmpeg, image, own_pictures, video
 from .image import ImageStream, PngPixels, fit_size
 from .metadata import read_contents
 from .readers.base import ByteSource
-from .waveform import draw_waveform
 
 JPEG_START = b"\xff\xd8"  # of all thumbnails but those of SVG images, which are the files themselves
 
@@ -173,7 +172,7 @@ class _Source:
         with ffmpeg.map_ffmpeg_errors(av), ffmpeg.open_container(av, self._stream, container) as source:
             track = video.video_track(source)
             if track is None:
-                return draw_waveform(av, source, res)
+                return video.draw_waveform(av, source, res)
             return video.first_frame(source, track, res, self._declared_size() if self._is_heif else None)
 
     def _declared_size(self) -> tuple[int, int] | None:
