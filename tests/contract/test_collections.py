@@ -9,7 +9,7 @@ import pytest
 from comfy_assets_node.comfy_assets.assets import collections as service
 from comfy_assets_node.comfy_assets.db import collections as rows
 from comfy_assets_node.comfy_assets.db.collections import spaced
-from comfy_assets_node.comfy_assets.db.listing import conditions
+from comfy_assets_node.comfy_assets.db.listing import columns
 from comfy_assets_node.comfy_assets.db.listing import filters as listing_members
 from hypothesis import given
 from hypothesis import strategies as st
@@ -296,7 +296,7 @@ async def test_lists_go_by_indexes(shelf: Any, api: Any) -> None:
     for sql, parameters in (
         (f"SELECT {rows._COLUMNS.sql} FROM collections c WHERE c.owner = ?1 AND c.deleted_at IS NULL", ("",)),
         (f"SELECT group_concat(asset_id) {listing_members._OF_COLLECTION}", ("x",)),
-        (conditions._USED, ()),
+        (columns._USED, ()),
     ):
         plan = [row[3] for row in await db.fetch_all(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         tables = {"assets", "collections", "collection_members", "job_inputs", "a", "c", "m"}

@@ -13,7 +13,7 @@ import pytest
 from comfy_assets_node.comfy_assets import asset_kinds
 from comfy_assets_node.comfy_assets.asset_kinds import KINDS, kind_of
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
-from comfy_assets_node.comfy_assets.db.listing import column_sql, columns
+from comfy_assets_node.comfy_assets.db.listing import columns
 from comfy_assets_node.comfy_assets.search.prompt_graph import MODEL_SUFFIX
 
 USER_DATA = [
@@ -73,9 +73,9 @@ async def change(tx: Transaction, chance: random.Random, row_id: int) -> None:
 
 async def check(db: Database) -> None:
     """All columns, beside what a new reading of the table gives."""
-    found = await columns.load(db, column_sql.COLUMNS)
+    found = await columns.load(db, columns.COLUMNS)
     [(last,)] = await db.fetch_all("SELECT coalesce(max(id), 0) FROM assets")
-    for name, definition in column_sql.COLUMNS.items():
+    for name, definition in columns.COLUMNS.items():
         rows: list[Any] = await db.fetch_all(f"SELECT id, {definition.sql} FROM assets a WHERE {definition.where}")
         wanted = {row[0]: (hash(row[1]) if name == "job" else int(row[1])) for row in rows}
         assert found[name].tolist() == [wanted.get(row_id, 0) for row_id in range(last + 1)], name
@@ -132,7 +132,7 @@ async def test_the_store_tells_kinds_as_the_program_does(db: Database) -> None:
     ]
     types = [*TYPES, *asset_kinds.MODEL_TYPES, *(f"{main}/x" for main in asset_kinds.MAIN_TYPES), "text", "x/jsonx", ""]
     for name, mime_type in itertools.product(names, types):
-        sql = f"SELECT {column_sql.COLUMNS['kind'].sql} FROM (SELECT ? AS name_key, ? AS mime_type) a"
+        sql = f"SELECT {columns.COLUMNS['kind'].sql} FROM (SELECT ? AS name_key, ? AS mime_type) a"
         [(number,)] = await db.fetch_all(sql, (name.casefold(), mime_type))
         assert KINDS[number - 1] == kind_of(name, mime_type), (name, mime_type)
 

@@ -16,8 +16,7 @@ nothing counts it for a total. This is how:
 
    Values that no index serves, such as kinds, stars and dimensions, are kept in memory as arrays (``columns``).
    Triggers write changes of assets to ``asset_changes``, and these rows are read again before the next use. Conditions
-   on the arrays (``conditions``) give a set of ids within a millisecond, and so do counts by kind, stars or day
-   (``facets``).
+   on the arrays give a set of ids within a millisecond, and so do counts by kind, stars or day (``facets``).
 
 2. *Read a page* (``pages``). Pages continue from the sort key and id of the last row (keyset), so a late page costs as
    much as the first. To put a set of ids in order, either its members are sorted, or all assets are walked in order

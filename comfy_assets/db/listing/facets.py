@@ -21,7 +21,7 @@ from ...models import (
 from .. import fulltext
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, Row, json_array
-from .column_sql import STARS
+from . import columns
 from .filters import ids_of, is_by_counts, select
 from .folders import nodes_at, position_of
 from .metadata import BASE_MODEL_PAIRS
@@ -79,8 +79,6 @@ async def facets(db: Database, wanted: Mapping[str, AssetFilter]) -> FacetCounts
     ``with_workflow``, if it is there, is the filter of the facet ``has_workflow`` with that condition met. ``total`` is
     the filter of the list.
     """
-    from . import columns
-
     found = await _ids_by_facet(db, wanted)
     values = await columns.load(db, ["kind", "rating", "favourite", "width", "height", "size", "tag_set"])
     base_models = await _base_models(db, found["base_models"])
@@ -92,11 +90,9 @@ def _counted(
     found: Mapping[str, IdSet], values: Mapping[str, Values], base_models: list[TagCount], sets: Mapping[str, list[int]]
 ) -> FacetCounts:
     """Count the values of the assets of each facet. Blocks."""
-    from . import columns
-
     kinds = _counts(columns.values_of(values["kind"], found["kinds"].ids), len(asset_kinds.KINDS))
     stars = columns.values_of(values["rating"], found["ratings"].ids)
-    rated = _counts((stars // STARS).clip(stars > 0, _MOST_STARS), _MOST_STARS)
+    rated = _counts((stars // columns.STARS).clip(stars > 0, _MOST_STARS), _MOST_STARS)
     favourites = int(columns.values_of(values["favourite"], found["favorites"].ids).sum())
     widths, heights = (columns.values_of(values[name], found["orientations"].ids) for name in ("width", "height"))
     has_size = (widths > 0) & (heights > 0)
@@ -136,8 +132,6 @@ async def _sets_by_category(db: Database) -> dict[str, list[int]]:
 def _categories(found: IdSet, values: Mapping[str, Values], sets: Mapping[str, list[int]]) -> list[CategoryCount]:
     """Count the models of each category with their sizes; a model in several categories counts in each. Blocks."""
     import numpy as np
-
-    from . import columns
 
     tag_sets = columns.values_of(values["tag_set"], found.ids)
     length = max((set_id for ids in sets.values() for set_id in ids), default=0) + 1
@@ -183,8 +177,6 @@ async def days(db: Database, wanted: AssetFilter, request: DayRequest) -> tuple[
 
     In stacks the assets of a job count as one, on the day of the first.
     """
-    from . import columns
-
     selection = await select(db, wanted)
     if wanted.is_stacked:
         selection, _ = await stacked(db, selection)

@@ -14,8 +14,7 @@ from ...models import AssetFilter, Span
 from .. import collections, contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
-from . import folders
-from .conditions import has_conditions, narrow
+from . import columns, folders
 from .folders import FolderScope
 from .metadata import OF_BASE_MODELS, base_models, metadata_clause
 from .tag_filters import (
@@ -121,8 +120,8 @@ async def select(db: Database, wanted: AssetFilter) -> Selection:
     if wanted.made_with is not None:
         found.append(await _made_with(db, wanted.made_with, wanted.owner))
     ids = functools.reduce(operator.and_, found) if found else None
-    if ids is None or has_conditions(wanted):
-        passing = await narrow(db, wanted, sets, ids)
+    if ids is None or columns.has_conditions(wanted):
+        passing = await columns.narrow(db, wanted, sets, ids)
     else:
         passing = await with_tags(db, ids, sets)
     return await _narrowed(db, wanted, passing, sets)
@@ -133,7 +132,7 @@ _OF_JOB = "SELECT group_concat(id) FROM assets WHERE job_id = ?"
 
 def is_search(wanted: AssetFilter) -> bool:
     """Return whether a filter is resolved to a set of ids, by a search or by conditions on values."""
-    return bool(wanted.words or wanted.excluded) or has_conditions(wanted)
+    return bool(wanted.words or wanted.excluded) or columns.has_conditions(wanted)
 
 
 def is_listed(wanted: AssetFilter) -> bool:
@@ -173,7 +172,7 @@ async def ids_of(db: Database, selection: Selection) -> IdSet:
     if isinstance(selection, FolderSelection):
         return await folders.ids_in(db, selection.scope, None if selection.is_whole else [*selection.counts])
     if selection.is_by_tags:
-        return await narrow(db, AssetFilter(""), selection.sets, None)
+        return await columns.narrow(db, AssetFilter(""), selection.sets, None)
     sql = f"SELECT group_concat(a.id) FROM {selection.source} WHERE {selection.where}"
     return IdSet.of(await fulltext.fetch_ids(db, sql, selection.parameters))
 
@@ -360,8 +359,6 @@ async def positions_of(db: Database, collection: str, ids: Ids) -> Ids:
 async def count_visible(db: Database, row_ids: Sequence[int], owner: str) -> dict[int, int]:
     """Return, for each of these collections that has members, how many the user can see."""
     import numpy as np
-
-    from . import columns
 
     members = await collections.rows_of(db, row_ids)
     tag_set = (await columns.load(db, ["tag_set"]))["tag_set"]

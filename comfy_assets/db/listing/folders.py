@@ -16,6 +16,7 @@ from ...models import FolderTerm
 from .. import fulltext
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
+from . import columns
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -115,7 +116,6 @@ async def _ids_by_index(db: Database, scope: FolderScope, sets: Sequence[int] | 
 
 
 async def _ids_by_column(db: Database, scope: FolderScope, sets: Sequence[int] | None) -> IdSet:
-    from . import columns
     from .bitmap import IdSet
 
     inside, parameters = scope.folders()

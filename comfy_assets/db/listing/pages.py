@@ -13,7 +13,7 @@ from ..caches import NumberedColumn
 from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import BY_IDS, after_key, json_array, order_by
-from .column_sql import COLUMNS
+from . import columns
 from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of, positions_of
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ SORT_KEYS = {
     "name": "a.name_key",
     "size": "a.size",
     "last_access_time": "coalesce(a.last_access_at, 0)",
-    "rating": COLUMNS["rating"].sql,
-    "kind": COLUMNS["kind"].sql,
+    "rating": columns.COLUMNS["rating"].sql,
+    "kind": columns.COLUMNS["kind"].sql,
 }
 _BY_COLUMN = ("rating", "kind", "collection")  # sorted by values in memory
 _LEAST_LOOK, _MOST_LOOK = 256, 16_384  # assets read at once
@@ -218,8 +218,6 @@ def _start(found: IdSelection, page: PageRequest) -> CursorKey | None:
 
 async def _by_column(db: Database, selection: Selection, page: PageRequest) -> list[int]:
     """Return the ids of the page in the order of a column's values."""
-    from . import columns
-
     ids = (await ids_of(db, selection)).ids
     if page.sort == "collection":
         values = await positions_of(db, page.collection or "", ids)
@@ -334,8 +332,6 @@ async def _numbered_jobs(db: Database) -> Values:
 
     The jobs are numbered from 1 without gaps, once for each state of the column: that takes longer than all else here.
     """
-    from . import columns
-
     await columns.load(db, ["job"])
     loaded = db.columns.loaded["job"]
     if db.columns.jobs is None or db.columns.jobs.source is not loaded:
@@ -357,9 +353,7 @@ def _first_of_jobs(ids: Ids, jobs: Values) -> tuple[Ids, Stacks]:
     """Return those of the assets, by ascending id, that are shown, and the stacks that some of them stand for."""
     import numpy as np
 
-    from .columns import values_of
-
-    numbers = values_of(jobs, ids)
+    numbers = columns.values_of(jobs, ids)
     counts = np.bincount(numbers, minlength=1)
     first = np.zeros(counts.size, dtype=np.int64)
     first[numbers[::-1]] = ids[::-1]  # the last of several values stays: that of the lowest id
