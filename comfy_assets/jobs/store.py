@@ -24,13 +24,12 @@ from ..db.connection import Database, Transaction
 from ..db.contents import Document
 from ..db.jobs import EndedJob, NewJob, StoredId
 from ..db.sqlite_errors import is_data_error
-from ..graph_nodes import NamedFile, named_files
+from ..graphs import NamedFile, executed_graph, named_files
 from ..host.execution import SubmittedPrompt
 from ..models import Job, JobRecord
 from ..search import index as search_index
 from ..search.decoding import decode
 from ..search.prompt_graph import positive_text
-from ..search.saved_graph import executed_graph
 from .events import (
     EMPTY_RESULT,
     JobDropped,

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
-from ..graph_nodes import saved_graphs, saved_nodes
+from ..graphs import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, flattened_graph, saved_graphs, saved_nodes
 from ..models import Generation
 from .decoding import LONGEST_STRING, MAX_DOCUMENT, decode, prose, texts_in
 from .generation import is_parameters, of_description, of_json, of_text
 from .prompt_graph import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
-from .saved_graph import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, saved_graph
 from .words import Field, marked, words_of
 
 # Of one document. Prompts of people stay far below; the rest of a larger text is not searchable.
@@ -152,7 +151,7 @@ def _add_workflow(words: _WordList, value: Any) -> None:
     nodes = (node for graph in saved_graphs(value) for node in saved_nodes(graph))
     extra = [leaf for node in nodes for leaf in _leaves("", node.get("widgets_values"))]
     groups = [each.get("title") for graph in saved_graphs(value) for each in _objects(graph.get("groups"))]
-    _add_graph(words, saved_graph(value), [*extra, *((False, title) for title in groups if isinstance(title, str))])
+    _add_graph(words, flattened_graph(value), [*extra, *((False, title) for title in groups if isinstance(title, str))])
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

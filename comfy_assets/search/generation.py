@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..graphs import executed_graph, flattened_graph
 from ..models import Generation, UsedLora
 from .decoding import decode
 from .prompt_graph import generation_of_graph, integer, loader_name, lora_tags, number
-from .saved_graph import executed_graph, saved_graph
 
 _MAX_SETTINGS = 16 << 10  # characters of the last line
 _MAX_MEMBERS = 2000
@@ -301,7 +301,7 @@ def _of_prompt(value: object) -> Generation:
 
 
 def _of_workflow(value: object) -> Generation:
-    graph = saved_graph(value)
+    graph = flattened_graph(value)
     return generation_of_graph(graph) if graph else _EMPTY
 
 

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
+from ..graphs import Graph, GraphNode, Link
 from ..models import Generation, UsedLora
 from .decoding import prose
-from .saved_graph import Graph, GraphNode, Link
 
 _MAX_STEPS = 20_000  # values that one search looks at
 _MAX_TEXTS = 200

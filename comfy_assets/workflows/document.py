@@ -20,7 +20,7 @@ from .. import json_limits, json_text
 from ..assets.prompts.references import parse_reference
 from ..db.contents import Document
 from ..errors import InvalidBodyError, UnprocessableBodyError
-from ..graph_nodes import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
+from ..graphs import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..models import ZERO_ID
 
 _COMPRESSION = 6  # zlib's default; versions are never deleted, so it pays more than the level 1 of metadata

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import asset_kinds
-from ..graph_nodes import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
+from ..graphs import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
 
 MAX_NAMED = 500
 _MAX_VALUES = 100_000  # values of widgets that are looked at

@@ -17,7 +17,7 @@ from ..db import assets, downloads, workflow_models
 from ..db.connection import Database
 from ..db.workflow_models import ExpectedContent
 from ..errors import UnprocessableBodyError, VersionConflictError
-from ..graph_nodes import is_unicode
+from ..graphs import is_unicode
 from ..json_text import decode_in_steps, dumps_in_steps
 from ..models import MODEL_TYPE_PREFIX, Asset, Location
 from .named_models import FileKey, ModelSource, NamedInWorkflow, named_in, replace_names, web_link

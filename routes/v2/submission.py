@@ -39,7 +39,7 @@ from ...comfy_assets.errors import (
     SubmissionFailedError,
     WorkflowFormatError,
 )
-from ...comfy_assets.graph_nodes import is_saved_format
+from ...comfy_assets.graphs import is_saved_format
 from ...comfy_assets.host.prompt_problems import MAX_DEPTH
 from ...comfy_assets.jobs.submission import JobSubmission, submitting
 from ..context import NoQuery, RequestContext

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.graph_nodes import NamedFile
+from comfy_assets_node.comfy_assets.graphs import NamedFile
 from comfy_assets_node.comfy_assets.json_text import members
 from comfy_assets_node.comfy_assets.workflows.document import WorkflowReferences, references_in
 from hypothesis import given

@@ -30,7 +30,7 @@ from ...db import assets, contents
 from ...db.connection import Database
 from ...db.contents import ContentFile
 from ...fs.paths import extended, extended_path, stat_as_recorded
-from ...graph_nodes import prompt_nodes
+from ...graphs import prompt_nodes
 from ...host.base import Host, HostFolders, LibraryFolder
 from ...ids import canonical_id
 from ..roots import Place, Roots, absolute

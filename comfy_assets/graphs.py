@@ -1,17 +1,20 @@
-"""Read workflow graphs, as the page saves them or as the server executes them, into one form. Pure.
+"""Workflow graphs: walk their nodes, find the files that they name, and read both formats into one form. Pure.
 
-The page saves widgets as a list of values without names, links by their ids, and subgraphs as definitions. What comes
-out has one node for each that would be executed, with named inputs: a value, or a ``Link`` to another node. Graphs come
-from strangers: members of a wrong type are skipped, and the work is bounded.
+There are two formats: the one that the page saves, and the one that the server executes. The page saves widgets as a
+list of values without names, links by their ids, and subgraphs as definitions. A ``Graph`` has one node for each that
+would be executed, with named inputs: a value, or a ``Link`` to another node.
+
+Graphs come from strangers: members of a wrong type are skipped, never an error, and the work is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..graph_nodes import prompt_nodes, saved_graphs, saved_nodes
+from .names import split_annotation
 
 _MAX_NODES = 5000
 _MAX_HOPS = 64  # through reroutes, bypassed nodes and the borders of subgraphs
@@ -20,6 +23,8 @@ _MAX_SCOPES = 500  # uses of subgraphs: nested ones multiply
 _MUTED, _BYPASSED = 2, 4  # modes of nodes
 _INPUT_NODE, _OUTPUT_NODE = -10, -20  # the borders of a subgraph, as its links name them
 SEED_FOLLOWERS = frozenset({"fixed", "increment", "decrement", "randomize"})  # values of the widget behind a seed
+_MAX_NAME = 1024  # characters; longer texts are prompts
+_MAX_NAMES = 1000  # of a graph: a row each
 
 # The widgets of nodes whose order older workflows do not state.
 _WIDGETS = {
@@ -42,6 +47,76 @@ _WIDGETS = {
     "EmptySD3LatentImage": ("width", "height", "batch_size"),
     "PrimitiveNode": ("value",),
 }
+
+
+def is_saved_format(graph: object) -> bool:
+    """Return whether a graph is in the format that the page saves; the other one has node ids as its keys."""
+    return isinstance(graph, dict) and isinstance(graph.get("nodes"), list)
+
+
+def saved_graphs(workflow: object) -> Iterator[dict[str, Any]]:
+    """Yield the graph of a saved workflow, then those of its subgraphs."""
+    if not isinstance(workflow, dict):
+        return
+    yield workflow
+    # Subgraphs are not nested in one another: each is defined at the top, and used by a node whose type is its id.
+    definitions = workflow.get("definitions")
+    if isinstance(definitions, dict):
+        yield from _objects_in(definitions.get("subgraphs"))
+
+
+def saved_nodes(graph: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of one graph of a saved workflow."""
+    yield from _objects_in(graph.get("nodes"))
+
+
+def prompt_nodes(prompt: object) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the id, node and inputs of each node of a graph in the format that the server executes."""
+    for node_id, node in prompt.items() if isinstance(prompt, dict) else ():
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        if isinstance(inputs, dict):
+            yield node_id, node, inputs
+
+
+def _objects_in(value: object) -> Iterator[dict[str, Any]]:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (item for item in items if isinstance(item, dict))
+
+
+class NamedFile(NamedTuple):
+    """A file as an input names it. ``kind`` is input, output or temp if the value is annotated with it, else empty."""
+
+    kind: str
+    folder: str
+    name: str
+
+
+def named_files(graph: Mapping[str, Any]) -> list[NamedFile]:
+    """Return the inputs that look like files: a name with a suffix, with or without a folder and ``[output]``."""
+    found: dict[NamedFile, None] = {}
+    for _, _, inputs in prompt_nodes(graph):
+        for value in inputs.values():
+            if isinstance(value, str) and (file := named_file(value)) is not None:
+                found[file] = None
+                if len(found) == _MAX_NAMES:
+                    return list(found)
+    return list(found)
+
+
+def named_file(value: str) -> NamedFile | None:
+    """Return the file that a text names, or None if it does not look like a file."""
+    if "." not in value or len(value) > _MAX_NAME or "\n" in value or "\0" in value:
+        return None
+    path, kind = split_annotation(value)
+    folder, name = posixpath.split(path.replace("\\", "/"))
+    stem, suffix = posixpath.splitext(name)
+    # "1.5" is a number and "a sentence. With more" a text: suffixes have 1 to 12 characters, as in ".safetensors".
+    return NamedFile(kind or "", folder.strip("/"), name) if stem and 2 <= len(suffix) <= 13 else None
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text has no lone surrogate: no file has one in its name, and SQLite cannot be asked for it."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Link(NamedTuple):
@@ -85,7 +160,7 @@ def _as_link(value: list[Any], known: Any) -> Any:
     return value
 
 
-def saved_graph(workflow: object) -> Graph:
+def flattened_graph(workflow: object) -> Graph:
     """Return the nodes that the page would have the server execute, those of subgraphs with ids such as ``12:5``."""
     graphs = list(saved_graphs(workflow))
     if not graphs:
@@ -137,7 +212,7 @@ class _Scope:
             if node_id in self.inner:
                 self.inner[node_id].flatten(flattened)
             elif node.get("mode") not in (_MUTED, _BYPASSED):
-                inputs = widget_values(node) | dict(self._linked_inputs(node))
+                inputs = _widget_values(node) | dict(self._linked_inputs(node))
                 flattened[f"{self.prefix}{node_id}"] = GraphNode(
                     _text(node.get("type")), _text(node.get("title")), inputs
                 )
@@ -186,7 +261,7 @@ class _Scope:
         socket = sockets[slot]
         if socket.get("link") is not None:
             return self.outer.resolve(socket["link"], hops + 1)
-        return widget_values(self.node).get(_text(socket.get("name")))
+        return _widget_values(self.node).get(_text(socket.get("name")))
 
     def output(self, slot: int, hops: int) -> Any:
         """Return the outputs of this subgraph."""
@@ -235,7 +310,7 @@ def _ends(graph: dict[str, Any]) -> Iterator[tuple[Any, tuple[Any, Any, Any, Any
             yield link, (node, slot if isinstance(slot, int) else 0, target, target_slot)
 
 
-def widget_values(node: dict[str, Any]) -> dict[str, Any]:
+def _widget_values(node: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a saved node's widgets by name; those without a known name by their position."""
     values = node.get("widgets_values")
     if isinstance(values, dict):
