@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +140,10 @@ def _migrate(conn: sqlite3.Connection, path: Path, steps: list[Migration]) -> No
     if 0 < version < len(steps):
         _back_up(conn, path, version)
     _use_wal(conn)
-    for step in steps[version:]:
-        _apply(conn, step)
+    left = steps[version:]
+    # A new store is made in one transaction: one for each step would wait for the disk dozens of times.
+    for group in [left] if version == 0 else ([step] for step in left):
+        _apply(conn, group)
 
 
 def _use_wal(conn: sqlite3.Connection) -> None:
@@ -157,14 +159,16 @@ def _use_wal(conn: sqlite3.Connection) -> None:
         time.sleep(0.02)
 
 
-def _apply(conn: sqlite3.Connection, step: Migration) -> None:
-    """Apply one step, unless another process did so while this one waited for the lock."""
+def _apply(conn: sqlite3.Connection, steps: Sequence[Migration]) -> None:
+    """Apply steps in one transaction, without those that another process applied while this one waited for the lock."""
     conn.execute("BEGIN IMMEDIATE")
     try:
-        if int(conn.execute("PRAGMA user_version").fetchone()[0]) < step.version:
-            for statement in _statements(step.path.read_text(encoding="utf-8")):
-                conn.execute(statement)
-            conn.execute(f"PRAGMA user_version = {step.version}")
+        version = int(conn.execute("PRAGMA user_version").fetchone()[0])
+        for step in steps:
+            if version < step.version:
+                for statement in _statements(step.path.read_text(encoding="utf-8")):
+                    conn.execute(statement)
+                conn.execute(f"PRAGMA user_version = {step.version}")
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:
