@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..db.assets import AssetFile
-from ..db.trash import DeletedAsset, TrashedFile
+from ..db.trash import TrashedFile
 from ..errors import StorageError
 from ..fs import atomic, shared_files
 from ..fs.paths import extended_path, file_stat, plain, unlimited
@@ -175,14 +175,6 @@ def if_present(begin: Callable[[], T]) -> T | None:
 
 def _is_there(path: Path) -> bool:
     return os.path.lexists(extended_path(path))
-
-
-def restore_folder(deleted: DeletedAsset, roots: Roots) -> Path:
-    """Return the former folder of a file, or the input folder if it is no longer part of the library."""
-    former = Path(deleted.folder or "")
-    if deleted.folder is not None and roots.place(former) is not None:
-        return former
-    return roots.destination("input") or former
 
 
 def put_back(stored: Path, place: Path) -> None:
