@@ -28,7 +28,7 @@ _MOST_GONE = 3  # files of a content found gone by one request
 class CreatedAsset:
     """An asset returned for a request to create one; ``is_new`` is False if it existed already.
 
-    ``is_preview``: it belongs to another asset, see ``previews``. ``is_new_content`` is False if it refers to content
+    ``is_preview``: it belongs to another asset, see ``uploads``. ``is_new_content`` is False if it refers to content
     that the library had.
     """
 

@@ -47,11 +47,11 @@ from ..models import (
 from ..search.generation import READERS, generation_of
 from ..search.index import SearchIndex
 from ..store_guard import is_protected
-from . import previews
 from .collections import require_collection
 from .fields import MAX_TAGS, check_not_reserved
 from .media.mime import guess_mime
 from .roots import Roots, absolute
+from .uploads import adopt_preview
 
 Filter = TypeVar("Filter", AssetFilter, TagRequest)
 
@@ -278,7 +278,7 @@ class AssetService:
                     details = {"field": "preview_id", "id": change.preview_id}
                     raise AssetNotFoundError("There is no such preview asset.", details=details)
                 change = replace(change, preview_id=preview.id)  # it may have been named by an alias
-                await previews.adopt(tx, asset, preview)
+                await adopt_preview(tx, asset, preview)
             await assets.edit(tx, asset.row_id, change, now_ms())
             asset = await require_asset(tx, asset_id, owner)  # with the changes
         self._host.emit("assets.changed", {"changed": 1})

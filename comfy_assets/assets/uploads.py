@@ -1,4 +1,13 @@
-"""New assets of clients from files that they upload."""
+"""New assets of clients from files that they upload, among them previews of other assets.
+
+Previews are pictures that belong to their asset: no list, count or search contains them, only their ids lead to them.
+ComfyUI's page uploads
+
+- a picture with the tag ``preview`` alone, before it imports a model by a link;
+- ``NAME_preview.png`` with the tag ``output`` alone, which it has drawn of the 3D output NAME.
+
+Then it sets the picture as the ``preview_id`` of the asset.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +16,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Container, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -16,6 +25,7 @@ from ..db.assets import NewAsset
 from ..db.connection import Database, Transaction
 from ..db.contents import Facts
 from ..db.moves import MoveCandidate
+from ..db.tags import ROOT_TAGS, hide_as_preview
 from ..errors import (
     HashMismatchError,
     InvalidIdError,
@@ -33,18 +43,18 @@ from ..ids import new_ids, now_ms
 from ..ignored_files import is_ignored
 from ..models import UPLOADED, Asset
 from ..names import split_suffix
-from . import previews
-from .fields import (
-    UploadDestination,
-    UploadFields,
-    choose_destination,
-    upload_file_name,
-)
+from .fields import UploadDestination, UploadFields, choose_destination, upload_file_name
 from .index.content_reader import read_facts
-from .media.mime import DEFAULT_MIME, check_suffix, resolve_mime
+from .media.mime import DEFAULT_MIME, check_suffix, is_picture, resolve_mime
 from .moves.apply import apply, match_upload
 from .references import CreatedAsset, deadline_of, holds_now, mint
 from .roots import Roots, current_roots
+
+_PREVIEWS = "previews"  # a folder below that of inputs or outputs, whose own files loaders and old pages list
+_PREVIEW_TAG = "preview"
+_PREVIEW_SUFFIX = "_preview.png"
+_OUTPUT = ("output",)
+_MODELS_3D = frozenset({".fbx", ".glb", ".gltf", ".ksplat", ".obj", ".ply", ".splat", ".spz", ".stl", ".usdz"})
 
 
 @dataclass(frozen=True)
@@ -309,16 +319,38 @@ async def _claim_id(tx: Transaction, wanted: str | None, owner: str) -> None:
 
 async def _as_preview(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> _ReceivedFile:
     """Return the file as a preview of another asset if it is one."""
-    if not await previews.is_preview(tx, received.name, received.mime_type, fields.tags, owner):
+    if not await _is_preview(tx, received, fields, owner):
         return received
     return await run_blocking(lambda: _among_previews(received))
 
 
+async def _is_preview(tx: Transaction, received: _ReceivedFile, fields: UploadFields, owner: str) -> bool:
+    """Return whether an upload is a preview rather than an asset for itself."""
+    if not is_picture(received.mime_type):
+        return False
+    if fields.tags == (_PREVIEW_TAG,):
+        return True
+    subject = received.name.removesuffix(_PREVIEW_SUFFIX)
+    if subject == received.name or fields.tags != _OUTPUT or PurePath(subject).suffix.lower() not in _MODELS_3D:
+        return False
+    return await assets.has_name(tx, subject, owner)
+
+
 def _among_previews(received: _ReceivedFile) -> _ReceivedFile:
     """Return the file with the folder of previews as its destination, which is created."""
-    folder = received.destination.folder / previews.FOLDER
+    folder = received.destination.folder / _PREVIEWS
     atomic.make_folder(folder)
     return replace(received, destination=replace(received.destination, folder=folder), is_preview=True)
+
+
+async def adopt_preview(tx: Transaction, asset: Asset, preview: Asset) -> None:
+    """Take a preview out of all lists if it was uploaded for the asset."""
+    if preview.origin != UPLOADED or preview.row_id == asset.row_id or not is_picture(preview.mime_type):
+        return
+    present = msgspec.json.decode(preview.tags, type=list[str])
+    is_tagged = set(present) - set(ROOT_TAGS) == {_PREVIEW_TAG}
+    if is_tagged or preview.name == f"{asset.name}{_PREVIEW_SUFFIX}":
+        await hide_as_preview(tx, preview.row_id)
 
 
 async def _place(tx: Transaction, received: _ReceivedFile) -> Path:
