@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
-from .assets.batch.service import BatchService
+from .assets.batches import BatchService
 from .assets.collections import CollectionService
 from .assets.exports.selection import ExportCollector
 from .assets.exports.service import AssetExports

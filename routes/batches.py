@@ -10,8 +10,8 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, Raw, UnsetType
 
-from ..comfy_assets.assets.batch.actions import ACTIONS, BatchParameters
-from ..comfy_assets.assets.batch.service import BatchRequest, BatchRun
+from ..comfy_assets.assets.batch_actions import ACTIONS, BatchParameters
+from ..comfy_assets.assets.batches import BatchRequest, BatchRun
 from ..comfy_assets.assets.fields import normalize_tags
 from ..comfy_assets.errors import (
     BatchNotFoundError,

@@ -9,8 +9,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.batch import actions, service
-from comfy_assets_node.comfy_assets.db import batches
+from comfy_assets_node.comfy_assets.assets import batch_actions, batches
+from comfy_assets_node.comfy_assets.db import batches as batch_rows
 from comfy_assets_node.comfy_assets.db import tags as tag_rows
 from comfy_assets_node.comfy_assets.db.assets import visible
 from support.files import picture
@@ -286,7 +286,7 @@ async def test_a_whole_search_is_added_in_the_order_of_the_list(shelf: Any, api:
 async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known = await ids(api)
     mine = await collection(api)
-    monkeypatch.setattr(actions, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(batch_actions, "MAX_MEMBERS", 3)
     made = await batch(api, action="add_to_collection", collection_id=mine, ids=known)
     assert (made["result"]["changed"], await members(api, mine)) == (3, "012")
     assert [(each["id"], each["code"]) for each in made["result"]["failures"]] == [
@@ -305,13 +305,13 @@ async def test_a_collection_that_is_full_or_deleted(shelf: Any, api: Any, monkey
 async def test_a_collection_that_is_deleted_meanwhile(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known = await ids(api)
     mine = await collection(api)
-    check = actions.AddToCollection.check_target
+    check = batch_actions.AddToCollection.check_target
 
     async def deleted_then(*arguments: Any) -> None:
         await check(*arguments)
         await shelf.services.collections.delete(mine, arguments[-1])
 
-    monkeypatch.setattr(actions.AddToCollection, "check_target", deleted_then)
+    monkeypatch.setattr(batch_actions.AddToCollection, "check_target", deleted_then)
     made = await batch(api, action="add_to_collection", collection_id=mine, ids=known[:1])
     assert [each["code"] for each in made["result"]["failures"]] == ["COLLECTION_NOT_FOUND"]
 
@@ -365,14 +365,14 @@ async def test_an_undoing_that_a_kill_cuts_short_after_its_last_step_is_complete
     shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await batch(api, action="rate", rating=2, ids=await ids(api))
-    store = batches.set_state
+    store = batch_rows.set_state
 
     async def set_state(tx: Any, row_id: int, state: int) -> None:
-        if state != batches.UNDO_BEGUN:
+        if state != batch_rows.UNDO_BEGUN:
             raise RuntimeError("killed")
         await store(tx, row_id, state)
 
-    monkeypatch.setattr(batches, "set_state", set_state)
+    monkeypatch.setattr(batch_rows, "set_state", set_state)
     assert (await undo(api, made["batch_id"]))["status"] == "failed"
     assert all(asset["user_metadata"] == {} for asset in await shelf.assets())
     assert [each["is_undone"] for each in (await api.get("/api/assets/batches"))["batches"]] == [True]
@@ -384,14 +384,14 @@ async def test_an_undoing_whose_rest_was_removed_for_good_is_complete(
 ) -> None:
     known = await ids(api)
     made = await batch(api, action="trash", ids=known[:2])
-    restore = actions.Delete.undo
+    restore = batch_actions.Delete.undo
 
     async def undo_one(self: Any, work: Any, items: Any) -> None:
         await restore(self, work, items[:1])
         raise OSError("the disk is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(actions.Delete, "undo", undo_one)
+        patch.setattr(batch_actions.Delete, "undo", undo_one)
         assert (await undo(api, made["batch_id"]))["status"] == "failed"
     gone = (await api.get("/api/trash"))["entries"]
     assert len(gone) == 1
@@ -415,11 +415,11 @@ async def test_what_was_removed_for_good_cannot_return(shelf: Any, api: Any) -> 
 
 
 async def test_old_batches_are_dropped(shelf: Any, api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "KEPT", 3)
+    monkeypatch.setattr(batches, "KEPT", 3)
     known = await ids(api)
     made = [(await batch(api, action="rate", rating=1 + n % 5, ids=known))["batch_id"] for n in range(5)]
     assert [each["id"] for each in (await api.get("/api/assets/batches"))["batches"]] == made[:1:-1]
-    monkeypatch.setattr(service, "KEPT_ITEMS", COUNT)
+    monkeypatch.setattr(batches, "KEPT_ITEMS", COUNT)
     made.append((await batch(api, action="favourite", favourite=True, ids=known))["batch_id"])
     assert [each["id"] for each in (await api.get("/api/assets/batches"))["batches"]] == made[-1:]
 
@@ -462,7 +462,7 @@ async def test_progress_and_cancellation(shelf: Any, api: Any, monkeypatch: pyte
         await delete(*arguments, **options)
 
     monkeypatch.setattr(trash, "delete", slow)
-    monkeypatch.setattr("comfy_assets_node.comfy_assets.assets.batch.actions.Delete.at_once", 1)
+    monkeypatch.setattr("comfy_assets_node.comfy_assets.assets.batch_actions.Delete.at_once", 1)
     made = await batch(api, 202, action="trash", ids=known, wait=1)
     assert (made["status"], made["result"]["done"]) == ("running", 2)
     assert (await undo(api, made["batch_id"], 409))["code"] == "BATCH_RUNNING"
@@ -478,7 +478,7 @@ async def test_progress_and_cancellation(shelf: Any, api: Any, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "look_up", [partial(batches.rows_of, deleted=False), partial(batches.rows_of, deleted=True), visible]
+    "look_up", [partial(batch_rows.rows_of, deleted=False), partial(batch_rows.rows_of, deleted=True), visible]
 )
 async def test_ids_are_looked_up_one_by_one(shelf: Any, api: Any, look_up: Any) -> None:
     """The time does not grow with the library: each id leads to its asset by an index."""
@@ -508,7 +508,7 @@ async def test_five_thousand_tags(library: Any, api: Any) -> None:
             [(asset_id, tag_set) for asset_id in new],
         )
     steps: list[float] = []
-    timed = service._Step.timed
+    timed = batches._Step.timed
 
     async def noted(self: Any, work: Any) -> None:
         began = time.monotonic()
@@ -516,7 +516,7 @@ async def test_five_thousand_tags(library: Any, api: Any) -> None:
         steps.append(time.monotonic() - began)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service._Step, "timed", noted)
+        patch.setattr(batches._Step, "timed", noted)
         made = await batch(api, 200, action="tag", tags=["many"], ids=new)
     assert made["result"]["changed"] == 5000 and len(steps) > 4
     assert (await api.get("/api/assets", tags_all="many", limit="1"))["total"] == 5000

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets import feedback, ignored_files, image_limits
-from comfy_assets_node.comfy_assets.assets import batch, collections, fields, saved_searches
+from comfy_assets_node.comfy_assets.assets import batches, collections, fields, saved_searches
 from comfy_assets_node.comfy_assets.assets.exports import selection
 from comfy_assets_node.comfy_assets.assets.exports import service as exports
 from comfy_assets_node.comfy_assets.background import interruption
@@ -21,9 +21,10 @@ from comfy_assets_node.comfy_assets.login import accounts, audit, authorizations
 from comfy_assets_node.comfy_assets.login import service as login
 from comfy_assets_node.comfy_assets.workflows import service as workflows
 from comfy_assets_node.comfy_assets.workflows import shares
-from comfy_assets_node.routes import batches, prompts, request_body
+from comfy_assets_node.routes import batches as batch_routes
 from comfy_assets_node.routes import collections as collection_routes
 from comfy_assets_node.routes import exports as export_routes
+from comfy_assets_node.routes import prompts, request_body
 from comfy_assets_node.routes.v2 import events, submission
 
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -33,11 +34,11 @@ _DAY_MS = 86_400_000
 _MILLION = 1_000_000
 
 TOLD = [
-    ("assets", f"up to {batches.MOST_IDS:,}), or by `filter`"),
-    ("assets", f"for up to {batch.service.MOST_SELECTED:,} assets that pass them now"),
-    ("assets", f"A user can have {batch.service._MOST_OF_ONE} batches running"),
-    ("assets", f"The latest {batch.service.KEPT} batches of {batch.service.KEPT_MS // _DAY_MS} days are kept"),
-    ("assets", f"with up to {batch.service.KEPT_ITEMS:,} assets in all"),
+    ("assets", f"up to {batch_routes.MOST_IDS:,}), or by `filter`"),
+    ("assets", f"for up to {batches.MOST_SELECTED:,} assets that pass them now"),
+    ("assets", f"A user can have {batches._MOST_OF_ONE} batches running"),
+    ("assets", f"The latest {batches.KEPT} batches of {batches.KEPT_MS // _DAY_MS} days are kept"),
+    ("assets", f"with up to {batches.KEPT_ITEMS:,} assets in all"),
     ("assets", f"up to {export_routes._MOST_IDS:,} ids of assets"),
     ("assets", f"if there are more than {selection.MAX_FILES:,} files"),
     ("assets", f"an asset has at most {fields.MAX_TAGS} tags"),

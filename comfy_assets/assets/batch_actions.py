@@ -13,12 +13,12 @@ from typing import ClassVar
 
 import msgspec
 
-from ...db import batches, collections, tags, trash
-from ...db.batches import BatchItem, MemberValue
-from ...db.collections import FormerMember
-from ...db.connection import Database, Transaction
-from ...db.trash import DeletedAsset
-from ...errors import (
+from ..db import batches, collections, tags, trash
+from ..db.batches import BatchItem, MemberValue
+from ..db.collections import FormerMember
+from ..db.connection import Database, Transaction
+from ..db.trash import DeletedAsset
+from ..errors import (
     ApiError,
     AssetNotFoundError,
     ChangedSinceError,
@@ -28,11 +28,11 @@ from ...errors import (
     InvalidTagsError,
     ReservedTagError,
 )
-from ...ids import canonical_id, now_ms
-from ...models import Asset
-from ..collections import MAX_MEMBERS, require_collection
-from ..fields import MAX_TAGS, check_not_reserved
-from ..trash import AssetTrash, DeletionAction
+from ..ids import canonical_id, now_ms
+from ..models import Asset
+from .collections import MAX_MEMBERS, require_collection
+from .fields import MAX_TAGS, check_not_reserved
+from .trash import AssetTrash, DeletionAction
 
 _RATING, _FAVOURITE = "rating", "favorite"  # members of user metadata
 _MOST_FAILURES = 1000  # that are named in a result

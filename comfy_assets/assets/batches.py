@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from ...background.interruption import Cancelled
-from ...background.tasks import Task, TaskRunner
-from ...db import batches, tags
-from ...db.batches import MADE, UNDO_BEGUN, UNDONE, Batch
-from ...db.connection import Database
-from ...errors import (
+from ..background.interruption import Cancelled
+from ..background.tasks import Task, TaskRunner
+from ..db import batches, tags
+from ..db.batches import MADE, UNDO_BEGUN, UNDONE, Batch
+from ..db.connection import Database
+from ..errors import (
     BatchNotFoundError,
     BatchRunningError,
     InvalidBodyError,
@@ -26,13 +26,13 @@ from ...errors import (
     UndoBlockedError,
     UndoImpossibleError,
 )
-from ...host.base import Host
-from ...ids import canonical_id, now_ms
-from ...models import AssetFilter, PageRequest
-from ..host_files import AssetAliases
-from ..service import AssetService, not_found
-from ..trash import AssetTrash
-from .actions import ACTIONS, BatchAction, BatchParameters, BatchWork
+from ..host.base import Host
+from ..ids import canonical_id, now_ms
+from ..models import AssetFilter, PageRequest
+from .batch_actions import ACTIONS, BatchAction, BatchParameters, BatchWork
+from .host_files import AssetAliases
+from .service import AssetService, not_found
+from .trash import AssetTrash
 
 BATCH, UNDO = "asset_batch", "asset_batch_undo"  # names of the tasks, the former also of their event
 MOST_SELECTED = 100_000  # assets of a whole search

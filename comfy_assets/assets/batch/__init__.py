@@ -1,1 +1,0 @@
-"""Changes of many assets by one request, each of which can be undone."""
