@@ -283,16 +283,6 @@ async def member_ids(db: Database, row_id: int, owner: str, limit: int) -> list[
     return [row[0] for row in rows]
 
 
-async def rows_of(db: Database, row_ids: Sequence[int]) -> dict[int, str]:
-    """Return the members of collections, by their rows, as one text of rows each."""
-    rows = await db.fetch_all(
-        "SELECT collection_id, group_concat(asset_id) FROM collection_members"
-        " WHERE collection_id IN (SELECT value FROM json_each(?)) GROUP BY 1",
-        (json_array(row_ids),),
-    )
-    return dict(rows)
-
-
 class CollectionOfAssets(msgspec.Struct, frozen=True):
     """A collection by its name and description, with the contents of some of its members, in order."""
 

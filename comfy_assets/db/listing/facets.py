@@ -24,7 +24,6 @@ from ..sql import BY_IDS, ROW_COST, Row, json_array
 from . import columns
 from .filters import ids_of, is_by_counts, select
 from .folders import nodes_at, position_of
-from .metadata import BASE_MODEL_PAIRS
 from .pages import stacked
 from .tag_filters import filtered_sets
 
@@ -162,10 +161,26 @@ def _counts(values: Values, most: int) -> list[int]:
     return counts
 
 
+# Each base model with the assets that have it, as one text.
+_BASE_MODEL_PAIRS = """
+    WITH found AS (
+        SELECT id, json_extract(metadata, '$.base_model') AS name FROM contents
+        WHERE json_extract(metadata, '$.base_model') IS NOT NULL
+    )
+    SELECT name, group_concat(id) FROM (
+        SELECT found.name AS name, a.id AS id FROM found CROSS JOIN assets a ON a.content_id = found.id
+        UNION SELECT found.name, l.model_id FROM found CROSS JOIN assets b ON b.content_id = found.id
+        CROSS JOIN sidecars l ON l.asset_id = b.id
+        UNION SELECT e.value, a.id FROM assets a CROSS JOIN json_each(a.user_metadata, '$.base_model') e
+        WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
+    ) WHERE typeof(name) = 'text' GROUP BY name
+"""
+
+
 async def _base_models(db: Database, ids: IdSet) -> list[TagCount]:
     """Count the assets of each base model, the most frequent first."""
     counts: list[TagCount] = []
-    for name, text in await db.fetch_all(BASE_MODEL_PAIRS):
+    for name, text in await db.fetch_all(_BASE_MODEL_PAIRS):
         count = ids.count(await fulltext.parse_ids(text))
         if count:
             counts.append(TagCount(name, count))

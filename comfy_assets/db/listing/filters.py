@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...models import AssetFilter, Span
-from .. import collections, contents, fulltext
+from .. import contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
 from . import columns, folders
@@ -360,10 +360,14 @@ async def count_visible(db: Database, row_ids: Sequence[int], owner: str) -> dic
     """Return, for each of these collections that has members, how many the user can see."""
     import numpy as np
 
-    members = await collections.rows_of(db, row_ids)
+    members = await db.fetch_all(
+        "SELECT collection_id, group_concat(asset_id) FROM collection_members"
+        " WHERE collection_id IN (SELECT value FROM json_each(?)) GROUP BY 1",
+        (json_array(row_ids),),
+    )
     tag_set = (await columns.load(db, ["tag_set"]))["tag_set"]
     passing = [each.id for each in await filtered_sets(db, AssetFilter(owner)) if each.passes]
-    parsed = {row_id: await fulltext.parse_ids(text) for row_id, text in members.items()}
+    parsed = {row_id: await fulltext.parse_ids(text) for row_id, text in members}
 
     def work() -> dict[int, int]:
         return {row_id: int(np.isin(columns.values_of(tag_set, ids), passing).sum()) for row_id, ids in parsed.items()}

@@ -48,12 +48,9 @@ _IS_EQUAL = (
 )
 
 
-BASE_MODEL = "base_model"
-
-
 def base_models(wanted: Mapping[str, Any]) -> list[str] | None:
     """Return the base models that a filter accepts; None if it does not filter by them, or by their absence."""
-    value = wanted.get(BASE_MODEL)
+    value = wanted.get("base_model")
     wanted_names = value if isinstance(value, list) else [value]
     names = [name for name in wanted_names if isinstance(name, str)]
     return names if names and len(names) == len(wanted_names) else None
@@ -75,22 +72,6 @@ OF_BASE_MODELS = """
         UNION SELECT a.id FROM assets a WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
         AND json_type(a.user_metadata, '$.base_model') <> 'text'
     )
-"""
-
-
-# Each base model with the assets that have it, as one text.
-BASE_MODEL_PAIRS = """
-    WITH found AS (
-        SELECT id, json_extract(metadata, '$.base_model') AS name FROM contents
-        WHERE json_extract(metadata, '$.base_model') IS NOT NULL
-    )
-    SELECT name, group_concat(id) FROM (
-        SELECT found.name AS name, a.id AS id FROM found CROSS JOIN assets a ON a.content_id = found.id
-        UNION SELECT found.name, l.model_id FROM found CROSS JOIN assets b ON b.content_id = found.id
-        CROSS JOIN sidecars l ON l.asset_id = b.id
-        UNION SELECT e.value, a.id FROM assets a CROSS JOIN json_each(a.user_metadata, '$.base_model') e
-        WHERE json_extract(a.user_metadata, '$.base_model') IS NOT NULL
-    ) WHERE typeof(name) = 'text' GROUP BY name
 """
 
 
