@@ -14,9 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from .fs.paths import extended, extended_path, real_path
-
-Identity = tuple[int, int]  # device and inode
+from .fs.paths import Identity, extended, extended_path, identity_at, identity_of, real_path
 
 _lock = threading.Lock()
 _folders: Counter[str] = Counter()
@@ -56,11 +54,6 @@ def remove_open_files(identities: Iterable[Identity]) -> None:
         _open_files.subtract(identities)
         for identity in [each for each, count in _open_files.items() if count <= 0]:
             del _open_files[identity]
-
-
-def identity_of(info: os.stat_result) -> Identity | None:
-    """Return device and inode; None if the file system has no inodes."""
-    return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def is_open_store_file(info: os.stat_result) -> bool:
@@ -106,18 +99,11 @@ def is_protected(path: Path | str) -> bool:
         return False
     # By name for folders that do not exist yet, and by identity for those that are mounted in two places.
     names = {os.path.normcase(real_path(folder)) for folder in folders}
-    identities = {identity for folder in folders if (identity := _identity_at(folder)) is not None}
+    identities = {identity for folder in folders if (identity := identity_at(folder)) is not None}
     for each in (real, *real.parents):
-        if os.path.normcase(str(each)) in names or _identity_at(each) in identities:
+        if os.path.normcase(str(each)) in names or identity_at(str(each)) in identities:
             return True
     return _is_linked(real, folders)
-
-
-def _identity_at(path: Path | str) -> Identity | None:
-    try:
-        return identity_of(os.stat(extended(str(path))))  # noqa: PTH116
-    except (OSError, ValueError):
-        return None
 
 
 def _is_linked(path: Path, folders: Iterable[str]) -> bool:
@@ -136,6 +122,6 @@ def _database_files(folders: Iterable[str]) -> set[Identity]:
     found: set[Identity] = set()
     for folder in folders:
         for path in Path(folder).glob("*.db*"):
-            if (identity := _identity_at(path)) is not None:
+            if (identity := identity_at(str(path))) is not None:
                 found.add(identity)
     return found

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from .. import store_guard
 from ..fs import shared_files
-from ..store_guard import Identity, identity_of
+from ..fs.paths import Identity, identity_of
 
 log = logging.getLogger("comfy_assets.db")
 

@@ -131,13 +131,17 @@ def birth_ns(info: os.stat_result) -> int | None:
     return int(getattr(info, "st_birthtime_ns", info.st_ctime_ns))
 
 
+def identity_of(info: os.stat_result) -> Identity | None:
+    """Return device and inode; None if the file system has no inodes."""
+    return (info.st_dev, info.st_ino) if info.st_ino else None
+
+
 def identity_at(path: str) -> Identity | None:
     """Return the device and inode that a path leads to; None if there is none, or no inodes."""
     try:
-        info = os.stat(extended(path))  # noqa: PTH116
-    except OSError:
+        return identity_of(os.stat(extended(path)))  # noqa: PTH116
+    except (OSError, ValueError):
         return None
-    return (info.st_dev, info.st_ino) if info.st_ino else None
 
 
 def real_path(path: Path | str) -> Path:
