@@ -16,9 +16,8 @@ from .config import Config
 from .errors import LoginUnavailableError
 from .host.access import AccessRules, is_beyond_this_machine, parse_allowed_host
 from .host.base import Host, Plugin
-from .host.guard import names_of_this_machine
+from .host.guard import names_of_this_machine, quote_no_requests
 from .host.login_gate import LoginGate
-from .host.malformed_requests import quote_no_requests
 from .jobs.submission import with_own_client, with_session
 from .login.service import LoginService
 from .login.store import name_key

@@ -1,4 +1,7 @@
-"""The access rules as a middleware of an aiohttp application, and the security headers of every response."""
+"""The access rules as a middleware of an aiohttp application, and the security headers of every response.
+
+Requests that aiohttp cannot read reach no middleware. They are logged by the server, without their text.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from collections.abc import Iterable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from .access import AccessRules, HostRedirect, Refusal, judge
@@ -129,3 +133,23 @@ def names_of_this_machine(listening: Iterable[str]) -> set[str]:
 
     threading.Thread(target=look_up, name="comfy-assets names", daemon=True).start()
     return names
+
+
+class _MalformedRequests(logging.Filter):
+    """Remove the text of malformed requests from records: the line that is quoted may hold a cookie or a token."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return that the record is logged, with the kind of the error in the place of its traceback."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}", ()
+            record.exc_info = None
+        return True
+
+
+_malformed_requests = _MalformedRequests()
+
+
+def quote_no_requests() -> None:
+    """Leave the text of malformed requests out of the server's log. A second call changes nothing."""
+    logging.getLogger("aiohttp.server").addFilter(_malformed_requests)
