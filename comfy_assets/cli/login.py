@@ -18,9 +18,8 @@ from msgspec import UNSET
 from ..host.access import is_beyond_this_machine
 from ..ids import now_ms
 from ..login.accounts import LINK_MS, Accounts
-from ..login.audit import AuditLog
 from ..login.passwords import check_password, installed_argon2, is_argon2, portable_hasher
-from ..login.store import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, LoginStore, TokenRecord, UserRecord, name_key
+from ..login.store import ROLE_SCOPES, ROLES, SCOPES, UNLIMITED, AuditLog, LoginStore, TokenRecord, UserRecord, name_key
 from .command import (
     USAGE,
     CommandError,

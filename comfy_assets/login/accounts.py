@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from ..errors import InvalidBodyError, LoginConflictError, LoginRecordNotFoundError
 from ..ids import now_ms
 from . import keys
-from .audit import AuditLog
 from .store import (
     ROLE_SCOPES,
+    AuditLog,
     LinkRecord,
     LoginFile,
     LoginState,

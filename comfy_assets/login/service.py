@@ -24,11 +24,21 @@ from ..errors import (
 from ..ids import now_ms
 from . import keys
 from .accounts import Accounts
-from .audit import AuditLog
 from .authorizations import Authorizations
 from .password_checks import PasswordChecks, SignInThrottle
 from .passwords import MAX_PASSWORD, PasswordHasher, check_password
-from .store import ROLE_SCOPES, LoginFile, LoginState, LoginStore, Role, Scope, SessionRecord, UserRecord, name_key
+from .store import (
+    ROLE_SCOPES,
+    AuditLog,
+    LoginFile,
+    LoginState,
+    LoginStore,
+    Role,
+    Scope,
+    SessionRecord,
+    UserRecord,
+    name_key,
+)
 
 log = logging.getLogger("comfy_assets.login")
 

@@ -1,19 +1,23 @@
-"""The file of the login, ``login.json`` beside the library's store, and the records of users and sign-ins in it.
+"""The files of the login beside the library's store: ``login.json`` with the users and sign-ins, and the audit log.
 
-Only the server's user can read it. Every change reads, changes and replaces the whole file under a lock, so that
-commands and servers can change it at the same time. A server looks for changes of others before requests.
+Only the server's user can read ``login.json``. Every change reads, changes and replaces the whole file under a lock, so
+that commands and servers can change it at the same time. A server looks for changes of others before requests.
 
 No record holds a password, a token or a session id that could be used: only hashes of them. Times are ms since 1970.
+The audit log has one JSON object a line, and no secrets.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -21,6 +25,8 @@ from filelock import FileLock, Timeout
 from ..errors import InvalidNameError, LoginUnavailableError
 from ..fs import shared_files
 from ..fs.atomic import make_private, replace_private
+
+log = logging.getLogger("comfy_assets.login")
 
 T = TypeVar("T")
 
@@ -41,6 +47,10 @@ _RESERVED = "__"  # folders of the server beside those of its users begin with i
 FILE_NAME = "login.json"
 MAX_FILE = 16 << 20  # bytes
 _LOCK_S = 10.0
+AUDIT_FILE_NAME = "login-audit.jsonl"
+KEPT_AUDITS = 4  # older files
+_MAX_AUDIT = 1 << 20  # bytes of a file
+_MAX_AUDIT_TEXT = 200  # characters of a value
 _Mark = tuple[int, int, int]  # size, time of the last change, file number
 
 
@@ -252,3 +262,51 @@ def _parsed(content: bytes) -> LoginFile:
     except (msgspec.DecodeError, ValueError):
         pass
     raise LoginUnavailableError(f"The file {FILE_NAME} of the login is damaged, or of a newer version.") from None
+
+
+class AuditLog:
+    """The audit log in a folder, which is rotated. A failure to write is logged and stops nobody from signing in."""
+
+    def __init__(self, folder: Path, max_bytes: int = _MAX_AUDIT) -> None:
+        self._path = folder / AUDIT_FILE_NAME
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Append an event with its time; None and "" are left out. Blocks."""
+        time = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        short = {name: _short(value) for name, value in facts.items() if value not in (None, "")}
+        line = msgspec.json.encode({"time": time, "event": event, **short}) + b"\n"
+        try:
+            with self._lock:
+                self._rotate(len(line))
+                self._append(line)
+        except OSError as error:
+            log.error("The audit log of the login cannot be written: %s", error)
+
+    def _append(self, line: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        handle = os.open(self._path, flags, 0o600)
+        with os.fdopen(handle, "ab") as stream:
+            stream.write(line)
+
+    def _rotate(self, more: int) -> None:
+        """Rename the files to older ones if the next line does not fit."""
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return
+        if size + more <= self._max_bytes:
+            return
+        for number in range(KEPT_AUDITS, 0, -1):
+            source = self._path if number == 1 else self._older(number - 1)
+            if source.exists():
+                shared_files.replace(source, self._older(number))
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{AUDIT_FILE_NAME}.{number}")
+
+
+def _short(value: Any) -> Any:
+    return value[:_MAX_AUDIT_TEXT] if isinstance(value, str) else value

@@ -12,8 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from comfy_assets_node.comfy_assets.login import keys
-from comfy_assets_node.comfy_assets.login.audit import FILE_NAME as AUDIT_FILE
-from comfy_assets_node.comfy_assets.login.store import FILE_NAME, Scope
+from comfy_assets_node.comfy_assets.login.store import AUDIT_FILE_NAME, FILE_NAME, Scope
 from gated import PASSWORD, Gated, Make
 
 PAGE = {"Accept": "text/html,*/*;q=0.8"}
@@ -673,7 +672,7 @@ async def test_an_administrator_manages_users(gated: Gated) -> None:
     assert (await users_of(gated, root)).keys() == before.keys()
     for method in ("PATCH", "DELETE"):
         assert (await gated.send(method, path, json={}, headers=root)).status == 404
-    written = [json.loads(line)["event"] for line in (gated.folder / AUDIT_FILE).read_text().splitlines()]
+    written = [json.loads(line)["event"] for line in (gated.folder / AUDIT_FILE_NAME).read_text().splitlines()]
     assert {"user_added", "role_changed", "user_disabled", "user_enabled", "user_removed"} <= set(written)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.access import TrustedProxies, parse_network
-from comfy_assets_node.comfy_assets.login.audit import FILE_NAME
+from comfy_assets_node.comfy_assets.login.store import AUDIT_FILE_NAME
 from gated import Gated, Make
 
 pytestmark = pytest.mark.slow
@@ -120,7 +120,7 @@ async def test_the_audit_log_says_who_came_by_a_proxy(make_gated: Make) -> None:
     for _ in range(3):
         await gated.send("GET", "/queue", headers=headers)
     gated.login.refresh_now()
-    lines = [json.loads(line) for line in (gated.folder / FILE_NAME).read_text().splitlines()]
+    lines = [json.loads(line) for line in (gated.folder / AUDIT_FILE_NAME).read_text().splitlines()]
     (line,) = [each for each in lines if each.get("way") == "proxy"]
     assert (line["event"], line["user"], line["address"]) == ("signed_in", "Ada", "198.51.100.4")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from comfy_assets_node.comfy_assets.login.audit import FILE_NAME
+from comfy_assets_node.comfy_assets.login.store import AUDIT_FILE_NAME
 from gated import Gated, Make
 from support.files import picture
 
@@ -17,7 +17,7 @@ USERS = frozenset({"default", "Root", "former"})
 
 def audit(gated: Gated, event: str) -> list[dict[str, Any]]:
     gated.login.refresh_now()
-    lines = [json.loads(line) for line in (gated.folder / FILE_NAME).read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (gated.folder / AUDIT_FILE_NAME).read_text(encoding="utf-8").splitlines()]
     return [each for each in lines if each["event"] == event]
 
 
@@ -276,4 +276,4 @@ async def test_deletions_are_in_the_audit_log_without_their_content(make_gated: 
     tagged = {"action": "tag", "ids": [third], "tags": ["x"], "wait": 10}
     assert (await gated.send("POST", "/api/assets/batch", json=tagged, headers=ada)).status < 300
     assert len(audit(gated, "deleted")) == len(requests)
-    assert "secret" not in (Path(gated.folder) / FILE_NAME).read_text(encoding="utf-8")
+    assert "secret" not in (Path(gated.folder) / AUDIT_FILE_NAME).read_text(encoding="utf-8")

@@ -21,9 +21,8 @@ from urllib.parse import quote
 import pytest
 from comfy_assets_node.comfy_assets.host.standalone import StandaloneHost
 from comfy_assets_node.comfy_assets.login.accounts import Accounts
-from comfy_assets_node.comfy_assets.login.audit import AuditLog
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher
-from comfy_assets_node.comfy_assets.login.store import LoginStore, Scope
+from comfy_assets_node.comfy_assets.login.store import AuditLog, LoginStore, Scope
 from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, v2
 from support.logins import NOTICED_S, PASSWORD, login_on
 from support.servers import START_TIMEOUT_S, HttpServer, comfyui, make_base

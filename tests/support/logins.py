@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from comfy_assets_node.comfy_assets.login.accounts import Accounts
-from comfy_assets_node.comfy_assets.login.audit import AuditLog
 from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher
-from comfy_assets_node.comfy_assets.login.store import LoginStore
+from comfy_assets_node.comfy_assets.login.store import AuditLog, LoginStore
 
 PASSWORD = "correct horse battery"
 NOTICED_S = 0.3

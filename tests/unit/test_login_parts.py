@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets import login_page
 from comfy_assets_node.comfy_assets.errors import BusyError, InvalidBodyError, PasswordCheckUnavailableError
-from comfy_assets_node.comfy_assets.login import audit, keys, password_checks, passwords
+from comfy_assets_node.comfy_assets.login import keys, password_checks, passwords, store
 from comfy_assets_node.comfy_assets.login.password_checks import SignInThrottle, address_key
 from comfy_assets_node.comfy_assets.login.passwords import Argon2, PasswordHasher, ScryptCost, check_password
 from hypothesis import given
@@ -295,13 +295,13 @@ def test_addresses_of_one_client(one: str, other: str, is_same: bool) -> None:
 
 
 def test_the_audit_log_is_private_and_rotated(tmp_path: Path) -> None:
-    log = audit.AuditLog(tmp_path / "new", max_bytes=2000)
+    log = store.AuditLog(tmp_path / "new", max_bytes=2000)
     for number in range(100):
         log.write("signed_in", user="Ada\n{}", session=f"{number:03}", address=None, way="")
     files = sorted((tmp_path / "new").iterdir())
     assert [path.name for path in files] == [
-        audit.FILE_NAME,
-        *(f"{audit.FILE_NAME}.{n}" for n in range(1, audit.KEPT + 1)),
+        store.AUDIT_FILE_NAME,
+        *(f"{store.AUDIT_FILE_NAME}.{n}" for n in range(1, store.KEPT_AUDITS + 1)),
     ]
     assert all(path.stat().st_size <= 2000 for path in files)
     lines = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
@@ -313,7 +313,7 @@ def test_the_audit_log_is_private_and_rotated(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_bytes(b"")
-    audit.AuditLog(tmp_path / "file" / "folder").write("signed_in")
+    store.AuditLog(tmp_path / "file" / "folder").write("signed_in")
     assert "audit log" in caplog.text
 
 
