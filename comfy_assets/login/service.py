@@ -25,8 +25,7 @@ from ..ids import now_ms
 from . import keys
 from .accounts import Accounts
 from .authorizations import Authorizations
-from .password_checks import PasswordChecks, SignInThrottle
-from .passwords import MAX_PASSWORD, PasswordHasher, check_password
+from .passwords import MAX_PASSWORD, PasswordChecks, PasswordHasher, SignInThrottle, check_password
 from .store import (
     ROLE_SCOPES,
     AuditLog,

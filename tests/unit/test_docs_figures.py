@@ -17,7 +17,7 @@ from comfy_assets_node.comfy_assets.assets.exports import service as exports
 from comfy_assets_node.comfy_assets.background import interruption
 from comfy_assets_node.comfy_assets.db import idempotency, migrate
 from comfy_assets_node.comfy_assets.host import remote_client
-from comfy_assets_node.comfy_assets.login import accounts, authorizations, password_checks, store
+from comfy_assets_node.comfy_assets.login import accounts, authorizations, passwords, store
 from comfy_assets_node.comfy_assets.login import service as login
 from comfy_assets_node.comfy_assets.workflows import service as workflows
 from comfy_assets_node.comfy_assets.workflows import shares
@@ -78,8 +78,8 @@ IN_WORDS = [
         (interruption.TURN_S, interruption.PATIENCE_S),
         (1.5, 30),
     ),
-    ("login", "After five wrong passwords", password_checks.FREE, 5),
-    ("login", "up to five minutes, per user and per address", password_checks.LONGEST_DELAY_S, 300),
+    ("login", "After five wrong passwords", passwords.FREE_ATTEMPTS, 5),
+    ("login", "up to five minutes, per user and per address", passwords.LONGEST_DELAY_S, 300),
     ("login", "four older files are kept", store.KEPT_AUDITS, 4),
     ("storage", "The newest three are kept", migrate.KEPT_BACKUPS, 3),
 ]

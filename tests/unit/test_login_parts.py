@@ -13,9 +13,15 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets import login_page
 from comfy_assets_node.comfy_assets.errors import BusyError, InvalidBodyError, PasswordCheckUnavailableError
-from comfy_assets_node.comfy_assets.login import keys, password_checks, passwords, store
-from comfy_assets_node.comfy_assets.login.password_checks import SignInThrottle, address_key
-from comfy_assets_node.comfy_assets.login.passwords import Argon2, PasswordHasher, ScryptCost, check_password
+from comfy_assets_node.comfy_assets.login import keys, passwords, store
+from comfy_assets_node.comfy_assets.login.passwords import (
+    Argon2,
+    PasswordHasher,
+    ScryptCost,
+    SignInThrottle,
+    address_key,
+    check_password,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,14 +234,14 @@ def test_delays_grow_from_the_fifth_wrong_password_on() -> None:
             clock.now += wait
             waits.append(wait)
     assert waits[:5] == [1, 2, 4, 8, 16]
-    assert max(waits) == password_checks.LONGEST_DELAY_S
+    assert max(waits) == passwords.LONGEST_DELAY_S
     assert delays.begin(["b"]) == 0, "others do not wait"
 
 
 def test_an_attempt_that_has_to_wait_is_not_counted() -> None:
     clock = Clock()
     delays = SignInThrottle(clock)
-    for _ in range(password_checks.FREE):
+    for _ in range(passwords.FREE_ATTEMPTS):
         assert delays.begin(["a", "b"]) == 0
     assert [delays.begin(["a", "c"]) for _ in range(100)] == [1.0] * 100
     assert delays.begin(["c"]) == 0, "it was not counted for the other key either"
@@ -245,13 +251,13 @@ def test_an_attempt_that_has_to_wait_is_not_counted() -> None:
 
 def test_many_at_once_gain_nothing() -> None:
     delays = SignInThrottle(Clock())
-    assert [delays.begin(["a"]) for _ in range(50)].count(0) == password_checks.FREE
+    assert [delays.begin(["a"]) for _ in range(50)].count(0) == passwords.FREE_ATTEMPTS
 
 
 def test_a_success_forgets_the_user_and_takes_one_from_the_address() -> None:
     clock = Clock()
     delays = SignInThrottle(clock)
-    for _ in range(password_checks.FREE - 1):
+    for _ in range(passwords.FREE_ATTEMPTS - 1):
         delays.begin(["user", "address"])
     assert delays.begin(["user", "address"]) == 0
     delays.succeeded(["user"], ["address"])
@@ -266,15 +272,15 @@ def test_after_an_hour_all_is_forgotten() -> None:
     for _ in range(12):
         clock.now += delays.begin(["a"])
         delays.begin(["a"])
-    clock.now += password_checks.FORGET_S
-    assert [delays.begin(["a"]) for _ in range(password_checks.FREE)] == [0] * password_checks.FREE
+    clock.now += passwords.FORGET_S
+    assert [delays.begin(["a"]) for _ in range(passwords.FREE_ATTEMPTS)] == [0] * passwords.FREE_ATTEMPTS
 
 
 def test_what_is_remembered_has_a_bound() -> None:
     delays = SignInThrottle(Clock())
-    for number in range(password_checks.MAX_KEYS + 500):
+    for number in range(passwords.MAX_KEYS + 500):
         delays.begin([f"address {number}"])
-    assert len(delays) == password_checks.MAX_KEYS
+    assert len(delays) == passwords.MAX_KEYS
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ from comfy_assets_node.comfy_assets.errors import (
     TooManyAttemptsError,
 )
 from comfy_assets_node.comfy_assets.login import accounts, service
-from comfy_assets_node.comfy_assets.login.password_checks import FREE, SignInThrottle
-from comfy_assets_node.comfy_assets.login.passwords import PasswordHasher, ScryptCost
+from comfy_assets_node.comfy_assets.login.passwords import FREE_ATTEMPTS, PasswordHasher, ScryptCost, SignInThrottle
 from comfy_assets_node.comfy_assets.login.service import IDLE_MS, LONGEST_MS, Client, LoginService
 from comfy_assets_node.comfy_assets.login.store import FILE_NAME, SCOPES, LoginStore, name_key
 from hypothesis import HealthCheck, settings
@@ -353,7 +352,7 @@ async def test_unknown_names_and_wrong_passwords_cannot_be_told_apart(login: Log
 
 async def test_guesses_at_a_name_wait_and_a_known_browser_does_not(login: Login) -> None:
     known = await login.sign_in("Ada", PASSWORD, HERE)
-    for number in range(FREE):
+    for number in range(FREE_ATTEMPTS):
         with pytest.raises(SignInFailedError):
             await login.sign_in("ada", f"wrong {number}", Client(f"198.51.100.{number}"))
     for name in ("ADA", "ada "):
@@ -362,7 +361,7 @@ async def test_guesses_at_a_name_wait_and_a_known_browser_does_not(login: Login)
     assert caught.value.details == {"retry_after": 1}
     assert (await login.sign_in("Ada", PASSWORD, Client("203.0.113.5", device=known.device))).user == "Ada"
     assert (await login.sign_in("Root", PASSWORD, Client("203.0.113.5"))).user == "Root"
-    for number in range(FREE):
+    for number in range(FREE_ATTEMPTS):
         with pytest.raises(SignInFailedError):
             await login.sign_in("Ada", f"wrong {number}", Client("203.0.113.5", device=known.device))
     with pytest.raises(TooManyAttemptsError):
@@ -370,7 +369,7 @@ async def test_guesses_at_a_name_wait_and_a_known_browser_does_not(login: Login)
 
 
 async def test_guesses_from_an_address_wait_whatever_the_name(login: Login) -> None:
-    for number in range(FREE):
+    for number in range(FREE_ATTEMPTS):
         with pytest.raises(SignInFailedError):
             await login.sign_in(f"user {number}", "wrong", HERE)
     with pytest.raises(TooManyAttemptsError):
@@ -426,7 +425,7 @@ async def test_the_own_password_is_changed_with_the_old_one(login: Login) -> Non
             await login.change_password(identity, old, new, HERE)
     assert await login.change_password(identity, PASSWORD, "long enough", HERE) == 1
     assert login.by_session(here.session) is not None and login.by_session(elsewhere.session) is None
-    for _ in range(FREE):
+    for _ in range(FREE_ATTEMPTS):
         with pytest.raises(SignInFailedError):
             await login.change_password(identity, PASSWORD, "long enough", HERE)
     with pytest.raises(TooManyAttemptsError):
