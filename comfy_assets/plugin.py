@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ..routes import middleware, outer_middleware, permissions
 from ..routes.login import make_page
 from ..routes.saved_searches import saved_list
+from ..routes.server import page_flags
 from . import advisories
 from .app import Services
 from .assets.prompts.references import apply_values
@@ -22,7 +23,6 @@ from .jobs.submission import with_own_client, with_session
 from .login.service import LoginService
 from .login.store import name_key
 from .logs import limit_repeats
-from .page_flags import page_flags
 from .quotas import Quotas
 
 __all__ = ["attach", "attach_to_comfyui", "saved_list"]  # the last for the command line

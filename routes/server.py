@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,9 +17,9 @@ from aiohttp import web
 
 from ..comfy_assets import panel_page
 from ..comfy_assets.app import Services
+from ..comfy_assets.config import Config
 from ..comfy_assets.errors import InvalidBodyError, StoreBusyError
 from ..comfy_assets.host.access import is_beyond_this_machine
-from ..comfy_assets.page_flags import page_flags
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .file_response import is_held
 from .interceptors import ErrorMapping, HostRequest, Interceptor
@@ -47,6 +47,21 @@ from .params import object_body
 _STORE_TIMEOUT_S = 2.0  # shorter than the timeout of common health checks
 _DOCS = Path(__file__).parent / "openapi" / "page"
 
+# Flags for ComfyUI's page: the panels of its own that this library can serve. It ignores flags that it does not know;
+# docs/compatibility.md lists the versions of the page that know them. These are flags of features that always work.
+_PAGE_FLAGS: Mapping[str, Any] = {
+    "assets": True,  # Media Assets, the model library and the pickers read /api/assets
+    "supports_model_type_tags": True,  # models are grouped by their tags model_type:…
+    "asset_deletion_enabled": True,  # inputs and models can be deleted too
+    "asset_rename_enabled": True,  # pages up to 1.55
+}
+# Flags of import by link.
+_IMPORT_FLAGS: Mapping[str, Any] = {
+    "model_upload_button_enabled": True,  # the button
+    "private_models_enabled": True,  # the button opens the import wizard instead of an advertisement
+    "user_secrets_enabled": True,  # keys: the wizard mentions them, and signed-in users have them in their settings
+}
+
 
 def _unavailable(status: int, code: str, message: str, details: dict[str, Any] | None) -> web.Response:
     """Make the text that health checks look for, with the reason if the store is open but fails."""
@@ -62,6 +77,16 @@ async def health(call: RequestContext[NoQuery]) -> web.Response:
     except asyncio.TimeoutError:
         raise StoreBusyError("The store does not respond in time.") from None
     return web.Response(text="OK")
+
+
+def page_flags(config: Config) -> dict[str, Any]:
+    """Return the feature flags for ComfyUI's page, which receives them when it connects, and in ``GET /api/features``.
+
+    There are none if the settings turn them off.
+    """
+    if not config.feature_flags:
+        return {}
+    return {**_PAGE_FLAGS, **_IMPORT_FLAGS} if config.downloads else dict(_PAGE_FLAGS)
 
 
 async def features(call: HostRequest) -> web.StreamResponse:

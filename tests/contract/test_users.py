@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from comfy_assets_node.comfy_assets import feedback
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.page_flags import page_flags
+from comfy_assets_node.routes.server import page_flags
 
 FEEDBACK = "/api/feedback"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from comfy_assets_node.comfy_assets.config import Config
-from comfy_assets_node.comfy_assets.page_flags import page_flags
+from comfy_assets_node.routes.server import page_flags
 from support.servers import PACK
 
 COMFYUI = os.environ.get("COMFYUI_PATH")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from comfy_assets_node.comfy_assets.config import Config
 from comfy_assets_node.comfy_assets.host.comfyui import ComfyUIHost
-from comfy_assets_node.comfy_assets.page_flags import page_flags
+from comfy_assets_node.routes.server import page_flags
 
 SENT = {
     "assets": True,
