@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import model_sidecars
 from ..db import assets, batches, files, moves, sidecars
 from ..db.asset_uses import UseKind
 from ..db.connection import Database, Transaction
@@ -80,7 +79,7 @@ class FileRenamer:
     async def _plan(self, tx: Transaction, asset: Asset, old: str, new: str) -> list[FileRename]:
         """Return the file, and the sidecars that belong to it alone."""
         renames = [FileRename(asset.row_id, old, new, renames_asset=True)]
-        stem = model_sidecars.model_stem(old)
+        stem = sidecars.model_stem(old)
         if stem is None:
             return renames
         own = await sidecars.only_of(tx, asset.row_id)

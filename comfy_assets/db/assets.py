@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from msgspec.structs import asdict, replace
 
-from .. import model_sidecars
 from ..models import (
     REFERENCE,
     Asset,
@@ -220,7 +219,7 @@ def _with_own_sidecars(asset: Asset, own: list[Sidecar]) -> Asset:
     metadata = asset.metadata
     if metadata is not None:
         descriptions = [each.metadata for each in own if not each.is_picture and each.metadata is not None]
-        metadata = model_sidecars.merged(metadata, descriptions, [(each.id, each.name) for each in own])
+        metadata = sidecars.merged(metadata, descriptions, [(each.id, each.name) for each in own])
     picture = next((each.id for each in own if each.is_picture), None)
     return replace(asset, metadata=metadata, preview_id=asset.preview_id or picture)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets import model_sidecars
+from comfy_assets_node.comfy_assets.db import sidecars
 from comfy_assets_node.comfy_assets.db.listing.metadata import OF_BASE_MODELS
-from comfy_assets_node.comfy_assets.model_sidecars import FIRST_PICTURE
+from comfy_assets_node.comfy_assets.db.sidecars import FIRST_PICTURE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -61,7 +61,7 @@ async def names(library: Any) -> list[str]:
 def folder(*files: str) -> set[tuple[str, str]]:
     """The links among files of one folder, as names of models and sidecars."""
     of = dict(enumerate(files))
-    return {(of[link.model_id], of[link.asset_id]) for link in model_sidecars.links(of)}
+    return {(of[link.model_id], of[link.asset_id]) for link in sidecars.links(of)}
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ def test_links(files: tuple[str, ...], linked: set[tuple[str, str]]) -> None:
 def test_links_of_any_names(files: list[str]) -> None:
     for model, sidecar in folder(*files):
         assert sidecar.lower().startswith(model.lower().removesuffix(".pt"))
-        assert model_sidecars.may_be_sidecar(sidecar)
+        assert sidecars.may_be_sidecar(sidecar)
 
 
 def test_the_first_description_decides_and_words_are_collected() -> None:
     found = json.loads(
-        model_sidecars.merged(
+        sidecars.merged(
             '{"format":"safetensors","name":"own","base_model":"SDXL 1.0","trained_words":["own"]}',
             [
                 '{"name":"first","trained_words":["a"],"format":"model-info"}',
@@ -295,7 +295,7 @@ async def test_a_drive_that_is_away_changes_nothing(library: Any) -> None:
 
 
 def test_ranks_of_pictures_follow_those_of_descriptions() -> None:
-    ranks = {link.asset_id: link.rank for link in model_sidecars.links({1: "a.pt", 2: "a.txt", 3: "a.preview.png"})}
+    ranks = {link.asset_id: link.rank for link in sidecars.links({1: "a.pt", 2: "a.txt", 3: "a.preview.png"})}
     assert ranks[2] < FIRST_PICTURE <= ranks[3]
     assert FIRST_PICTURE == 8, "as in the view search_sources"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...model_sidecars import FIRST_PICTURE, SHARED_FACTS
+from ..sidecars import FIRST_PICTURE, SHARED_FACTS
 from ..sql import json_array
 
 # Up to this many fields are looked up one by one, which is faster for few.
