@@ -13,7 +13,7 @@ from io import TextIOWrapper
 
 from .. import VERSION
 from ..errors import ApiError, StoreError
-from . import assets, bundles, collections, duplicates, jobs, library, login, models, serve, trash, workflows
+from . import assets, collections, duplicates, jobs, library, login, serve, trash, workflows
 from .command import CLOSED_PIPE, CommandError, new_parser
 from .output import OutputClosed, complain, in_words
 
@@ -64,6 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = new_parser("A fast local library for ComfyUI.", _EXAMPLES)
     parser.add_argument("--version", action="version", version=VERSION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (serve, library, assets, collections, models, jobs, workflows, bundles, duplicates, trash, login):
+    for module in (serve, library, assets, collections, jobs, workflows, duplicates, trash, login):
         module.add_to(commands)
     return parser

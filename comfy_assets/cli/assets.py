@@ -1,11 +1,11 @@
-"""``comfy-assets assets``: list, search and tag the files of the library."""
+"""``comfy-assets assets`` and ``models``: list, search and tag the files of the library, and list unused models."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,22 @@ from ..assets.fields import folder_path, normalize_tags, normalize_title
 from ..assets.saved_searches import SavedSearchService
 from ..assets.service import AssetService
 from ..background.interruption import Throttle
+from ..db.listing import facets
 from ..errors import ApiError, SavedSearchNotFoundError
 from ..ids import hash_text
-from ..models import MISSING_TAG, Asset, AssetFilter, AssetSort, FolderTerm, Order, Page, PageRequest, SavedSearch
+from ..models import (
+    MISSING_TAG,
+    MODEL_TYPE_PREFIX,
+    Asset,
+    AssetFilter,
+    AssetSort,
+    CategoryCount,
+    FolderTerm,
+    Order,
+    Page,
+    PageRequest,
+    SavedSearch,
+)
 from ..search.index import SearchIndex
 from ..search.query import parse_query
 from .command import PROBLEMS, CommandError, Commands, add_command, add_group, add_json, add_limit
@@ -45,11 +58,18 @@ _SORTS: dict[str, tuple[AssetSort, Order]] = {
     "name": ("name", "asc"),
     "size": ("size", "desc"),
 }
-COLUMNS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
+_ASSETS = (Column("CREATED"), Column("SIZE", True), Column("ID"), Column("FILE"))
+_MODELS = (Column("SIZE", True), Column("CATEGORY"), Column("ID"), Column("FILE"))
+_CATEGORIES = (Column("SIZE", True), Column("MODELS", True), Column("CATEGORY"))
+_COUNTED = ("total", "kinds", "ratings", "favorites", "base_models", "orientations")
 _PAGE = 500  # assets read at once
 _NAMED = 20  # saved searches, where one does not exist
 _SEARCH_MORE = (
     "The words and fields are those of the panel's search field, such as model:juggernaut, -blurry or rating:4.."
+)
+_UNUSED_MORE = (
+    "A model is unused if no version of a saved workflow, no share and no job in the history names it. Workflows that"
+    " were never saved, and prompts of other programs, are not known. Nothing is deleted: pass the ids to assets trash."
 )
 
 
@@ -103,6 +123,23 @@ def add_to(commands: Commands) -> None:
     tag.add_argument("--remove", action="append", default=[], metavar="TAG", help="a tag to remove (can be repeated)")
     _add_user(tag)
     add_deletion(actions)
+    _add_models(commands)
+
+
+def _add_models(commands: Commands) -> None:
+    actions = add_group(commands, "models", "report on models", ("models unused", "models unused --category loras"))
+    unused = add_command(
+        actions,
+        "unused",
+        _unused,
+        "list models that nothing names, the largest first",
+        ("models unused", "models unused --category loras --limit 100", "models unused --json"),
+        more=_UNUSED_MORE,
+    )
+    unused.add_argument("--category", metavar="NAME", help="only models of this category, such as loras")
+    add_limit(unused, "models")
+    _add_user(unused)
+    add_json(unused)
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
@@ -134,7 +171,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def print_assets(page: Page[Asset]) -> None:
     """Print a table of assets, and how many there are."""
-    print_table(COLUMNS, map(_cells, page.items))
+    print_table(_ASSETS, map(_cells, page.items))
     say(f"{counted(page.total, 'asset')}, {len(page.items):,} shown")
 
 
@@ -292,3 +329,40 @@ async def _tag_one(
 
 def _listed(tags: Iterable[str]) -> str:
     return ", ".join(tags)
+
+
+def _unused(options: argparse.Namespace) -> int:
+    found, total, sums, size = asyncio.run(_find_unused(options))
+    if options.json:
+        by_category = [msgspec.structs.asdict(each) for each in sums]
+        models = [_model_as_json(asset) for asset in found]
+        say_json({"total": total, "size": size, "categories": by_category, "models": models})
+        return 0
+    print_table(
+        _MODELS, [(written_size(each.size), ", ".join(_categories(each)), each.id, _path(each)) for each in found]
+    )
+    if len(sums) > 1:
+        say("")
+        print_table(_CATEGORIES, [(written_size(each.size), f"{each.count:,}", each.name) for each in sums])
+    say(f"{counted(total, 'unused model')}, {written_size(size)}, {len(found):,} shown")
+    return 0
+
+
+async def _find_unused(options: argparse.Namespace) -> tuple[Sequence[Asset], int, list[CategoryCount], int]:
+    """Return the largest unused models, the number of all, their sizes by category, and in total."""
+    tags = ["models", *([MODEL_TYPE_PREFIX + options.category] if options.category else [])]
+    wanted = AssetFilter(options.user, tags_all=tuple(tags), tags_none=(MISSING_TAG,), is_used=False)
+    async with open_library(options) as library:
+        service = AssetService(library.db, library.host, search_index(library))
+        page = await first_assets(service, wanted, PageRequest("size", "desc"), options.limit)
+        counts = await facets.facets(library.db, dict.fromkeys(_COUNTED, wanted))
+        return page.items, page.total, counts.categories, counts.total_size
+
+
+def _categories(asset: Asset) -> list[str]:
+    tags = msgspec.json.decode(asset.tags, type=list[str])
+    return [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
+
+
+def _model_as_json(asset: Asset) -> dict[str, Any]:
+    return {"id": asset.id, "file_path": _path(asset), "size": asset.size, "categories": _categories(asset)}
