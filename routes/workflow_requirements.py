@@ -18,8 +18,7 @@ from ..comfy_assets.errors import (
     WorkflowVersionNotFoundError,
 )
 from ..comfy_assets.ids import hash_text
-from ..comfy_assets.workflows.named_models import MAX_NAMED
-from ..comfy_assets.workflows.requirements import Relink, Requirement
+from ..comfy_assets.workflows.requirements import MAX_NAMED, Relink, Requirement
 from .asset_body import AssetBody, asset_body
 from .context import NoQuery, RequestContext, endpoint, json_response
 from .operations import Operation, RequestBody, Response, Route

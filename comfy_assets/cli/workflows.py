@@ -18,8 +18,8 @@ from ..db.shares import ListedShare
 from ..db.workflows import DeletedWorkflow
 from ..fs.paths import ChangedWhileReading
 from ..models import Page, Workflow, WorkflowFilter, WorkflowPage, WorkflowSort
+from ..workflows.bundles.archive import BundledAsset
 from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult, collect
-from ..workflows.bundles.format import BundledAsset
 from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportOutcome, ImportResult
 from ..workflows.folder import FOLDER
 from ..workflows.service import TRASH_DAYS, WorkflowService, restore_workflow

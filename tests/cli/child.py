@@ -22,7 +22,7 @@ from comfy_assets_node.comfy_assets.background.interruption import CancelToken  
 from comfy_assets_node.comfy_assets.cli import main  # noqa: E402
 from comfy_assets_node.comfy_assets.db import files  # noqa: E402
 from comfy_assets_node.comfy_assets.fs import atomic  # noqa: E402
-from comfy_assets_node.comfy_assets.workflows.bundles import archive, importer, installer  # noqa: E402
+from comfy_assets_node.comfy_assets.workflows.bundles import archive, importer  # noqa: E402
 
 # Moments: the function that is called, and whether it runs before the halt.
 MOMENTS: dict[str, tuple[Any, str, bool]] = {
@@ -37,7 +37,7 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
     "bundle copied": (archive, "_copy", True),
     "bundle extracted": (importer.BundleImporter, "_accept", True),
     "bundle placed": (atomic, "move_to_free_name", True),
-    "bundle registered": (installer.contents, "of_assets", False),
+    "bundle registered": (importer.contents, "of_assets", False),
     "reading": (verify.Verifier, "_digest", True),
 }
 tokens: list[CancelToken] = []

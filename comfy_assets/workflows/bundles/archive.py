@@ -1,35 +1,64 @@
-"""Bundles as zip archives: read bundles of strangers, and write new ones.
+"""Bundles: zip archives of a workflow and the assets that it needs. Read bundles of strangers, and write new ones.
 
-A bundle that is read is checked as a whole before any of it is written to disk. In one that is written, each file is
-hashed while it is copied, and the bundle gets its name only when it is complete. Everything here blocks, so run it in
-threads.
+A bundle contains ``manifest.json``, ``workflow.json``, the workflow byte for byte, ``assets/<hash>`` for the bytes of
+each included asset, and nothing else. One that is read is checked as a whole before any of it is written to disk. In
+one that is written, each file is hashed while it is copied, and the bundle gets its name only when it is complete.
+Reading and writing block, so run them in threads.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
+import msgspec
 from blake3 import blake3
 
 from ... import store_guard
+from ...assets.fields import MAX_NAME_LENGTH, normalize_name
+from ...errors import InvalidNameError
 from ...fs import atomic, shared_files
 from ...fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers
 from ...fs.paths import ChangedWhileReading, file_stat
 from ...fs.shared_files import open_shared
 from ...ids import hash_text
-from ...names import split_suffix
-from . import format
-from .format import MANIFEST, WORKFLOW, BundleError, Manifest, encode_manifest
+from ...models import WorkflowView
+from ...names import UnsafeName, relative_parts, split_suffix
+
+FORMAT = "comfy-assets-bundle"
+FORMAT_VERSION = 1
+_MANIFEST, _WORKFLOW = "manifest.json", "workflow.json"
+
+MAX_ASSETS = 10_000
+MAX_COLLECTIONS = 1000
+_MAX_MANIFEST_BYTES = 16 << 20
+MAX_TEXT = 10_000  # characters of a description
+_MAX_SIZE = (1 << 62) - 1  # bytes; far enough below 2**63 that a sum of sizes fits into an integer of SQLite
+_HASH = re.compile(r"blake3:[0-9a-f]{64}")
+# Formats that contain Python pickles, or archives of them: loading such a file can run code from its author.
+_UNSAFE_SUFFIXES = frozenset(
+    {".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl", ".pickle", ".joblib", ".npy", ".npz"}
+    | {".dill", ".cpkl", ".sav", ".h5", ".hdf5", ".keras", ".mar", ".nemo", ".tar", ".zip", ".7z"}
+)
+# Programs, scripts and pages with scripts, which are never models.
+_CODE_SUFFIXES = frozenset(
+    {".py", ".pyc", ".pyo", ".pyw", ".pyd", ".pyi", ".pyx", ".pyz", ".egg", ".whl", ".ipynb"}
+    | {".so", ".dll", ".dylib", ".exe", ".com", ".scr", ".msi", ".app", ".jar", ".class", ".wasm", ".cubin", ".ptx"}
+    | {".sh", ".bash", ".zsh", ".fish", ".bat", ".cmd", ".ps1", ".psm1", ".vbs", ".vbe", ".js", ".mjs", ".cjs", ".jse"}
+    | {".wsf", ".hta", ".lnk", ".url", ".desktop", ".command", ".reg", ".pl", ".rb", ".lua", ".php"}
+    | {".html", ".htm", ".xhtml", ".svg"}
+)
 
 _BLOCK = 1 << 20
 _MAX_DIRECTORY = 4 << 20  # bytes of the central directory, which zipfile reads into memory as a whole
@@ -38,7 +67,7 @@ _LOCAL_HEADER = 30  # bytes in front of the name of each member
 _FLAGS = 0x800 | 0x8 | 0x6  # UTF-8 names, sizes after the data, compression level; not encryption
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 # Deflate can shrink a small text a thousandfold. Larger files that shrink this much are taken for zip bombs.
-PLAIN_RATIO_BYTES = 64 << 20
+_PLAIN_RATIO_BYTES = 64 << 20
 _MAX_RATIO = 100
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 _DATE = (1980, 1, 1, 0, 0, 0)  # for all members, so that equal contents make equal bundles
@@ -46,9 +75,194 @@ _REGULAR = 0o100644 << 16  # mode of a Unix file, in the upper half of the exter
 # Compressing other formats (images, videos, weights) takes time and hardly makes them smaller.
 _COMPRESSIBLE = frozenset({".bmp", ".csv", ".gltf", ".json", ".md", ".obj", ".svg", ".tif", ".tiff", ".txt", ".wav"})
 
+BundleKind = Literal["models", "input", "output", "temp"]
 Consume = Callable[[bytes], None]
 Pause = Callable[[], None]  # called between blocks; may wait, or raise Cancelled
 Count = Callable[[int], None]  # called with the number of bytes just copied
+
+
+class BundleError(ValueError):
+    """A bundle cannot be read, imported or written, for the reason in the message. Nothing was changed."""
+
+
+class BundledWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The workflow of a bundle. ``hash`` and ``size`` are of its text; the ids come from the library of its author."""
+
+    hash: str
+    size: int
+    name: str | None = None
+    description: str | None = None
+    default_view: WorkflowView = "workflow"
+    id: str | None = None
+    version: int | None = None
+    share_id: str | None = None
+
+
+class BundledAsset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An asset that the workflow needs.
+
+    ``path`` is the path of its file in the folder of its kind or model category, with forward slashes; ``name`` is the
+    name of the asset. ``member`` is the name of the bytes in the bundle, None if they are not included.
+    """
+
+    hash: str
+    size: int
+    name: str
+    kind: BundleKind
+    path: str
+    category: str | None = None
+    member: str | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """Return the blake3 digest of the content."""
+        return bytes.fromhex(self.hash.removeprefix("blake3:"))
+
+    @property
+    def library_path(self) -> str:
+        """Return where the file belongs in a library, as in ``models/loras/style/x.safetensors``."""
+        return "/".join(part for part in (self.kind, self.category, self.path) if part)
+
+
+class BundledCollection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A collection of the author that has assets of the bundle: their hashes in its order, each once."""
+
+    name: str
+    hashes: tuple[str, ...]
+    description: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The content of a bundle. ``made_by`` is the program that wrote it, with its version."""
+
+    format: str
+    version: int
+    made_by: str
+    workflow: BundledWorkflow
+    assets: tuple[BundledAsset, ...]
+    collections: tuple[BundledCollection, ...] = ()
+
+
+class _ManifestHeader(msgspec.Struct, frozen=True):
+    format: str
+    version: int
+
+
+def member_of(digest: bytes) -> str:
+    """Return the name of the member that holds a content."""
+    return f"assets/{digest.hex()}"
+
+
+def is_unsafe(asset: BundledAsset) -> bool:
+    """Return whether loading the file can run code from its author."""
+    return any(asset.path.lower().endswith(suffix) for suffix in _UNSAFE_SUFFIXES)
+
+
+def is_code(asset: BundledAsset) -> bool:
+    """Return whether the file would be a program in a models folder."""
+    name = asset.path.lower().rstrip(". ")  # Windows drops dots and spaces at the end
+    return asset.kind == "models" and any(name.endswith(suffix) for suffix in _CODE_SUFFIXES)
+
+
+def _encode_manifest(manifest: Manifest) -> bytes:
+    """Return the JSON text of a manifest."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+
+
+def _decode_manifest(text: bytes) -> Manifest:
+    """Parse and check a manifest. Raises BundleError."""
+    if len(text) > _MAX_MANIFEST_BYTES:
+        raise BundleError("the manifest is too large")
+    try:
+        # The header comes first: a later version may have fields that this one does not know.
+        head = msgspec.json.decode(text, type=_ManifestHeader)
+        if head.format != FORMAT:
+            raise BundleError("its manifest has another format")
+        if head.version != FORMAT_VERSION:
+            raise BundleError(
+                f"it has version {head.version} of the format; only version {FORMAT_VERSION} is supported"
+            )
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise BundleError(f"its manifest cannot be read: {error}") from error
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Check a manifest on its own, without the members of the bundle. Raises BundleError."""
+    workflow = manifest.workflow
+    _check_content(workflow.hash, workflow.size, "the workflow")
+    if len(manifest.made_by) > MAX_NAME_LENGTH or len(workflow.description or "") > MAX_TEXT:
+        raise BundleError("a text in the manifest is too long")
+    if "\0" in (workflow.description or ""):
+        raise BundleError("the workflow's description has a NUL character")
+    try:
+        normalize_name(workflow.name if workflow.name is not None else "none")
+    except InvalidNameError as error:
+        raise BundleError(f"the name of the workflow is invalid: {error.message}") from error
+    if len(manifest.assets) > MAX_ASSETS:
+        raise BundleError(f"it names more than {MAX_ASSETS:,} assets")
+    paths: set[str] = set()
+    contents: dict[str, tuple[int, str | None]] = {}
+    for asset in manifest.assets:
+        check_asset(asset)
+        if asset.library_path.casefold() in paths:
+            raise BundleError(f"it names {asset.library_path} twice")
+        paths.add(asset.library_path.casefold())
+        if contents.setdefault(asset.hash, (asset.size, asset.member)) != (asset.size, asset.member):
+            raise BundleError(f"it contradicts itself about the content of {asset.library_path}")
+    _check_collections(manifest)
+
+
+def _check_collections(manifest: Manifest) -> None:
+    """Check the collections of a manifest. Raises BundleError."""
+    if len(manifest.collections) > MAX_COLLECTIONS:
+        raise BundleError(f"it names more than {MAX_COLLECTIONS:,} collections")
+    known = {asset.hash for asset in manifest.assets}
+    names: set[str] = set()
+    for collection in manifest.collections:
+        name, description = collection.name, collection.description or ""
+        is_text = all(unicodedata.category(each) != "Cc" for each in name) and "\0" not in description
+        if not 0 < len(name) <= MAX_NAME_LENGTH or len(description) > MAX_TEXT or name != name.strip() or not is_text:
+            raise BundleError("the name or description of a collection is invalid")
+        if name.casefold() in names or len(set(collection.hashes)) < len(collection.hashes):
+            raise BundleError("it names a collection, or an asset of one, twice")
+        if not known.issuperset(collection.hashes):
+            raise BundleError("a collection has assets that are not in the bundle")
+        names.add(name.casefold())
+
+
+def check_asset(asset: BundledAsset) -> None:
+    """Check an asset of a manifest. Raises BundleError."""
+    if problem := next(_problems(asset), None):
+        raise BundleError(f"an asset is invalid: {problem}")
+    _check_content(asset.hash, asset.size, asset.library_path)
+
+
+def _problems(asset: BundledAsset) -> Iterator[str]:
+    try:
+        if any(part.startswith(".") for part in relative_parts(asset.path)):
+            yield "a hidden name"
+        if asset.category is not None and len(relative_parts(asset.category)) != 1:
+            yield "a category that is a path"
+        normalize_name(asset.name)
+    except (UnsafeName, InvalidNameError) as error:
+        yield str(error)
+    if asset.category is not None and asset.kind != "models":
+        yield "a category outside models"
+    if asset.member is not None and asset.member != f"assets/{asset.hash.removeprefix('blake3:')}":
+        yield "its bytes are in the wrong place of the bundle"
+
+
+def _check_content(digest: str, size: int, what: str) -> None:
+    if not _HASH.fullmatch(digest):
+        raise BundleError(f"{what} has no blake3 hash")
+    if not 0 <= size <= _MAX_SIZE:
+        raise BundleError(f"{what} has an impossible size")
+
+
+# Reading.
 
 
 @dataclass(frozen=True)
@@ -89,7 +303,7 @@ def open_bundle(path: Path, max_workflow: int, max_size: int) -> Iterator[Bundle
             size = os.fstat(stream.fileno()).st_size
             members = _members(archive, size)
             _check_total(archive, size, max_size)
-            manifest = format.decode_manifest(_whole(archive, members, MANIFEST, format.MAX_MANIFEST_BYTES))
+            manifest = _decode_manifest(_whole(archive, members, _MANIFEST, _MAX_MANIFEST_BYTES))
             _check_members(manifest, members)
             yield Bundle(manifest, _workflow(archive, members, manifest, max_workflow), archive)
 
@@ -112,7 +326,7 @@ def _check_end(stream: BinaryIO) -> None:
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """Return the members by name. Raises BundleError for one that does not belong into a bundle."""
     found: dict[str, zipfile.ZipInfo] = {}
-    if len(archive.filelist) > format.MAX_ASSETS + 2:
+    if len(archive.filelist) > MAX_ASSETS + 2:
         raise BundleError("it has too many members")
     for info in archive.filelist:
         _check_member(info)
@@ -129,7 +343,7 @@ def _check_total(archive: zipfile.ZipFile, size: int, max_size: int) -> None:
     total = sum(info.file_size for info in archive.filelist)
     if total > max_size:
         raise BundleError(f"its files have {total:,} bytes in total, more than --max-size allows ({max_size:,})")
-    if total > PLAIN_RATIO_BYTES + _MAX_RATIO * size:
+    if total > _PLAIN_RATIO_BYTES + _MAX_RATIO * size:
         raise BundleError(f"its files would become more than {_MAX_RATIO} times as large when unpacked")
 
 
@@ -144,7 +358,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         raise BundleError(f"{name!r} is compressed in a way that is not supported")
     if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
         raise BundleError(f"{name!r} has two sizes")
-    if info.file_size > PLAIN_RATIO_BYTES and info.file_size > _MAX_RATIO * info.compress_size:
+    if info.file_size > _PLAIN_RATIO_BYTES and info.file_size > _MAX_RATIO * info.compress_size:
         raise BundleError(f"{name!r} would become more than {_MAX_RATIO} times as large when unpacked")
     if info.volume:
         raise BundleError("it is one part of a split archive")
@@ -193,14 +407,14 @@ def _check_members(manifest: Manifest, members: dict[str, zipfile.ZipInfo]) -> N
         if members[name].file_size != size:
             raise BundleError(f"{name} is not of the size in the manifest")
     for name in members:
-        if name not in sizes and name not in (MANIFEST, WORKFLOW):
+        if name not in sizes and name not in (_MANIFEST, _WORKFLOW):
             raise BundleError(f"it has a member {name!r} that the manifest does not name")
 
 
 def _workflow(
     archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], manifest: Manifest, max_workflow: int
 ) -> bytes:
-    text = _whole(archive, members, WORKFLOW, max_workflow)
+    text = _whole(archive, members, _WORKFLOW, max_workflow)
     said = manifest.workflow
     if len(text) != said.size or hash_text(blake3(text).digest()) != said.hash:
         raise BundleError("the workflow is not the one that the manifest names")
@@ -249,7 +463,7 @@ def _write_to(
     stream: BinaryIO, manifest: Manifest, text: bytes, sources: Sequence[SourceFile], pause: Pause, count: Count
 ) -> None:
     with zipfile.ZipFile(stream, "w", allowZip64=True) as archive:
-        for name, content in ((MANIFEST, encode_manifest(manifest)), (WORKFLOW, text)):
+        for name, content in ((_MANIFEST, _encode_manifest(manifest)), (_WORKFLOW, text)):
             archive.writestr(_info(name, len(content), zipfile.ZIP_DEFLATED), content)
         for source in sources:
             _copy(archive, source, pause, count)
@@ -264,7 +478,7 @@ def _info(name: str, size: int, method: int) -> zipfile.ZipInfo:
 
 def _copy(archive: zipfile.ZipFile, source: SourceFile, pause: Pause, count: Count) -> None:
     # A larger file might compress so well that readers take it for a zip bomb.
-    is_small = source.size <= PLAIN_RATIO_BYTES
+    is_small = source.size <= _PLAIN_RATIO_BYTES
     is_compressible = is_small and split_suffix(source.path.name)[1].lower() in _COMPRESSIBLE
     info = _info(source.member, source.size, zipfile.ZIP_DEFLATED if is_compressible else zipfile.ZIP_STORED)
     digest, total = blake3(max_threads=blake3.AUTO), 0

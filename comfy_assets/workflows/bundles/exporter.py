@@ -26,9 +26,8 @@ from ...models import MODEL_TYPE_PREFIX, Asset, Location, SharedAsset, Workflow
 from ..document import parse_workflow
 from ..service import WorkflowService
 from ..shares import snapshot_of
-from . import archive, format
-from .archive import SourceFile
-from .format import BundledAsset, BundledCollection, BundledWorkflow, BundleError, BundleKind, Manifest
+from . import archive
+from .archive import BundledAsset, BundledCollection, BundledWorkflow, BundleError, BundleKind, Manifest, SourceFile
 
 _KINDS: dict[str, BundleKind] = {"models": "models", "input": "input", "output": "output", "temp": "temp"}
 
@@ -115,7 +114,7 @@ async def _saved(db: Database, host: Host, service: WorkflowService, name: str, 
         content.text,
         [_required(asset, roots) for asset in found.values()],
         workflow.owner,
-        (await collections.of_contents(db, hashes, workflow.owner))[: format.MAX_COLLECTIONS],
+        (await collections.of_contents(db, hashes, workflow.owner))[: archive.MAX_COLLECTIONS],
     )
 
 
@@ -204,7 +203,7 @@ class _ExportPlan:
             for each in content.collections
             if (hashes := tuple(text for text in map(hash_text, each.hashes) if text in included))
         )
-        return Manifest(format.FORMAT, format.FORMAT_VERSION, made_by, content.workflow, entries, bundled)
+        return Manifest(archive.FORMAT, archive.FORMAT_VERSION, made_by, content.workflow, entries, bundled)
 
 
 class BundleExporter:
@@ -232,7 +231,7 @@ class BundleExporter:
         if plan.problems and not options.incomplete:
             raise BundleError(f"nothing was written (--incomplete leaves these out): {'; '.join(plan.problems)}")
         manifest = plan.manifest(content)
-        format.check_manifest(manifest)
+        archive.check_manifest(manifest)
         sources = list(plan.sources.values())
         self.progress = HashProgress(len(sources), sum(source.size for source in sources))
         archive.write_bundle(
@@ -278,7 +277,7 @@ class BundleExporter:
                 digest = digest_of(path, size, self._token.check, self.progress.add_bytes)
             elif size != asset.size:
                 continue  # another copy may be unchanged; the writer verifies the hash
-            return SourceFile(path, format.member_of(digest), size, digest)
+            return SourceFile(path, archive.member_of(digest), size, digest)
         raise FileNotFoundError("its file is missing or is not what it was when the library read it")
 
 
@@ -288,7 +287,7 @@ def _entry(asset: SharedAsset, digest: bytes, size: int) -> BundledAsset:
     if kind is None:
         raise BundleError("it is in a folder that only this server has")
     entry = BundledAsset(hash_text(digest), size, asset.name, kind, asset.path, asset.category)
-    format.check_asset(entry)
+    archive.check_asset(entry)
     return entry
 
 

@@ -1,7 +1,7 @@
 """Import bundles into the library.
 
-An import verifies the whole bundle first, then installs the files that the library does not have, then saves the
-workflow, and puts the assets into the user's collections of the names that they have in the bundle.
+An import verifies the whole bundle first, then installs the files that the library does not have, all of them or none,
+then saves the workflow, and puts the assets into the user's collections of the names that they have in the bundle.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,26 +20,27 @@ from ...assets.collections import add_contents
 from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
+from ...assets.moves.apply import ChangedPath, match_written
 from ...assets.roots import Roots, current_roots
 from ...background.interruption import CancelToken, uninterrupted
-from ...db import assets
-from ...db.connection import Database
+from ...db import assets, contents, files
+from ...db.assets import NewAsset
+from ...db.connection import Database, Transaction
+from ...db.contents import Facts, Hashed
 from ...db.workflow_models import ExpectedContent, expect_contents
-from ...errors import ApiError, UnsupportedContentError
-from ...fs import atomic
+from ...errors import ApiError, StorageError, UnsupportedContentError
+from ...fs import atomic, shared_files
 from ...fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers
 from ...fs.partial_file import PartialFile
-from ...fs.paths import extended_path, real_path
+from ...fs.paths import extended_path, file_stat, real_path
 from ...host.base import Host
-from ...models import Location, Workflow
-from ...names import UnsafeName, relative_parts
+from ...ids import new_ids, now_ms
+from ...models import UPLOADED, Asset, Location, Workflow
+from ...names import UnsafeName, relative_parts, split_suffix
 from ...store_guard import is_protected
 from ..document import parse_workflow
 from ..service import WorkflowDetails, WorkflowService
-from . import archive
-from .archive import Bundle
-from .format import BundledAsset, BundleError, is_code, is_unsafe
-from .installer import BundleFile, create_folder, install
+from .archive import Bundle, BundledAsset, BundleError, is_code, is_unsafe, open_bundle
 
 ImportOutcome = Literal["have", "added", "missing"]
 MAX_SIZE = 100 * 10**9  # bytes of all files of a bundle, unless the user sets another limit
@@ -105,7 +106,7 @@ class BundleImporter:
         """
         with ExitStack() as stack:  # a with statement would open the bundle on the event loop
             bundle = await uninterrupted(
-                asyncio.to_thread(stack.enter_context, archive.open_bundle(path, self._max_workflow, self._max_size)),
+                asyncio.to_thread(stack.enter_context, open_bundle(path, self._max_workflow, self._max_size)),
                 self._token,
             )
             await self._check_workflow(bundle)
@@ -170,7 +171,7 @@ class BundleImporter:
         with _PartialFiles() as partial:
             extracting = asyncio.to_thread(self._extract, bundle, plan, partial)
             bundle_files = await uninterrupted(extracting, self._token)
-            installing = install(self._db, roots, [each for _, each in bundle_files], owner)
+            installing = _install_all(self._db, roots, [each for _, each in bundle_files], owner)
             paths = await uninterrupted(installing, self._token)
             partial.keep_folders()
         if paths:
@@ -185,7 +186,7 @@ class BundleImporter:
 
     def _extract(
         self, bundle: Bundle, plan: _ImportPlan, partial: _PartialFiles
-    ) -> list[tuple[BundledAsset, BundleFile]]:
+    ) -> list[tuple[BundledAsset, _BundleFile]]:
         """Read every member once, and write planned files into their folders under temporary names."""
         # Unwanted members are read as well, because the bundle is accepted or rejected as a whole. Assets with the same
         # content share a member.
@@ -195,7 +196,7 @@ class BundleImporter:
             planned[asset.hash].append((asset, folder))
         _check_free_space([(folder, asset.size) for asset, folder in plan.to_install.values()])
         self.progress = HashProgress(len(members), sum(asset.size for asset in members.values()))
-        bundle_files: list[tuple[BundledAsset, BundleFile]] = []
+        bundle_files: list[tuple[BundledAsset, _BundleFile]] = []
         for member, asset in members.items():
             missing = [each for each in planned[asset.hash] if not self._adopt(*each, bundle_files)]
             written = [partial.create(folder) for _, folder in missing]
@@ -205,7 +206,7 @@ class BundleImporter:
             self.progress.hashed += 1
         return bundle_files
 
-    def _adopt(self, asset: BundledAsset, folder: Path, bundle_files: list[tuple[BundledAsset, BundleFile]]) -> bool:
+    def _adopt(self, asset: BundledAsset, folder: Path, bundle_files: list[tuple[BundledAsset, _BundleFile]]) -> bool:
         """Use the file that is at the path already, from an interrupted import or copied by hand, if it is the same."""
         path = folder.joinpath(*relative_parts(asset.path))
         try:
@@ -230,7 +231,7 @@ class BundleImporter:
 
     def _accept(
         self, asset: BundledAsset, folder: Path, file: PartialFile, plan: _ImportPlan,
-        bundle_files: list[tuple[BundledAsset, BundleFile]],
+        bundle_files: list[tuple[BundledAsset, _BundleFile]],
     ) -> None:  # fmt: skip
         try:
             bundle_files.append((asset, _bundle_file(asset, folder, file.path, file.path)))
@@ -277,7 +278,7 @@ class _PartialFiles:
 
     def create(self, folder: Path) -> PartialFile:
         """Create a partial file in a folder, and the folder if needed. Raises OSError."""
-        self._created += create_folder(folder)
+        self._created += _create_folder(folder)
         file = PartialFile(folder)
         self._files.append(file)
         return file
@@ -287,14 +288,14 @@ class _PartialFiles:
         self._created.clear()
 
 
-def _bundle_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> BundleFile:
+def _bundle_file(asset: BundledAsset, folder: Path, source: Path | None, content: Path) -> _BundleFile:
     """Read the metadata of a file. Raises UnsupportedContentError for a model whose content contradicts its name."""
     *between, name = relative_parts(asset.path)
     facts = read_facts(name, content, asset.digest, asset.size)
     mime_type = facts.mime_type or guess_mime(name)
     if asset.kind == "models":
         mime_type = resolve_mime(name, None, facts.mime_type)
-    return BundleFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
+    return _BundleFile(source, folder.joinpath(*between), name, normalize_name(asset.name), mime_type, facts)
 
 
 def _folder_for(asset: BundledAsset, roots: Roots) -> Path:
@@ -361,3 +362,129 @@ def _check_free_space(sizes: Iterable[tuple[Path, int]]) -> None:
     for volume, size in needed.items():
         if size + _RESERVE > shutil.disk_usage(folders[volume]).free:
             raise BundleError(f"there is no room for {size:,} bytes at {folders[volume]}")
+
+
+@dataclass(frozen=True)
+class _BundleFile:
+    """A complete file to install: its current path, its future folder and name, and the facts of its asset.
+
+    ``source`` is None for a file that is at its destination already but not registered.
+    """
+
+    source: Path | None
+    folder: Path
+    name: str
+    title: str
+    mime_type: str
+    facts: Facts
+
+
+async def _install_all(db: Database, roots: Roots, bundle_files: Sequence[_BundleFile], owner: str) -> list[Path]:
+    """Install files, and return their paths. A file whose name is taken gets a free name in the same folder.
+
+    An asset whose missing file this is gets it back. Changes nothing if it raises StorageError or OSError.
+    """
+    placed: list[Path] = []
+    made: list[Path] = []
+    try:
+        # Files are moved within the transaction, so that no scan can register one of them in between.
+        async with db.transaction() as tx:
+            return [await _install_file(tx, roots, each, owner, (placed, made)) for each in bundle_files]
+    except BaseException:
+        # Shielded, as a second Ctrl-C would otherwise leave files without records.
+        await asyncio.shield(asyncio.to_thread(_remove, placed, made))
+        raise
+
+
+def _remove(placed: Sequence[Path], made: Sequence[Path]) -> None:
+    for path in placed:
+        with suppress(OSError):
+            shared_files.remove(path, missing_ok=True)
+    for folder in reversed(made):
+        atomic.remove_if_empty(folder)
+
+
+async def _install_file(
+    tx: Transaction, roots: Roots, file: _BundleFile, owner: str, undo: tuple[list[Path], list[Path]]
+) -> Path:
+    placed, made = undo
+    made += await asyncio.to_thread(_create_folder, file.folder)
+    former = await _former(tx, file, owner)
+    path = file.folder / file.name
+    if file.source is not None:
+        # Onto the volume of its folder first, so that the last step is a rename, which cannot fail halfway.
+        source = await asyncio.to_thread(atomic.stage, file.source, file.folder)
+        placed.append(source)  # a copy if the folder is on another volume
+        path = await _move(tx, source, file, is_former=former is not None)
+        placed.append(path)  # renamed from the one above, which is then missing
+    elif former is None and await _is_known(tx, path):
+        return path
+    await _register(tx, roots, path, file, former if path.name == file.name else None, owner)
+    return path
+
+
+def _create_folder(folder: Path) -> list[Path]:
+    """Create a folder, and return the folders that had to be created, the outermost first. Raises OSError."""
+    missing = [each for each in (folder, *folder.parents) if not extended_path(each).exists()]
+    atomic.make_folder(folder)
+    return missing[::-1]
+
+
+async def _former(tx: Transaction, file: _BundleFile, owner: str) -> Asset | None:
+    """Return the asset of this content with a missing file at the same path, preferably one of the owner."""
+    for own in (True, False):
+        for asset in await assets.of_content(tx, file.facts.hash, owner, own=own):
+            place = asset.location
+            if place and place.missing and (place.folder, place.name) == (str(file.folder), file.name):
+                return asset
+    return None
+
+
+async def _move(tx: Transaction, source: Path, file: _BundleFile, *, is_former: bool) -> Path:
+    # Names of missing files stay taken: another file under such a name would be mistaken for the missing one.
+    taken = await files.names_like(tx, str(file.folder), split_suffix(file.name)[0])
+    if is_former:
+        taken = [name for name in taken if name != file.name]
+    return await asyncio.to_thread(atomic.move_to_free_name, source, file.folder, file.name, taken)
+
+
+async def _is_known(tx: Transaction, path: Path) -> bool:
+    return any(row[1] == path.name for row in await files.known_files(tx, [str(path.parent)]))
+
+
+async def _register(
+    tx: Transaction, roots: Roots, path: Path, file: _BundleFile, former: Asset | None, owner: str
+) -> None:
+    place = roots.place(path.parent)
+    if place is None:
+        raise StorageError("The folder for a file is not part of the library.")
+    stat = file_stat(await asyncio.to_thread(extended_path(path).stat))
+    facts = file.facts
+    if former is not None:
+        await match_written(tx, [ChangedPath(former.row_id, stat, stat)], roots)
+        read = Hashed(
+            former.row_id,
+            stat[0],
+            stat[1],
+            facts.hash,
+            facts.metadata,
+            facts.mime_type,
+            facts.documents,
+            facts.reader_version,
+        )
+        await contents.record(tx, [read])
+        row_id = former.row_id
+    else:
+        entry = NewAsset(
+            uuid=new_ids(1)[0],
+            owner=owner,
+            # The title of the bundle would hide that the file has another name than the workflow uses.
+            name=file.title if path.name == file.name else path.name,
+            mime_type=file.mime_type,
+            tags=place.tags_of(path.name),
+            origin=UPLOADED,
+            created_at=now_ms(),
+        )
+        row_id = await assets.add(tx, entry, facts.size, facts)
+        await assets.put_file(tx, row_id, place.folder_row(path.parent), path.name, stat)
+    await contents.update_missing_references(tx, await contents.of_assets(tx, [row_id]))

@@ -16,8 +16,8 @@ from ...fs.partial_file import PartialFile
 from ...fs.paths import ChangedWhileReading
 from ...host.base import Host
 from ..service import WorkflowService
+from .archive import BundleError
 from .exporter import BundleContent, BundleExporter, ExportOptions, collect
-from .format import BundleError
 from .importer import AssetOutcome, BundleImporter, ImportOutcome, ImportResult
 
 EXPORT, IMPORT = "workflow_export", "workflow_import"  # names of the tasks
