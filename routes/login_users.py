@@ -25,8 +25,7 @@ from ..comfy_assets.login.passwords import MAX_PASSWORD, MIN_PASSWORD
 from ..comfy_assets.login.service import Identity, LoginService
 from ..comfy_assets.login.store import UNLIMITED, UserRecord
 from .context import NoQuery, RequestContext, endpoint, json_response, utc_time
-from .login import login_route, signed_in
-from .login_records import LoginLinkResponse, new_link
+from .login import LoginLinkResponse, login_route, new_link, signed_in
 from .operations import Operation, Record, RequestBody, Response, array
 from .params import Text, doc, parse_body
 

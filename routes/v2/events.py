@@ -8,8 +8,9 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from aiohttp import web
 
 from ...comfy_assets.app import Services
@@ -18,8 +19,8 @@ from ...comfy_assets.jobs.event_stream import PREVIEW_MIME, EventStream, Preview
 from ...comfy_assets.jobs.progress import ProgressSnapshot
 from ..context import NoQuery, RequestContext, encoded, endpoint
 from ..operations import Operation, Response, Route
-from .job_body import PreviewEventBody, StatusEventBody, output_body, progress_body
-from .jobs import JOB_ID, TAG
+from ..params import doc
+from .jobs import JOB_ID, STATES, TAG, output_body, progress_body
 from .protocol import REQUEST_ID, is_served, request_id_of
 
 log = logging.getLogger("comfy_assets.http")
@@ -32,6 +33,21 @@ _RETRY_S = 5
 _COMMENT = b": keep-alive\n\n"
 _MEDIA = "text/event-stream"
 _open: dict[Services, dict[str, int]] = {}
+
+
+class StatusEventBody(msgspec.Struct):
+    """The event `status`."""
+
+    status: Annotated[str, doc("State of the job.", enum=list(STATES))]
+    queue_position: Annotated[int | None, doc("Its place in the queue, from 1, while it waits.")]
+
+
+class PreviewEventBody(msgspec.Struct):
+    """The event `preview`: a picture of unfinished work."""
+
+    node_id: Annotated[str, doc("The node.")]
+    content_type: Annotated[str, doc("Media type of the picture.")]
+    data_base64: Annotated[str, doc("The picture in base64.")]
 
 
 @contextlib.contextmanager

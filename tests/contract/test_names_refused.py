@@ -18,7 +18,6 @@ from comfy_assets_node.routes import (
     history,
     jobs,
     login,
-    login_records,
     login_users,
     oauth,
     queue,
@@ -285,7 +284,7 @@ def test_every_operation_that_takes_a_name_is_there() -> None:
     others |= {route.operation.id for module in (collections, saved_searches) for route in module.ROUTES}
     others |= {"listSecrets", "listSecretProviders"}
     others |= {
-        route.operation.id for module in (login, login_records, login_users, oauth) for route in module.ROUTES
+        route.operation.id for module in (login, login_users, oauth) for route in module.ROUTES
     }  # names that only the login compares
     others |= {route.operation.id for module in (jobs, queue, history) for route in module.ROUTES}  # ids alone
     assert {taker.operation for taker in TAKERS} == {route.operation.id for route in ROUTES} - others
