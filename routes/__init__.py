@@ -28,7 +28,6 @@ from . import (
     scans,
     server,
     shares,
-    tags,
     tasks,
     trash,
     uploads,
@@ -46,7 +45,6 @@ ROUTES: list[Route] = [
     *asset_counts.ROUTES,  # before assets, one of which could have the id "folders", or "batches"
     *batches.ROUTES,
     *assets.ROUTES,
-    *tags.ROUTES,
     *trash.ROUTES,
     *collections.ROUTES,
     *saved_searches.ROUTES,

@@ -1,7 +1,4 @@
-"""Counts of the assets that pass the filters of a list: by kind, stars and the like, by day, and by folder.
-
-Extensions of the contract.
-"""
+"""Counts of the assets that pass the filters of a list: by kind, stars and the like, by day, folder and tag."""
 
 from __future__ import annotations
 
@@ -12,13 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ..comfy_assets.assets.fields import folder_path
-from ..comfy_assets.errors import (
-    CollectionNotFoundError,
-    InvalidCursorError,
-    InvalidTagFilterError,
-    SearchNotReadyError,
-    SearchUnavailableError,
-)
+from ..comfy_assets.errors import InvalidCursorError
 from ..comfy_assets.models import (
     AssetFilter,
     CursorKey,
@@ -27,12 +18,14 @@ from ..comfy_assets.models import (
     FacetCounts,
     FolderCount,
     FolderTreeRequest,
+    TagOrder,
+    TagRequest,
 )
 from ..comfy_assets.search.query import Search, parse_query
-from .asset_filters import DAY_MS, AssetQuery, FolderQuery, asset_filter
+from .asset_filters import DAY_MS, FILTER_ERRORS, AssetQuery, FolderQuery, asset_filter
 from .context import RequestContext, endpoint
-from .operations import Operation, Response, Route
-from .params import After, SortDirection, Text, decode_cursor, doc, encode_cursor
+from .operations import Operation, Record, Response, Route, array, boolean, integer, mapping, string
+from .params import After, Offset, SortDirection, TagLimit, Text, decode_cursor, doc, encode_cursor
 
 _MAX_BASE_MODELS = 200
 _MAX_DEPTH = 1000  # no file system has paths with more parts that are found by their names
@@ -237,7 +230,70 @@ def _folder_body(folder: FolderCount) -> FolderBody:
     return FolderBody(folder.path, name, folder.direct, folder.total, folder.total > folder.direct)
 
 
-_ERRORS = (InvalidTagFilterError, CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
+class TagHistogramQuery(FolderQuery, frozen=True, kw_only=True):
+    """Query of getAssetTagHistogram."""
+
+    limit: TagLimit = 100
+
+
+@endpoint(query=TagHistogramQuery)
+async def tag_histogram(call: RequestContext[TagHistogramQuery]) -> dict[str, Any]:
+    """Count the tags of the assets that match the filters (getAssetTagHistogram)."""
+    counts = await call.services.assets.histogram(asset_filter(call.query, call.user), call.query.limit)
+    # The order is part of the response: members keep it in JSON, the largest count first.
+    return {"tag_counts": {tag.name: tag.count for tag in counts}}
+
+
+class ListTags(msgspec.Struct, frozen=True, kw_only=True):
+    """Query of listTags."""
+
+    prefix: Annotated[Text, doc("Only tags that begin with this text.")] = ""
+    limit: TagLimit = 100
+    offset: Offset = 0
+    order: Annotated[TagOrder, doc("By the number of assets, the highest first, or by name.")] = "count_desc"
+    include_zero: Annotated[bool, doc("Whether to include tags that no asset has any more.")] = False
+    include_public: Annotated[bool, doc("Whether to count assets that belong to no user.")] = True
+
+
+@endpoint(query=ListTags)
+async def list_tags(call: RequestContext[ListTags]) -> dict[str, Any]:
+    """Return a page of tags with the number of assets of each (listTags)."""
+    query = call.query
+    page = await call.services.assets.list_tags(
+        TagRequest(
+            call.user,
+            include_public=query.include_public,
+            prefix=query.prefix,
+            include_zero=query.include_zero,
+            order=query.order,
+            limit=query.limit,
+            offset=query.offset,
+        )
+    )
+    return {
+        "tags": [{"name": tag.name, "count": tag.count} for tag in page.items],
+        "total": page.total,
+        "has_more": page.has_more,
+    }
+
+
+_HISTOGRAM = Record(
+    "AssetTagHistogramResponse",
+    "Number of assets with each tag.",
+    {"tag_counts": mapping({"type": "integer"}, "Counts by tag, the largest first.")},
+)
+_TAG = Record(
+    "TagInfo", "A tag in use.", {"name": string("The tag."), "count": integer("Number of assets with the tag.")}
+)
+_TAG_LIST = Record(
+    "ListTagsResponse",
+    "A page of tags.",
+    {
+        "tags": array(_TAG, "The tags, in the requested order."),
+        "total": integer("Number of tags."),
+        "has_more": boolean("Whether another page follows."),
+    },
+)
 
 ROUTES = [
     Route(
@@ -250,7 +306,7 @@ ROUTES = [
             "Count assets by kind, stars, base model and the like",
             {200: Response("The counts.", FacetsResponse)},
             "Each facet is counted as if its own parameter were not given.",
-            errors=_ERRORS,
+            errors=FILTER_ERRORS,
         ),
     ),
     Route(
@@ -262,7 +318,7 @@ ROUTES = [
             "Assets",
             "List the days on which assets were created",
             {200: Response("The page.", ListDaysResponse)},
-            errors=(InvalidCursorError, *_ERRORS),
+            errors=(InvalidCursorError, *FILTER_ERRORS),
         ),
     ),
     Route(
@@ -274,7 +330,25 @@ ROUTES = [
             "Assets",
             "List the folders of the library",
             {200: Response("The page.", ListFoldersResponse)},
-            errors=(InvalidCursorError, *_ERRORS),
+            errors=(InvalidCursorError, *FILTER_ERRORS),
         ),
+    ),
+    Route(
+        "GET",
+        "/api/assets/tags/refine",
+        tag_histogram,
+        Operation(
+            "getAssetTagHistogram",
+            "Assets",
+            "Count the tags of the assets that match the filters",
+            {200: Response("The counts.", _HISTOGRAM)},
+            errors=FILTER_ERRORS,
+        ),
+    ),
+    Route(
+        "GET",
+        "/api/tags",
+        list_tags,
+        Operation("listTags", "Tags", "List tags", {200: Response("The page.", _TAG_LIST)}),
     ),
 ]

@@ -13,7 +13,13 @@ import msgspec
 
 from ..comfy_assets import json_limits
 from ..comfy_assets.assets.fields import folder_path
-from ..comfy_assets.errors import InvalidQueryError, InvalidTagFilterError
+from ..comfy_assets.errors import (
+    CollectionNotFoundError,
+    InvalidQueryError,
+    InvalidTagFilterError,
+    SearchNotReadyError,
+    SearchUnavailableError,
+)
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import (
     MISSING_TAG,
@@ -33,6 +39,8 @@ _MAX_TAGS = 100  # of one parameter
 _MAX_METADATA_KEYS = 32
 _MAX_METADATA_VALUES = 100
 _MAX_METADATA_DEPTH = 32  # as of the metadata of users
+FILTER_ERRORS = (InvalidTagFilterError, CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
+"""The errors of operations with these filters."""
 BASE_MODEL = "base_model"
 DAY_MS = 24 * 60 * 60 * 1000
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)

@@ -1,4 +1,4 @@
-"""The library: lists, content and changes of assets."""
+"""The library: lists, content, changes and tags of assets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from ..comfy_assets.assets.fields import normalize_name
+from ..comfy_assets.assets.fields import normalize_name, normalize_tags
 from ..comfy_assets.assets.media.mime import check_mime
 from ..comfy_assets.errors import (
     AssetContentMissingError,
     AssetInUseError,
     AssetNotFoundError,
-    CollectionNotFoundError,
     FileInUseError,
     FileNameTakenError,
     InvalidBodyError,
@@ -25,19 +24,18 @@ from ..comfy_assets.errors import (
     InvalidNameError,
     InvalidPreviewError,
     InvalidQueryError,
-    InvalidTagFilterError,
-    SearchNotReadyError,
-    SearchUnavailableError,
+    InvalidTagsError,
+    ReservedTagError,
     StorageError,
     UnknownAssetIdError,
 )
 from ..comfy_assets.ids import canonical_id
 from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, AssetEdit, AssetFilter, AssetSort, Page, PageRequest
 from .asset_body import AssetBody, asset_body, generation_body
-from .asset_filters import FolderQuery, asset_filter
+from .asset_filters import FILTER_ERRORS, FolderQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
 from .file_response import content_response
-from .operations import BINARY, BYTES, Operation, RequestBody, Response, Route
+from .operations import BINARY, BYTES, Operation, Record, RequestBody, Response, Route, array
 from .params import (
     HASH,
     HASH_OR_DIGITS_PATTERN,
@@ -46,6 +44,7 @@ from .params import (
     Offset,
     PageLimit,
     SortDirection,
+    Tags,
     Text,
     check_user_metadata,
     decode_cursor,
@@ -260,8 +259,43 @@ async def _rename_file(call: RequestContext[NoQuery], body: UpdateAssetRequest) 
     return asset_body(await call.services.renamer.rename(call.path["id"], name, call.user))
 
 
-FILTER_ERRORS = (CollectionNotFoundError, SearchUnavailableError, SearchNotReadyError)
+class TagsRequest(msgspec.Struct, frozen=True):
+    """Body of addAssetTags and removeAssetTags."""
+
+    tags: Annotated[Tags, doc("At least one tag.")]
+
+
+@endpoint()
+@by_any_id
+async def add_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Add tags to an asset (addAssetTags)."""
+    body = await parse_body(TagsRequest, call.request)
+    change = await call.services.assets.add_tags(call.path["id"], normalize_tags(body.tags), call.user)
+    return {"added": change.changed, "already_present": change.unchanged, "total_tags": change.total}
+
+
+@endpoint()
+@by_any_id
+async def remove_tags(call: RequestContext[NoQuery]) -> dict[str, Any]:
+    """Remove tags from an asset (removeAssetTags)."""
+    body = await parse_body(TagsRequest, call.request)
+    change = await call.services.assets.remove_tags(call.path["id"], normalize_tags(body.tags), call.user)
+    return {"removed": change.changed, "not_present": change.unchanged, "total_tags": change.total}
+
+
 ASSET_ID = {"id": {"description": "The asset's id.", "format": "uuid"}}
+_TAG_CHANGE = Record(
+    "TagsModificationResponse",
+    "The result of a change of an asset's tags.",
+    {
+        "total_tags": array({"type": "string"}, "All tags of the asset after the change."),
+        "added": array({"type": "string"}, "Added tags."),
+        "already_present": array({"type": "string"}, "Tags that the asset already had."),
+        "removed": array({"type": "string"}, "Removed tags."),
+        "not_present": array({"type": "string"}, "Tags that the asset did not have."),
+    },
+    optional=("added", "already_present", "removed", "not_present"),
+)
 
 ROUTES = [
     Route(
@@ -273,7 +307,7 @@ ROUTES = [
             "Assets",
             "List assets",
             {200: Response("The page.", ListAssetsResponse)},
-            errors=(InvalidCursorError, InvalidTagFilterError, *FILTER_ERRORS),
+            errors=(InvalidCursorError, *FILTER_ERRORS),
         ),
     ),
     Route(
@@ -348,6 +382,34 @@ ROUTES = [
                 FileNameTakenError,
                 StorageError,
             ),
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/assets/{id}/tags",
+        add_tags,
+        Operation(
+            "addAssetTags",
+            "Assets",
+            "Add tags to an asset",
+            {200: Response("The result.", _TAG_CHANGE)},
+            parameters=ASSET_ID,
+            body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
+            errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
+        ),
+    ),
+    Route(
+        "DELETE",
+        "/api/assets/{id}/tags",
+        remove_tags,
+        Operation(
+            "removeAssetTags",
+            "Assets",
+            "Remove tags from an asset",
+            {200: Response("The result.", _TAG_CHANGE)},
+            parameters=ASSET_ID,
+            body=RequestBody(TagsRequest, example={"tags": ["portrait"]}),
+            errors=(InvalidTagsError, ReservedTagError, AssetNotFoundError),
         ),
     ),
 ]
