@@ -14,8 +14,7 @@ from ..comfy_assets.json_text import strict
 from ..comfy_assets.models import FINAL, JobRecord
 from .context import NoQuery, RequestContext, endpoint, guarded, json_response
 from .interceptors import HostRequest, Interceptor, check_first, for_several_users
-from .job_body import prompt_extra_data, result_parts
-from .jobs import JOB_ERRORS
+from .job_body import JOB_ERRORS, prompt_extra_data, result_parts
 from .operations import (
     Operation,
     Record,

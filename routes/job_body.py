@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from ..comfy_assets.errors import JobForbiddenError, JobNotFoundError
 from ..comfy_assets.jobs.progress import NodeProgress
 from ..comfy_assets.jobs.store import extra_data
 from ..comfy_assets.json_text import encode, read, strict
@@ -18,6 +19,7 @@ from .context import utc_time
 from .operations import Record, array, mapping, string
 from .params import ANY_OBJECT, doc
 
+JOB_ERRORS = (JobNotFoundError, JobForbiddenError)
 ANY_JOB_ID = "The job's id: a UUID, or an id chosen by the client on servers that allow any."
 
 # Execution status of a job without one from the server, such as a job cancelled before it started: failed, completed.

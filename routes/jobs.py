@@ -15,7 +15,6 @@ from ..comfy_assets.errors import (
     InvalidIdError,
     InvalidQueryError,
     JobElsewhereError,
-    JobForbiddenError,
     JobNotFoundError,
     SearchNotReadyError,
     SearchUnavailableError,
@@ -28,6 +27,7 @@ from .context import NoQuery, RequestContext, endpoint
 from .job_body import (
     ANY_JOB_ID,
     EXECUTION_ERROR,
+    JOB_ERRORS,
     JobAsset,
     JobDetailResponse,
     JobEntry,
@@ -244,7 +244,6 @@ _MANY_CANCELLED = Record(
     {"cancelled": array({"type": "string"}, "The jobs that had not finished.")},
 )
 _JOB_COMPONENTS = (EXECUTION_ERROR,)  # JobEntry names it in the schema of a ready-made text
-JOB_ERRORS = (JobNotFoundError, JobForbiddenError)
 
 ROUTES = [
     Route(
