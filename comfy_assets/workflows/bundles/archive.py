@@ -39,7 +39,6 @@ from ...names import UnsafeName, relative_parts, split_suffix
 FORMAT = "comfy-assets-bundle"
 FORMAT_VERSION = 1
 _MANIFEST, _WORKFLOW = "manifest.json", "workflow.json"
-
 MAX_ASSETS = 10_000
 MAX_COLLECTIONS = 1000
 _MAX_MANIFEST_BYTES = 16 << 20
@@ -83,6 +82,9 @@ Count = Callable[[int], None]  # called with the number of bytes just copied
 
 class BundleError(ValueError):
     """A bundle cannot be read, imported or written, for the reason in the message. Nothing was changed."""
+
+
+# The manifest.
 
 
 class BundledWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
