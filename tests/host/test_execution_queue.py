@@ -19,8 +19,7 @@ from comfy_assets_node.comfy_assets.host.comfyui import PromptValidator
 from comfy_assets_node.comfy_assets.host.comfyui_queue import ComfyUIQueue
 from comfy_assets_node.comfy_assets.host.execution import FinishedPrompt, SubmittedPrompt
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
-from comfy_assets_node.comfy_assets.host.standalone.image_nodes import register_image_nodes
-from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry
+from comfy_assets_node.comfy_assets.host.standalone.nodes import NodeRegistry, register_image_nodes
 from comfy_assets_node.comfy_assets.host.standalone.prompts import prompt_check
 from comfy_assets_node.comfy_assets.host.standalone.queue import PromptOutcome, PromptQueue, QueuedPrompt, RunningPrompt
 from comfy_assets_node.comfy_assets.host.testing import MemoryQueue

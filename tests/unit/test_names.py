@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from comfy_assets_node.comfy_assets.host.standalone import image_nodes
+from comfy_assets_node.comfy_assets.host.standalone import nodes
 from comfy_assets_node.comfy_assets.host.standalone.folders import BaseFolders
-from comfy_assets_node.comfy_assets.host.standalone.image_nodes import fill_placeholders, next_counter, prepare_save
+from comfy_assets_node.comfy_assets.host.standalone.nodes import fill_placeholders, next_counter, prepare_save
 from comfy_assets_node.comfy_assets.names import (
     UnsafeName,
     check_leads_nowhere,
@@ -286,7 +286,7 @@ def test_backslashes_separate_folders_where_the_system_says_so(tmp_path: Path, m
     for outside in ("..\\x", "a\\..\\..\\x", "\\x", "C:\\x", "\\\\server\\x"):
         with pytest.raises(UnsafeName):
             existing_folder_parts(outside, windows=True)
-    monkeypatch.setattr(image_nodes, "WINDOWS", True)
+    monkeypatch.setattr(nodes, "WINDOWS", True)
     location = prepare_save(tmp_path, "w\\x\\y", 1, 1)
     assert (location.subfolder, location.name(0)) == ("w/x", "y_00001_.png")
     with pytest.raises(UnsafeName):

@@ -23,8 +23,7 @@ from .files import ModelPreviewRoute, UploadRoutes, ViewRoute
 from .folders import DATA_DIRECTORY, BaseFolders, ExtraFolder, ModelRoutes
 from .frontend import WEB_PATH, PackRoutes, WebFiles
 from .http import add_routes, respond_to_preflight
-from .image_nodes import register_image_nodes
-from .nodes import NodeRegistry, NodeRoutes
+from .nodes import NodeRegistry, NodeRoutes, register_image_nodes
 from .prompts import PromptRoute, prompt_check
 from .queue import PromptQueue, QueueRoutes
 from .system import MAX_UPLOAD_BYTES, InternalRoutes, LogBuffer, SystemRoutes, default_features

@@ -15,8 +15,7 @@ from aiohttp import web
 
 from .folders import BaseFolders
 from .http import Refusal, RouteTable, json_response
-from .image_nodes import image_names
-from .nodes import Node, NodeRegistry
+from .nodes import Node, NodeRegistry, image_names
 
 # The page opens it where ComfyUI has a default workflow; ``web/standalone/default_workflow.mjs`` names it too.
 DEFAULT_TEMPLATE = "plain_picture"
