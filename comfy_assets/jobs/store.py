@@ -29,7 +29,7 @@ from ..host.execution import SubmittedPrompt
 from ..models import Job, JobRecord
 from ..search import index as search_index
 from ..search.decoding import decode
-from ..search.prompt_graph import positive_text
+from ..search.graph_generation import positive_text
 from .events import (
     EMPTY_RESULT,
     JobDropped,

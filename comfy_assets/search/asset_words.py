@@ -16,7 +16,7 @@ from ..db.fulltext import EVERY, IndexedAsset, IndexEntry, StoredText
 from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
 from .decoding import MAX_DOCUMENT
 from .documents import model_stem, words_in, words_in_facts
-from .prompt_graph import MODEL_SUFFIX
+from .graph_generation import MODEL_SUFFIX
 from .words import MARKS, Field, marked, words_of
 
 _Db = Database | Transaction

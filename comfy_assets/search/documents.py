@@ -16,7 +16,7 @@ from ..graphs import SEED_FOLLOWERS, Graph, GraphNode, Link, executed_graph, fla
 from ..models import Generation
 from .decoding import LONGEST_STRING, MAX_DOCUMENT, decode, prose, texts_in
 from .generation import is_parameters, of_description, of_json, of_text
-from .prompt_graph import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
+from .graph_generation import MODEL_SUFFIX, generation_of_graph, other_models, without_lora_tags
 from .words import Field, marked, words_of
 
 # Of one document. Prompts of people stay far below; the rest of a larger text is not searchable.

@@ -17,7 +17,7 @@ from typing import Any
 from ..graphs import executed_graph, flattened_graph
 from ..models import Generation, UsedLora
 from .decoding import decode
-from .prompt_graph import generation_of_graph, integer, loader_name, lora_tags, number
+from .graph_generation import generation_of_graph, integer, loader_name, lora_tags, number
 
 _MAX_SETTINGS = 16 << 10  # characters of the last line
 _MAX_MEMBERS = 2000

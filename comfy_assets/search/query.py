@@ -19,7 +19,7 @@ from ..errors import InvalidQueryError
 from ..models import MEDIA, KindTerm, RatingRange, SearchGroup, SearchWord
 from .asset_words import HAS
 from .generation import is_parameters, of_parameters
-from .prompt_graph import MODEL_SUFFIX, without_lora_tags
+from .graph_generation import MODEL_SUFFIX, without_lora_tags
 from .words import Field, words_of
 
 Subject = Literal["assets", "jobs"]

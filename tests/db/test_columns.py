@@ -14,7 +14,7 @@ from comfy_assets_node.comfy_assets import asset_kinds
 from comfy_assets_node.comfy_assets.asset_kinds import KINDS, kind_of
 from comfy_assets_node.comfy_assets.db.connection import Database, Transaction
 from comfy_assets_node.comfy_assets.db.listing import columns
-from comfy_assets_node.comfy_assets.search.prompt_graph import MODEL_SUFFIX
+from comfy_assets_node.comfy_assets.search.graph_generation import MODEL_SUFFIX
 
 USER_DATA = [
     None,
