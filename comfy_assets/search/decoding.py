@@ -25,7 +25,6 @@ _BY_CONTAINER, _BY_VALUE = 190, 60  # bytes of memory that an object or list, an
 _BLOCK = 4096  # bytes; a block of nothing but base64 is cut out
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_"
 _BINARY = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{513,}")  # words of people are shorter
-_MALFORMED = (ValueError, msgspec.DecodeError, RecursionError)  # in old releases, DecodeError is no ValueError
 _LAYERS = 3  # of a JSON text within a JSON string
 _MOST_TEXTS = 50_000  # with the names of members
 LONGEST_STRING = 256 << 10  # bytes of a string that are read
@@ -46,7 +45,7 @@ def decode(document: bytes, *, longest: int = LONGEST_STRING) -> Any:
     for _ in range(_LAYERS):
         try:
             value = _decoded(text, longest)
-        except _MALFORMED:
+        except json_limits.MALFORMED:
             return value
         if not (isinstance(value, str) and value.lstrip()[:1] in ("{", "[")):
             return value
@@ -113,7 +112,7 @@ def texts_in(document: bytes) -> Iterator[str]:
 def _text(quoted: bytes) -> str:
     try:
         return msgspec.json.decode(quoted, type=str)
-    except _MALFORMED:  # half characters, or the beginning of a longer text
+    except json_limits.MALFORMED:  # half characters, or the beginning of a longer text
         return quoted.decode("utf-8", "replace")
 
 
