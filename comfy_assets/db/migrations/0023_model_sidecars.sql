@@ -2,7 +2,7 @@
 CREATE TABLE sidecars (
     model_id  INTEGER NOT NULL REFERENCES assets(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
     asset_id  INTEGER NOT NULL REFERENCES assets(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
-    rank      INTEGER NOT NULL,             -- of the name, see model_sidecars.py
+    rank      INTEGER NOT NULL,             -- of the name, see sidecars.py
     PRIMARY KEY (model_id, asset_id)
 ) WITHOUT ROWID;
 CREATE INDEX sidecars_by_asset ON sidecars (asset_id);
