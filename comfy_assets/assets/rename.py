@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..db import assets, batches, files, moves, sidecars
+from ..db import assets, files, moves, sidecars
 from ..db.asset_uses import UseKind
 from ..db.connection import Database, Transaction
 from ..errors import AssetContentMissingError, FileNameTakenError, InvalidNameError
@@ -97,7 +97,7 @@ class FileRenamer:
     ) -> None:
         await files.rename(tx, [(each.row_id, each.new) for each in renames])
         await moves.rename_assets(tx, [(each.row_id, each.new) for each in renames if each.renames_asset])
-        await batches.touch(tx, [row_id], now_ms())
+        await assets.touch(tx, row_id, now_ms())
         await sidecars.link_folder_at(tx, str(folder))
 
 
