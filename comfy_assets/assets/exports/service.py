@@ -1,4 +1,8 @@
-"""Exports: tasks that write the files of a selection into an archive, which its owner downloads within a day."""
+"""Exports: tasks that write the files of a selection into an archive, which its owner downloads within a day.
+
+An archive is a zip file whose members are stored as they are: images, videos and weights hardly become smaller, and it
+is written as fast as the disk. Members and archives of more than 4 GiB have ZIP64 records.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,24 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import os
 import re
 import secrets
 import shutil
 import sqlite3
+import stat
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+import zipfile
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
+from ... import store_guard
 from ...background.interruption import Cancelled, CancelToken, uninterrupted
 from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
 from ...db import exports, tasks
@@ -27,11 +35,10 @@ from ...db.connection import Database
 from ...db.exports import ExportedArchive
 from ...errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
 from ...fs import atomic, shared_files
-from ...fs.paths import unlimited
+from ...fs.paths import file_stat, unlimited
 from ...host.base import Host
 from ...ids import now_ms
-from .archive import ArchiveWriter, ExportedFile, UnreadableMember, member_names
-from .selection import CollectedFiles, ExportCollector, ExportSelection, FailedAsset
+from .selection import CollectedFiles, ExportCollector, ExportedFile, ExportSelection, FailedAsset, member_names
 
 log = logging.getLogger("comfy_assets.library")
 
@@ -48,6 +55,9 @@ _MOST_NAMED = 1000  # failed assets in a result
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,100}\.zip")
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]+")
 _MAX_TITLE = 60
+_BLOCK = 1 << 20
+_REGULAR = 0o100644 << 16  # mode of a Unix file, in the upper half of the external attributes
+_FIRST_YEAR, _LAST_YEAR = 1980, 2107  # of the times that a zip file can hold
 
 
 @dataclass
@@ -365,3 +375,100 @@ def _work_of(run: Callable[[Task, ExportSelection], Awaitable[None]], selection:
 
 def _not_found(name: str) -> ExportNotFoundError:
     return ExportNotFoundError("There is no such export.", details={"name": name})
+
+
+class UnreadableMember(Exception):  # an outcome rather than an error
+    """A file cannot be read whole, for the reason in the message, and is not in the archive."""
+
+
+class ArchiveWriter:
+    """An archive that is being written to a stream, which must be empty and seekable. Blocks: for worker threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._archive = zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True)
+
+    def add(self, path: Path, name: str, check: Callable[[], None], count: Callable[[int], None]) -> None:
+        """Add a file as a member. ``check`` is called before each block, ``count`` with the number of its bytes.
+
+        Raises UnreadableMember for a file that cannot be read or is written to meanwhile; the archive is then as
+        before. Any OSError is one of the archive's own file. What ``check`` raises passes through.
+        """
+        with contextlib.ExitStack() as stack:
+            with _reading():
+                store_guard.check(path)
+                source = stack.enter_context(shared_files.open_shared_raw(path))
+                info = os.fstat(source.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise UnreadableMember("it is no regular file")
+            start, members = self._archive.start_dir, len(self._archive.filelist)
+            try:
+                self._copy(source, _member(name, info), check, count)
+                with _reading():
+                    is_unchanged = file_stat(os.fstat(source.fileno())) == file_stat(info)
+                if not is_unchanged:
+                    raise UnreadableMember("it was written to while it was read")
+            except BaseException:
+                self._take_back(start, members)
+                raise
+
+    def _copy(
+        self, source: BinaryIO, member: zipfile.ZipInfo, check: Callable[[], None], count: Callable[[int], None]
+    ) -> None:
+        left = member.file_size
+        with self._archive.open(member, "w") as target:
+            while left:
+                check()
+                with _reading():
+                    block = source.read(min(_BLOCK, left))
+                if not block:
+                    raise UnreadableMember("it became shorter while it was read")
+                target.write(block)
+                left -= len(block)
+                count(len(block))
+
+    def _take_back(self, start: int, members: int) -> None:
+        """Remove an incomplete member. Closing it has added it to the list in any case."""
+        for member in self._archive.filelist[members:]:
+            self._archive.NameToInfo.pop(member.filename, None)
+        del self._archive.filelist[members:]
+        self._archive.start_dir = start
+        self._stream.seek(start)
+        self._stream.truncate()
+
+    def finish(self) -> None:
+        """Write the list of members, and everything to the disk. Raises OSError."""
+        self._archive.close()
+        self._stream.flush()
+        atomic.fsync(self._stream.fileno())
+
+    def abandon(self) -> None:
+        """Give up. The archive would write its list of members when it is collected."""
+        self._archive.fp = None
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Turn the errors of the block into UnreadableMember."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # the latter for a path with a null character
+        raise UnreadableMember((error.strerror if isinstance(error, OSError) else None) or str(error)) from error
+
+
+def _member(name: str, info: os.stat_result) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name, _date(info.st_mtime))
+    member.compress_type, member.file_size, member.external_attr = zipfile.ZIP_STORED, info.st_size, _REGULAR
+    member.create_system = 3  # Unix, also on Windows: the attributes are those of Unix
+    return member
+
+
+def _date(mtime: float) -> tuple[int, int, int, int, int, int]:
+    """Return the local time of a file, or the earliest that a zip file can hold."""
+    try:
+        at = time.localtime(mtime)
+    except (OverflowError, OSError, ValueError):
+        return (_FIRST_YEAR, 1, 1, 0, 0, 0)
+    if not _FIRST_YEAR <= at.tm_year <= _LAST_YEAR:
+        return (_FIRST_YEAR, 1, 1, 0, 0, 0)
+    return at.tm_year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, min(at.tm_sec, 59)
