@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 
 from . import store_guard
-from .assets.exports.service import EXPORT
+from .assets.exports import EXPORT
 from .assets.media import decoders
 from .background.tasks import Task
 from .composition import Composition

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from .assets.batches import BatchService
 from .assets.collections import CollectionService
-from .assets.exports.selection import ExportCollector
-from .assets.exports.service import AssetExports
+from .assets.export_selection import ExportCollector
+from .assets.exports import AssetExports
 from .assets.host_files import AssetAliases, HostUploads
 from .assets.index.indexer import HASH, SCAN, Indexer
 from .assets.index.reread import REREAD, Rereader

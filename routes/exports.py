@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import UNSET, UnsetType
 
-from ..comfy_assets.assets.exports.selection import MAX_FILES, ExportSelection, NamingStrategy
+from ..comfy_assets.assets.export_selection import MAX_FILES, ExportSelection, NamingStrategy
 from ..comfy_assets.errors import (
     CollectionNotFoundError,
     ExportNotFoundError,

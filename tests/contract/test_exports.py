@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.exports import service as service_module
+from comfy_assets_node.comfy_assets.assets import exports
 from support.files import picture
 
 ANN_AND_BOB = frozenset({"ann", "bob"})
@@ -157,14 +157,14 @@ async def test_files_that_are_missing_are_named(library: Any, api: Any, selectio
 async def test_a_file_that_vanishes_meanwhile(
     library: Any, api: Any, selection: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = service_module.ArchiveWriter.add
+    original = exports.ArchiveWriter.add
 
     def add(writer: Any, path: Path, *arguments: Any) -> None:
         if path.name == "b.png":
             path.unlink()
         original(writer, path, *arguments)
 
-    monkeypatch.setattr(service_module.ArchiveWriter, "add", add)
+    monkeypatch.setattr(exports.ArchiveWriter, "add", add)
     result, found = await exported(api, asset_ids=list(selection.values()), naming_strategy="preserve")
     assert len(found) == 3
     (failed,) = result["failed_assets"]
@@ -236,7 +236,7 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened, self.reached = threading.Event(), threading.Event()
-        original = service_module.ArchiveWriter.add
+        original = exports.ArchiveWriter.add
 
         def add(writer: Any, path: Path, name: str, check: Any, count: Any) -> None:
             self.reached.set()
@@ -244,7 +244,7 @@ class Gate:
                 check()
             original(writer, path, name, check, count)
 
-        monkeypatch.setattr(service_module.ArchiveWriter, "add", add)
+        monkeypatch.setattr(exports.ArchiveWriter, "add", add)
 
     async def wait(self) -> None:
         await asyncio.to_thread(self.reached.wait, 20)
@@ -303,7 +303,7 @@ async def test_too_many_exports(library: Any, api: Any, selection: dict[str, str
 
 
 async def test_a_full_disk(library: Any, api: Any, selection: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "_RESERVE", 1 << 60)
+    monkeypatch.setattr(exports, "_RESERVE", 1 << 60)
     task = await ended(api, await export(api, asset_ids=list(selection.values())))
     assert task["status"] == "failed" and "MiB free" in task["error_message"] and leftovers(library) == []
     monkeypatch.undo()
@@ -311,7 +311,7 @@ async def test_a_full_disk(library: Any, api: Any, selection: dict[str, str], mo
     def fill(writer: Any, *arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(service_module.ArchiveWriter, "finish", fill)
+    monkeypatch.setattr(exports.ArchiveWriter, "finish", fill)
     task = await ended(api, await export(api, asset_ids=list(selection.values())))
     assert task["error_message"] == "The archive cannot be written: No space left on device."
     assert leftovers(library) == []

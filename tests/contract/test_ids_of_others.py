@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData
-from comfy_assets_node.comfy_assets.assets.exports.selection import ExportSelection
+from comfy_assets_node.comfy_assets.assets.export_selection import ExportSelection
 from comfy_assets_node.comfy_assets.background.tasks import Task
 from comfy_assets_node.routes import INTERCEPTORS, ROUTES
 from support.files import picture

@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 from comfy_assets_node.comfy_assets import feedback, ignored_files, image_limits
-from comfy_assets_node.comfy_assets.assets import batches, collections, fields, saved_searches
-from comfy_assets_node.comfy_assets.assets.exports import selection
-from comfy_assets_node.comfy_assets.assets.exports import service as exports
+from comfy_assets_node.comfy_assets.assets import (
+    batches,
+    collections,
+    export_selection,
+    exports,
+    fields,
+    saved_searches,
+)
 from comfy_assets_node.comfy_assets.background import interruption
 from comfy_assets_node.comfy_assets.db import idempotency, migrate
 from comfy_assets_node.comfy_assets.host import remote_client
@@ -40,7 +45,7 @@ TOLD = [
     ("assets", f"The latest {batches.KEPT} batches of {batches.KEPT_MS // _DAY_MS} days are kept"),
     ("assets", f"with up to {batches.KEPT_ITEMS:,} assets in all"),
     ("assets", f"up to {export_routes._MOST_IDS:,} ids of assets"),
-    ("assets", f"if there are more than {selection.MAX_FILES:,} files"),
+    ("assets", f"if there are more than {export_selection.MAX_FILES:,} files"),
     ("assets", f"an asset has at most {fields.MAX_TAGS} tags"),
     ("api", f"members of a collection, or of deleted assets to remove for good | {collection_routes.MAX_IDS:,} |"),
     ("api", f"assets to publish or to import from a share | {shares.MAX_ASSETS} |"),

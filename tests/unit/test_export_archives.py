@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.exports.selection import ExportedFile, member_names
-from comfy_assets_node.comfy_assets.assets.exports.service import ArchiveWriter, UnreadableMember
+from comfy_assets_node.comfy_assets.assets.export_selection import ExportedFile, member_names
+from comfy_assets_node.comfy_assets.assets.exports import ArchiveWriter, UnreadableMember
 from comfy_assets_node.comfy_assets.background.interruption import Cancelled, CancelToken
 
 AT = 1_700_000_000_000  # 2023-11-14T22:13:20Z

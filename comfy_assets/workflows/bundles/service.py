@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Coroutine
 from typing import Any, get_args
 
-from ...assets.exports.service import AssetExports
+from ...assets.exports import AssetExports
 from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
 from ...db.connection import Database
 from ...errors import NotEnoughSpaceError, StorageError, TooManyExportsError

@@ -27,18 +27,18 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from ... import store_guard
-from ...background.interruption import Cancelled, CancelToken, uninterrupted
-from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
-from ...db import exports, tasks
-from ...db.connection import Database
-from ...db.exports import ExportedArchive
-from ...errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
-from ...fs import atomic, shared_files
-from ...fs.paths import file_stat, unlimited
-from ...host.base import Host
-from ...ids import now_ms
-from .selection import CollectedFiles, ExportCollector, ExportedFile, ExportSelection, FailedAsset, member_names
+from .. import store_guard
+from ..background.interruption import Cancelled, CancelToken, uninterrupted
+from ..background.tasks import Task, TaskFailedError, TaskRunner, Work
+from ..db import exports, tasks
+from ..db.connection import Database
+from ..db.exports import ExportedArchive
+from ..errors import ExportNotFoundError, StoreUnavailableError, TooManyExportsError
+from ..fs import atomic, shared_files
+from ..fs.paths import file_stat, unlimited
+from ..host.base import Host
+from ..ids import now_ms
+from .export_selection import CollectedFiles, ExportCollector, ExportedFile, ExportSelection, FailedAsset, member_names
 
 log = logging.getLogger("comfy_assets.library")
 

@@ -21,19 +21,19 @@ from typing import Literal
 import msgspec
 from blake3 import blake3
 
-from ... import store_guard
-from ...background.tasks import TaskFailedError
-from ...db import assets, contents, exports
-from ...db.connection import Database
-from ...db.exports import ExportedJob
-from ...fs.paths import extended
-from ...host.base import Host
-from ...ids import hash_text
-from ...models import Asset, Location
-from ...names import UnsafeName, numbered, safe_file_name, split_suffix
-from ..host_files import AssetAliases
-from ..prompts.outputs import shown_items
-from ..roots import Roots, absolute
+from .. import store_guard
+from ..background.tasks import TaskFailedError
+from ..db import assets, contents, exports
+from ..db.connection import Database
+from ..db.exports import ExportedJob
+from ..fs.paths import extended
+from ..host.base import Host
+from ..ids import hash_text
+from ..models import Asset, Location
+from ..names import UnsafeName, numbered, safe_file_name, split_suffix
+from .host_files import AssetAliases
+from .prompts.outputs import shown_items
+from .roots import Roots, absolute
 
 NamingStrategy = Literal["group_by_job_id", "group_by_job_time", "preserve", "asset_id"]
 

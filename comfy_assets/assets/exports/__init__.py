@@ -1,1 +1,0 @@
-"""Export of assets: zip files of a user's selection, to download."""
