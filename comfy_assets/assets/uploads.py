@@ -46,7 +46,7 @@ from ..names import split_suffix
 from .fields import UploadDestination, UploadFields, choose_destination, upload_file_name
 from .index.content_reader import read_facts
 from .media.mime import DEFAULT_MIME, check_suffix, is_picture, resolve_mime
-from .moves.apply import apply, match_upload
+from .moves import apply, match_upload
 from .references import CreatedAsset, deadline_of, holds_now, mint
 from .roots import Roots, current_roots
 

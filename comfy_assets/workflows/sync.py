@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from .. import json_limits, json_text
-from ..assets.moves.match import match
+from ..assets.move_matching import match
 from ..db import workflow_files, workflows
 from ..db.connection import Database
 from ..db.moves import MoveCandidate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.moves.apply import user_data
+from comfy_assets_node.comfy_assets.assets.moves import user_data
 from comfy_assets_node.comfy_assets.db import assets, collections, files, moves, tags
 from comfy_assets_node.comfy_assets.models import AssetEdit
 

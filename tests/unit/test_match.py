@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.assets.moves.match import Match, match
+from comfy_assets_node.comfy_assets.assets.move_matching import Match, match
 from comfy_assets_node.comfy_assets.db.moves import MoveCandidate
 from hypothesis import given, settings
 from hypothesis import strategies as st

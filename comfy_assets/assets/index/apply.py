@@ -27,8 +27,8 @@ from ...fs.paths import COARSE_TICK_NS, extended_path, is_replaced
 from ...ids import new_ids, now_ms
 from ...models import FileStat
 from ..media.mime import guess_mime
-from ..moves.apply import ChangedPath, apply_listed, match_unlisted
-from ..moves.match import Match
+from ..move_matching import Match
+from ..moves import ChangedPath, apply_listed, match_unlisted
 from ..roots import Place, Roots, present_names
 from .walker import FolderListing, WalkReport
 

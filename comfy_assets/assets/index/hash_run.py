@@ -19,7 +19,7 @@ from ...fs.shared_files import is_in_use
 from ...host.base import Host
 from ...ids import now_ms
 from ...models import FileStat, Pending
-from ..moves.apply import match_contents, match_pending
+from ..moves import match_contents, match_pending
 from ..roots import current_roots
 from .content_reader import SMALL_FILE, HashProgress, LargeDigests, ReadingPace, read_file
 

@@ -20,7 +20,7 @@ from ...db.files import FolderRow
 from ...fs.atomic import LEFTOVER_AGE_S, remove_old, temp_name
 from ...fs.paths import extended, is_definitely_gone
 from ...host.base import Host
-from ..moves.apply import match_contents, match_listed
+from ..moves import match_contents, match_listed
 from ..roots import Roots, current_roots, present_names, root_of
 from .apply import (
     FolderUpdate,

@@ -26,7 +26,7 @@ from ...host.base import HostFolders
 from ...ids import canonical_id
 from ...models import FileStat, Pending
 from ..media.mime import DEFAULT_MIME, guess_mime
-from ..moves.apply import ChangedPath, NewFile, add_new, match_contents, match_written
+from ..moves import ChangedPath, NewFile, add_new, match_contents, match_written
 from ..roots import Place, Roots, absolute
 
 # Temporary previews are not part of the library.

@@ -20,7 +20,7 @@ from ...assets.collections import add_contents
 from ...assets.fields import normalize_name
 from ...assets.index.content_reader import HashProgress, digest_of, read_facts
 from ...assets.media.mime import check_suffix, guess_mime, resolve_mime
-from ...assets.moves.apply import ChangedPath, match_written
+from ...assets.moves import ChangedPath, match_written
 from ...assets.roots import Roots, current_roots
 from ...background.interruption import CancelToken, uninterrupted
 from ...db import assets, contents, files

@@ -14,9 +14,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from ...db.moves import MoveCandidate
-from ...models import FileStat
-from ...names import folded
+from ..db.moves import MoveCandidate
+from ..models import FileStat
+from ..names import folded
 
 _SECOND_NS = 1_000_000_000
 

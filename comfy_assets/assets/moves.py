@@ -19,18 +19,18 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from ...db import files, moves, tags
-from ...db.connection import Database, Transaction
-from ...db.files import FileGroup, NewFileRow, Position
-from ...db.moves import MoveCandidate
-from ...db.tags import TagSet
-from ...fs.paths import path_state
-from ...ids import now_ms
-from ...models import AssetEdit, FileStat
-from ...names import split_suffix
-from ..media.mime import guess_mime
-from ..roots import Place, Roots, present_names
-from .match import Match, identity, match
+from ..db import files, moves, tags
+from ..db.connection import Database, Transaction
+from ..db.files import FileGroup, NewFileRow, Position
+from ..db.moves import MoveCandidate
+from ..db.tags import TagSet
+from ..fs.paths import path_state
+from ..ids import now_ms
+from ..models import AssetEdit, FileStat
+from ..names import split_suffix
+from .media.mime import guess_mime
+from .move_matching import Match, identity, match
+from .roots import Place, Roots, present_names
 
 # The folder, below the one it was in, of a missing file whose path another file has now. No walk enters hidden folders.
 _REPLACED_FOLDER = ".replaced"

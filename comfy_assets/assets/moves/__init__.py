@@ -1,1 +1,0 @@
-"""Recognition of files that were moved or renamed."""
