@@ -1,18 +1,21 @@
 """Sets of row ids as bitmaps: set operations on a million ids take microseconds.
 
 Many ids are fetched as one text, because a row for each takes SQLite three times as long and holds the interpreter.
+NumPy is imported within functions, as it would slow the server's start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.int64]
 
 _SLICE = 1 << 17  # characters parsed at once: NumPy holds the interpreter lock for that long
-
-Ids = NDArray[np.int64]
 
 
 class IdSet:
@@ -24,6 +27,8 @@ class IdSet:
     @classmethod
     def of(cls, ids: Ids) -> IdSet:
         """Make the set of these ids."""
+        import numpy as np
+
         bits = np.zeros(int(ids.max()) + 1 if ids.size else 0, dtype=np.bool_)
         bits[ids] = True
         return cls(bits)
@@ -31,18 +36,26 @@ class IdSet:
     @classmethod
     def unpacked(cls, packed: bytes) -> IdSet:
         """Make the set from packed bytes."""
+        import numpy as np
+
         return cls(np.unpackbits(np.frombuffer(packed, dtype=np.uint8)).view(np.bool_))
 
     def packed(self) -> bytes:
         """Pack the set into an eighth of its memory."""
+        import numpy as np
+
         return np.packbits(self._bits).tobytes()
 
     def __len__(self) -> int:
+        import numpy as np
+
         return int(np.count_nonzero(self._bits))
 
     @property
     def ids(self) -> Ids:
         """The ids in ascending order."""
+        import numpy as np
+
         return np.flatnonzero(self._bits)
 
     def __iter__(self) -> Iterator[int]:
@@ -57,6 +70,8 @@ class IdSet:
 
     def plus(self, ids: Ids) -> IdSet:
         """Return the union with these ids."""
+        import numpy as np
+
         if not ids.size:
             return self
         bits = np.zeros(max(self._bits.size, int(ids.max()) + 1), dtype=np.bool_)
@@ -82,15 +97,21 @@ class IdSet:
 
     def count(self, ids: Ids) -> int:
         """Count how many of these distinct ids are in the set."""
+        import numpy as np
+
         return int(np.count_nonzero(self._has(ids)))
 
     def count_by(self, keys: Ids, ids: Ids) -> list[tuple[int, int]]:
         """Count, for each key, the ids in the set. ``keys`` has one key, 0 or more, for each id."""
+        import numpy as np
+
         counts = np.bincount(keys[self._has(ids)])
         found = np.flatnonzero(counts)
         return list(zip(found.tolist(), counts[found].tolist(), strict=True))
 
     def _has(self, ids: Ids) -> NDArray[np.bool_]:
+        import numpy as np
+
         if not self._bits.size:
             return np.zeros(ids.size, dtype=np.bool_)
         return self._bits[np.minimum(ids, self._bits.size - 1)] & (ids < self._bits.size)
@@ -98,11 +119,15 @@ class IdSet:
 
 def order_of(packed: bytes) -> Ids:
     """Return the ids of an array that was stored as bytes."""
+    import numpy as np
+
     return np.frombuffer(packed, dtype=np.int64)
 
 
 def parse(text: str | None) -> Ids:
     """Parse ids separated by commas; None is empty. Call it in a worker thread if the text is long."""
+    import numpy as np
+
     parts: list[Ids] = []
     start = 0
     while text and start < len(text):

@@ -21,12 +21,11 @@ from .. import fulltext
 from ..caches import LoadedColumn
 from ..connection import Database
 from ..sql import json_array
+from .bitmap import IdSet
 from .tag_filters import FilteredSet, by_demand, meeting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from .bitmap import IdSet
 
     Values = NDArray[Any]
 
@@ -235,8 +234,6 @@ def _needed(wanted: AssetFilter) -> list[str]:
 
 async def narrow(db: Database, wanted: AssetFilter, sets: Sequence[FilteredSet], ids: IdSet | None) -> IdSet:
     """Return the assets, of these or of all (None), that meet the conditions and pass by their tags."""
-    from .bitmap import IdSet
-
     values = await load(db, _needed(wanted))
     groups = by_demand(sets)
 

@@ -15,6 +15,7 @@ from .. import contents, fulltext
 from ..connection import Database
 from ..sql import BY_IDS, json_array
 from . import columns, folders
+from .bitmap import IdSet
 from .folders import FolderScope
 from .metadata import OF_BASE_MODELS, base_models, metadata_clause
 from .tag_filters import (
@@ -31,7 +32,7 @@ from .tag_filters import (
 )
 
 if TYPE_CHECKING:
-    from .bitmap import Ids, IdSet
+    from .bitmap import Ids
 
 # Up to this many candidates are gathered from the tag index and sorted; for more, the sort index is walked.
 GATHER_LIMIT = 8000
@@ -93,8 +94,6 @@ Selection = RowSelection | IdSelection | FolderSelection
 
 async def select(db: Database, wanted: AssetFilter) -> Selection:
     """Resolve a filter."""
-    from .bitmap import IdSet
-
     sets = await filtered_sets(db, wanted)
     scope = await folders.resolve(db, wanted.folder) if wanted.folder is not None else None
     needles = needles_of(wanted.name_contains)
@@ -165,8 +164,6 @@ async def _select_by_folder(db: Database, scope: FolderScope, sets: Sequence[Fil
 
 async def ids_of(db: Database, selection: Selection) -> IdSet:
     """Return the ids of all selected assets."""
-    from .bitmap import IdSet
-
     if isinstance(selection, IdSelection):
         return selection.ids
     if isinstance(selection, FolderSelection):
@@ -179,8 +176,6 @@ async def ids_of(db: Database, selection: Selection) -> IdSet:
 
 async def _of_base_models(db: Database, names: list[str]) -> IdSet:
     """Return the assets that have, or may have, one of the base models."""
-    from .bitmap import IdSet
-
     return IdSet.of(await fulltext.fetch_ids(db, OF_BASE_MODELS, [json_array(names)]))
 
 
@@ -195,8 +190,6 @@ _MADE_WITH = f"""
 
 
 async def _made_with(db: Database, asset_id: str, owner: str) -> IdSet:
-    from .bitmap import IdSet
-
     return IdSet.of(await fulltext.fetch_ids(db, _MADE_WITH, [asset_id, owner, owner]))
 
 
@@ -281,8 +274,6 @@ def _rows_of_tag(demand: Demand, rest: RowSelection) -> RowSelection:
 
 async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSelection:
     """Apply the hash and the metadata of a filter to the assets that pass otherwise."""
-    from .bitmap import IdSet
-
     passing = [each for each in sets if each.passes]
     if wanted.hash is not None:
         sql = "SELECT group_concat(id) FROM assets WHERE content_id = (SELECT id FROM contents WHERE hash = ?)"
@@ -297,8 +288,6 @@ async def _narrowed(db: Database, wanted: AssetFilter, ids: IdSet, sets: Sequenc
 
 async def _with_metadata(db: Database, wanted: AssetFilter, ids: IdSet, library: int) -> IdSet:
     """Return a set that contains those of the assets whose metadata pass, and maybe others."""
-    from .bitmap import IdSet
-
     where, parameters = _row_clauses(AssetFilter(wanted.owner, metadata=wanted.metadata))
     source = "assets a"
     if len(ids) <= max(HANDED_OVER, library // _METADATA_SHARE):
@@ -341,8 +330,6 @@ def _row_clauses(wanted: AssetFilter) -> tuple[list[str], list[Any]]:
 
 async def members_of(db: Database, collection: str) -> IdSet:
     """Return all members of a collection, by its id."""
-    from .bitmap import IdSet
-
     return IdSet.of(await fulltext.fetch_ids(db, f"SELECT group_concat(asset_id) {_OF_COLLECTION}", (collection,)))
 
 

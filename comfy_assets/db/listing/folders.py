@@ -10,16 +10,14 @@ import asyncio
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ...models import FolderTerm
 from .. import fulltext
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
 from . import columns
-
-if TYPE_CHECKING:
-    from .bitmap import IdSet
+from .bitmap import IdSet
 
 # Where the file system does not distinguish the cases of names, filters do not either.
 IGNORES_CASE = sys.platform in ("win32", "darwin")
@@ -105,8 +103,6 @@ async def ids_in(db: Database, scope: FolderScope, sets: Sequence[int] | None = 
 
 
 async def _ids_by_index(db: Database, scope: FolderScope, sets: Sequence[int] | None) -> IdSet:
-    from .bitmap import IdSet
-
     inside, parameters = scope.folders()
     sql = f"SELECT group_concat(id) FROM assets INDEXED BY assets_by_folder WHERE folder_id IN ({inside})"
     if sets is not None:
@@ -116,8 +112,6 @@ async def _ids_by_index(db: Database, scope: FolderScope, sets: Sequence[int] | 
 
 
 async def _ids_by_column(db: Database, scope: FolderScope, sets: Sequence[int] | None) -> IdSet:
-    from .bitmap import IdSet
-
     inside, parameters = scope.folders()
     folder_ids = await fulltext.fetch_ids(db, f"SELECT group_concat(folder_id) FROM ({inside})", parameters)
     values = await columns.load(db, ["folder"] if sets is None else ["folder", "tag_set"])
@@ -131,8 +125,6 @@ async def _ids_by_column(db: Database, scope: FolderScope, sets: Sequence[int] |
 
 async def narrow(db: Database, ids: IdSet, scope: FolderScope) -> IdSet:
     """Return those of the assets that are in the folders."""
-    from .bitmap import IdSet
-
     total = sum((await count_by_set(db, scope)).values())
     if len(ids) * ROW_COST <= min(total, _MOST_BY_INDEX):
         inside, parameters = scope.holds("a.folder_id")

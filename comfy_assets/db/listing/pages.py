@@ -14,6 +14,7 @@ from ..connection import Database
 from ..fulltext import ASSETS, parse_ids
 from ..sql import BY_IDS, after_key, json_array, order_by
 from . import columns
+from .bitmap import IdSet, order_of
 from .filters import BY_ASSET, GATHER_LIMIT, FolderSelection, IdSelection, RowSelection, Selection, ids_of, positions_of
 
 if TYPE_CHECKING:
@@ -285,8 +286,6 @@ async def name_order(db: Database) -> Ids | None:
 
     A changed name makes its asset such a one, so the cached order is right otherwise.
     """
-    from .bitmap import order_of
-
     version, is_settled = (await db.fetch_all(f"SELECT {_INDEX_STATE}"))[0]
     packed = db.search_results.get(_NAME_ORDER, version) if is_settled else None
     if packed is None and is_settled:
@@ -318,8 +317,6 @@ async def stacked(db: Database, selection: Selection) -> tuple[IdSelection, Stac
 
     The first asset of a job stays the same while others are added, so that pages by cursor show each job once.
     """
-    from .bitmap import IdSet
-
     ids = (await ids_of(db, selection)).ids
     jobs = await _numbered_jobs(db)
     shown, stacks = await asyncio.to_thread(_first_of_jobs, ids, jobs)

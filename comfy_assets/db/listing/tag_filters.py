@@ -9,6 +9,7 @@ from ...models import AssetFilter
 from .. import fulltext, tags
 from ..connection import Database
 from ..sql import BY_IDS, ROW_COST, json_array
+from .bitmap import IdSet
 
 if TYPE_CHECKING:
     from .bitmap import IdSet
@@ -119,8 +120,6 @@ def by_demand(sets: Iterable[FilteredSet]) -> dict[Demand, list[FilteredSet]]:
 
 async def ids_by_tags(db: Database, sets: Sequence[FilteredSet]) -> IdSet:
     """Return the ids of all assets that pass by their tag set and by users' tags."""
-    from .bitmap import IdSet
-
     result = IdSet.of(await fulltext.parse_ids(None))
     for demand, members in by_demand(sets).items():
         result = result.plus((await ids_of_demand(db, demand, members, sets)).ids)
@@ -131,8 +130,6 @@ async def ids_of_demand(
     db: Database, demand: Demand, members: Sequence[FilteredSet], sets: Sequence[FilteredSet]
 ) -> IdSet:
     """Return the ids of the assets of tag sets that meet a demand, by way of the users' tags if it wants any."""
-    from .bitmap import IdSet
-
     if not demand.wants:
         ids = IdSet.of(await fulltext.fetch_ids(db, *_ids_of_sets(members)))
         return await meeting(db, ids, demand)
@@ -154,8 +151,6 @@ def rarest(demand: Demand, members: Sequence[FilteredSet]) -> frozenset[str]:
 
 async def _of_tags(db: Database, names: Iterable[str]) -> IdSet:
     """Return the ids of the assets to which users gave any of these tags."""
-    from .bitmap import IdSet
-
     sql = (
         "SELECT group_concat(u.asset_id) FROM tags t CROSS JOIN asset_tags u ON u.tag_id = t.id"
         " WHERE t.name IN (SELECT value FROM json_each(?))"
@@ -176,8 +171,6 @@ async def meeting(db: Database, ids: IdSet, demand: Demand) -> IdSet:
 
 async def with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> IdSet:
     """Return those of the assets that pass by their tag set and by users' tags."""
-    from .bitmap import IdSet
-
     groups = by_demand(sets)
     result = IdSet.of(await fulltext.parse_ids(None))
     for demand, members in groups.items():
@@ -190,8 +183,6 @@ async def with_tags(db: Database, ids: IdSet, sets: Sequence[FilteredSet]) -> Id
 
 async def _of_sets(db: Database, ids: IdSet, chosen: Sequence[FilteredSet], others: Sequence[FilteredSet]) -> IdSet:
     """Return those of the assets that have one of the chosen tag sets, by reading as few assets as possible."""
-    from .bitmap import IdSet
-
     fewest = min(count_assets(chosen), count_assets(others))
     if not others:
         return ids
