@@ -18,9 +18,9 @@ import msgspec
 
 from .. import asset_kinds, json_limits
 from ..assets.service import require_asset
-from ..db import assets, downloads, workflow_models
+from ..db import assets, downloads, workflow_requirements
 from ..db.connection import Database
-from ..db.workflow_models import ExpectedContent
+from ..db.workflow_requirements import ExpectedContent
 from ..errors import UnprocessableBodyError, VersionConflictError
 from ..graphs import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..json_text import decode_in_steps, dumps_in_steps
@@ -150,8 +150,8 @@ class WorkflowRequirements:
         named = await asyncio.to_thread(lambda: named_in(_decoded(content.text)))
         workflow = await self._service.get(workflow_id, owner)
         paths = [_path_of(each) for each in named]
-        linked = await workflow_models.linked_by_name(self._db, workflow.row_id, paths)
-        expected = await workflow_models.expected_contents(self._db, workflow.row_id)
+        linked = await workflow_requirements.linked_by_name(self._db, workflow.row_id, paths)
+        expected = await workflow_requirements.expected_contents(self._db, workflow.row_id)
         found = [await self._examine(each, linked.get(_path_of(each), []), expected, owner) for each in named]
         order: dict[RequirementStatus, int] = {"missing": 0, "elsewhere": 1, "present": 2}
         return content.version.number, sorted(found, key=lambda each: (each.named.kind != "model", order[each.status]))
@@ -188,7 +188,7 @@ class WorkflowRequirements:
     ) -> Requirement:
         found = Requirement(named, _category_of(named), links=_links(named.sources))
         kind = _KINDS[named.kind]
-        at_place = await self._assets(await workflow_models.assets_at(self._db, owner, kind, named.file), owner)
+        at_place = await self._assets(await workflow_requirements.assets_at(self._db, owner, kind, named.file), owner)
         there = [asset for asset in at_place if asset.is_present]
         found.asset = next((each for each in there if _fits(each, named.kind, found.category)), None)
         stated = [each for each in expected if _is_expected(each, named, found.category)]
@@ -196,7 +196,7 @@ class WorkflowRequirements:
         found.hashes = await self._digests(named, at_place, linked, stated, owner)
         if found.asset is not None:
             return found
-        same = await workflow_models.assets_of_contents(self._db, owner, found.hashes)
+        same = await workflow_requirements.assets_of_contents(self._db, owner, found.hashes)
         for by, ids in (
             ("hash", [*linked, *same]),
             ("name", [*(each.id for each in there), *await self._of_name(owner, kind, named)]),
@@ -206,7 +206,7 @@ class WorkflowRequirements:
         return found
 
     async def _of_name(self, owner: str, kind: str, named: NamedInWorkflow) -> list[str]:
-        return await workflow_models.assets_called(self._db, owner, kind, named.file.name)
+        return await workflow_requirements.assets_called(self._db, owner, kind, named.file.name)
 
     async def _assets(self, ids: Sequence[str], owner: str) -> list[Asset]:
         found = await assets.visible(self._db, ids, owner) if ids else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comfy_assets_node.comfy_assets.db.workflow_models import ExpectedContent, expect_contents
+from comfy_assets_node.comfy_assets.db.workflow_requirements import ExpectedContent, expect_contents
 from comfy_assets_node.comfy_assets.workflows.requirements import FileKey, named_in, replace_names, web_link
 from hypothesis import given, settings
 from hypothesis import strategies as st

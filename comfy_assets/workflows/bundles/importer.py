@@ -27,7 +27,7 @@ from ...db import assets, contents, files
 from ...db.assets import NewAsset
 from ...db.connection import Database, Transaction
 from ...db.contents import Facts, Hashed
-from ...db.workflow_models import ExpectedContent, expect_contents
+from ...db.workflow_requirements import ExpectedContent, expect_contents
 from ...errors import ApiError, StorageError, UnsupportedContentError
 from ...fs import atomic, shared_files
 from ...fs.atomic import LEFTOVER_AGE_S, fsync_folder, remove_leftovers
