@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -23,6 +24,11 @@ SCANNED, UPLOADED, REFERENCE = range(3)
 
 MISSING_TAG = "missing"
 MODEL_TYPE_PREFIX = "model_type:"
+
+
+def categories_of(tags: Iterable[str]) -> list[str]:
+    """Return the categories of models that tags name by their types."""
+    return [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
 
 
 class Location(msgspec.Struct, frozen=True):
@@ -128,6 +134,11 @@ class Asset(msgspec.Struct, frozen=True):
     def is_present(self) -> bool:
         """True if the file with the content was there at the last check."""
         return self.location is not None and not self.location.missing
+
+    @property
+    def categories(self) -> list[str]:
+        """The categories of models that its tags name."""
+        return categories_of(msgspec.json.decode(self.tags, type=list[str]))
 
 
 class AssetEdit(msgspec.Struct, frozen=True):

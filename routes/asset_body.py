@@ -219,9 +219,7 @@ def _put_location(body: AssetBody, asset: Asset, location: Location, category: s
     if location.loader_prefixes is None:
         body.loader_path = _within(prefix, location.name)
         return
-    tags = msgspec.json.decode(asset.tags, type=list[str])
-    categories = [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
-    found = {each: location.prefix_in(each) or "" for each in categories}
+    found = {each: location.prefix_in(each) or "" for each in asset.categories}
     # The shortest is that of the innermost folder.
     body.loader_path = _within(found.get(category or "", min(found.values(), key=len, default=prefix)), location.name)
     if len(set(found.values())) > 1:

@@ -30,7 +30,7 @@ from ..comfy_assets.errors import (
     UnknownAssetIdError,
 )
 from ..comfy_assets.ids import canonical_id
-from ..comfy_assets.models import MODEL_TYPE_PREFIX, Asset, AssetEdit, AssetFilter, AssetSort, Page, PageRequest
+from ..comfy_assets.models import Asset, AssetEdit, AssetFilter, AssetSort, Page, PageRequest, categories_of
 from .asset_body import AssetBody, asset_body, generation_body
 from .asset_filters import FILTER_ERRORS, FolderQuery, asset_filter
 from .context import Function, NoQuery, RequestContext, endpoint
@@ -151,7 +151,7 @@ def list_filter(query: ListAssets, user: str) -> AssetFilter:
 
 def _category(tags: Sequence[str]) -> str | None:
     """Return the category of models that a filter asks for by its type, if there is one."""
-    found = [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
+    found = categories_of(tags)
     return found[0] if len(found) == 1 else None
 
 

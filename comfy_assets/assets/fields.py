@@ -11,7 +11,7 @@ from typing import Literal
 from ..db.tags import ROOT_TAGS
 from ..errors import InvalidNameError, InvalidQueryError, InvalidTagsError, ReservedTagError
 from ..host.base import RootKind
-from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
+from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, categories_of
 from ..names import WINDOWS, UnsafeName, check_leads_nowhere, safe_file_name, split_suffix
 from .media.mime import DEFAULT_MIME, guess_mime
 from .roots import Roots
@@ -223,7 +223,7 @@ def reference_category(tags: Sequence[str], roots: Roots) -> str | None:
     if MISSING_TAG in tags:
         raise _unusable(f"A new asset cannot have the tag {MISSING_TAG}.")
     known = roots.categories()
-    typed = {tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)}
+    typed = set(categories_of(tags))
     if len(typed) > 1 or not typed <= known:  # the sets of such tags must stay few
         raise ReservedTagError(
             f"An asset can have one tag that begins with {MODEL_TYPE_PREFIX}, of a category of this server.",

@@ -339,7 +339,7 @@ def _unused(options: argparse.Namespace) -> int:
         say_json({"total": total, "size": size, "categories": by_category, "models": models})
         return 0
     print_table(
-        _MODELS, [(written_size(each.size), ", ".join(_categories(each)), each.id, _path(each)) for each in found]
+        _MODELS, [(written_size(each.size), ", ".join(each.categories), each.id, _path(each)) for each in found]
     )
     if len(sums) > 1:
         say("")
@@ -359,10 +359,5 @@ async def _find_unused(options: argparse.Namespace) -> tuple[Sequence[Asset], in
         return page.items, page.total, counts.categories, counts.total_size
 
 
-def _categories(asset: Asset) -> list[str]:
-    tags = msgspec.json.decode(asset.tags, type=list[str])
-    return [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
-
-
 def _model_as_json(asset: Asset) -> dict[str, Any]:
-    return {"id": asset.id, "file_path": _path(asset), "size": asset.size, "categories": _categories(asset)}
+    return {"id": asset.id, "file_path": _path(asset), "size": asset.size, "categories": asset.categories}

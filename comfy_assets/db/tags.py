@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..models import MISSING_TAG, MODEL_TYPE_PREFIX
+from ..models import MISSING_TAG, MODEL_TYPE_PREFIX, categories_of
 from .connection import Transaction
 from .sql import Statement, json_array, statements
 
@@ -70,7 +70,7 @@ class TagSet(NamedTuple):
 def canonical(tags: Iterable[str]) -> tuple[str, ...]:
     """Sort tags as responses show them, without repeats: root, category, model_type, the user's, missing."""
     unique = set(tags)
-    categories = _categories(unique)
+    categories = set(categories_of(unique))
 
     def rank(tag: str) -> tuple[int, str]:
         if tag in ROOT_TAGS:
@@ -84,11 +84,6 @@ def canonical(tags: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(unique, key=rank))
 
 
-def _categories(tags: Iterable[str]) -> set[str]:
-    """Return the categories that model types among the tags name."""
-    return {tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)}
-
-
 def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[str]:
     """Return those of an asset's tags that came from its place rather than from a user."""
     former = set(former_categories)
@@ -98,7 +93,7 @@ def place_tags(present: Iterable[str], former_categories: Iterable[str]) -> set[
 def split(tags: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Split the tags of an asset into those that a place gives (root, categories with a model type) and the users'."""
     ordered = canonical(tags)
-    categories = _categories(ordered)
+    categories = set(categories_of(ordered))
     place = tuple(t for t in ordered if t in ROOT_TAGS or t in categories or t.startswith(MODEL_TYPE_PREFIX))
     return place, tuple(t for t in ordered if t not in place and t != MISSING_TAG)
 

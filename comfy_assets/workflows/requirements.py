@@ -24,7 +24,7 @@ from ..db.workflow_requirements import ExpectedContent
 from ..errors import UnprocessableBodyError, VersionConflictError
 from ..graphs import NamedFile, is_saved_format, is_unicode, named_file, prompt_nodes, saved_graphs, saved_nodes
 from ..json_text import decode_in_steps, dumps_in_steps
-from ..models import MODEL_TYPE_PREFIX, Asset, Location
+from ..models import Asset, Location
 from .service import SavedVersion, WorkflowService
 
 NamedKind = Literal["model", "input"]
@@ -260,7 +260,7 @@ def _loader_value(asset: Asset, kind: str, category: str | None) -> str | None:
 
 
 def _prefix(location: Location, asset: Asset, category: str | None) -> str | None:
-    own = _categories(asset)
+    own = asset.categories
     wanted = next((each for each in _names_of(category) if each in own), None) or next(iter(own), None)
     return location.prefix_in(wanted) if wanted is not None else None
 
@@ -269,7 +269,7 @@ def _fits(asset: Asset, kind: str, category: str | None) -> bool:
     """Return whether nodes that load such files list an asset."""
     if not _is_kind(asset, kind):
         return False
-    return kind != "model" or category is None or bool({*_names_of(category)} & {*_categories(asset)})
+    return kind != "model" or category is None or bool({*_names_of(category)} & {*asset.categories})
 
 
 def _is_kind(asset: Asset, kind: str) -> bool:
@@ -285,11 +285,6 @@ def _names_of(category: str | None) -> list[str]:
         return []
     newer = _LEGACY.get(category, category)
     return [category, newer, *(old for old, new in _LEGACY.items() if new == newer)]
-
-
-def _categories(asset: Asset) -> list[str]:
-    tags = msgspec.json.decode(asset.tags, type=list[str])
-    return [tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX)]
 
 
 def _category_of(named: NamedInWorkflow) -> str | None:

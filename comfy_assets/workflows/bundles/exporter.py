@@ -22,7 +22,7 @@ from ...errors import WorkflowNotFoundError
 from ...fs.paths import ChangedWhileReading, extended_path
 from ...host.base import Host
 from ...ids import canonical_id, hash_text
-from ...models import MODEL_TYPE_PREFIX, Asset, Location, SharedAsset, Workflow
+from ...models import Asset, Location, SharedAsset, Workflow
 from ..document import parse_workflow
 from ..service import WorkflowService
 from ..shares import snapshot_of
@@ -146,8 +146,7 @@ def _present(location: Location) -> Location:
 
 def _as_recorded(asset: Asset, location: Location) -> SharedAsset:
     """Describe an asset in a folder that only the server knows, by what was recorded when it was scanned."""
-    tags = msgspec.json.decode(asset.tags, type=list[str])
-    categories = sorted(tag.removeprefix(MODEL_TYPE_PREFIX) for tag in tags if tag.startswith(MODEL_TYPE_PREFIX))
+    categories = sorted(asset.categories)
     category = categories[0] if categories and location.loader_prefix is not None else None
     inside = location.prefix_in(category) if category else PurePosixPath(*PurePosixPath(location.logical).parts[1:])
     return _shared_asset(asset, location.kind, category, str(PurePosixPath(inside or "", location.name)))
