@@ -6,7 +6,7 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ..assets.index.content_reader import HashProgress
 from ..background.interruption import Cancelled
@@ -20,7 +20,7 @@ from ..fs.paths import ChangedWhileReading
 from ..models import Page, Workflow, WorkflowFilter, WorkflowPage, WorkflowSort
 from ..workflows.bundles.archive import BundledAsset
 from ..workflows.bundles.exporter import BundleExporter, ExportOptions, ExportResult, collect
-from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportOutcome, ImportResult
+from ..workflows.bundles.importer import MAX_SIZE, AssetOutcome, BundleImporter, ImportResult
 from ..workflows.folder import FOLDER
 from ..workflows.service import TRASH_DAYS, WorkflowService, restore_workflow
 from ..workflows.sync import WorkflowSync
@@ -352,7 +352,7 @@ def _import(options: argparse.Namespace) -> int:
         say_json(_import_as_json(result))
     else:
         _print_import(result)
-    return 0 if all(map(_is_as_needed, result.outcomes)) else PROBLEMS
+    return 0 if all(each.is_as_needed for each in result.outcomes) else PROBLEMS
 
 
 async def _run_import(options: argparse.Namespace) -> ImportResult:
@@ -364,32 +364,21 @@ async def _run_import(options: argparse.Namespace) -> ImportResult:
             importer = BundleImporter(library.db, library.host, _service(library), task.token, limit, options.max_size)
             running = importer.run(options.bundle, options.user, unsafe_models=options.unsafe_models)
             results.append(await show_progress(running, lambda: _progress(task, importer.progress)))
-            task.result = {"workflow_id": results[0].workflow.id, **_counts(results[0])}
+            task.result = {"workflow_id": results[0].workflow.id, **results[0].counts}
 
         await library.tasks.run("workflow_import", work, {"bundle": options.bundle.name}, options.user)
         return results[0]
 
 
-def _counts(result: ImportResult) -> dict[str, int]:
-    """Return the number of assets with each outcome."""
-    return {name: sum(each.outcome == name for each in result.outcomes) for name in get_args(ImportOutcome)}
-
-
 def _print_import(result: ImportResult) -> None:
-    # False sorts before True: problems come first, as only the first lines are printed.
-    print_some(map(_line, sorted(result.outcomes, key=_is_as_needed)))
-    count = _counts(result)
+    print_some(map(_line, result.problems_first))
+    count = result.counts
     say(
         f"{counted(len(result.outcomes), 'asset')}:"
         f" {count['have']} already there, {count['added']} added, {count['missing']} missing"
     )
     name, workflow_id = result.workflow.name or UNNAMED, result.workflow.id
     say(f"{name} imported as {workflow_id}" if result.is_new else f"{name} exists already: {workflow_id}")
-
-
-def _is_as_needed(each: AssetOutcome) -> bool:
-    """Return whether the library has the asset under the name that the workflow uses."""
-    return each.outcome != "missing" and each.note is None
 
 
 def _line(each: AssetOutcome) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from ...assets.collections import add_contents
 from ...assets.fields import normalize_name
@@ -56,6 +56,11 @@ class AssetOutcome:
     path: str | None = None
     note: str | None = None
 
+    @property
+    def is_as_needed(self) -> bool:
+        """True if the library has the asset under the name that the workflow uses."""
+        return self.outcome != "missing" and self.note is None
+
 
 @dataclass(frozen=True)
 class ImportResult:
@@ -64,6 +69,16 @@ class ImportResult:
     workflow: Workflow
     is_new: bool
     outcomes: Sequence[AssetOutcome]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of assets with each outcome."""
+        return {name: sum(each.outcome == name for each in self.outcomes) for name in get_args(ImportOutcome)}
+
+    @property
+    def problems_first(self) -> list[AssetOutcome]:
+        """The outcomes, those first of assets that the library lacks under the names that the workflow uses."""
+        return sorted(self.outcomes, key=lambda each: each.is_as_needed)
 
 
 @dataclass

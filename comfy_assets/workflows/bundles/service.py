@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine
-from typing import Any, get_args
+from typing import Any
 
 from ...assets.exports import AssetExports
 from ...background.tasks import Task, TaskFailedError, TaskRunner, Work
@@ -18,7 +18,7 @@ from ...host.base import Host
 from ..service import WorkflowService
 from .archive import BundleError
 from .exporter import BundleContent, BundleExporter, ExportOptions, collect
-from .importer import AssetOutcome, BundleImporter, ImportOutcome, ImportResult
+from .importer import AssetOutcome, BundleImporter, ImportResult
 
 EXPORT, IMPORT = "workflow_export", "workflow_import"  # names of the tasks
 _MOST_OF_ONE = 5  # running bundles of a user
@@ -170,14 +170,12 @@ async def _reported(task: Task, running: Coroutine[Any, Any, Any], progress: Cal
 
 def _outcome(result: ImportResult) -> dict[str, Any]:
     """Return the result of an import, problems first."""
-    counts = {name: sum(each.outcome == name for each in result.outcomes) for name in get_args(ImportOutcome)}
-    ordered = sorted(result.outcomes, key=lambda each: each.outcome != "missing" and each.note is None)
     return {
         "workflow_id": result.workflow.id,
         "workflow_name": result.workflow.name,
         "is_new": result.is_new,
-        **counts,
-        "assets": [_asset(each) for each in ordered[:_MOST_NAMED]],
+        **result.counts,
+        "assets": [_asset(each) for each in result.problems_first[:_MOST_NAMED]],
     }
 
 
