@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..models import SearchGroup, SearchWord
 from .connection import Database, Transaction
+from .listing import bitmap
+from .listing.bitmap import Ids, IdSet
 from .sql import json_array
-
-if TYPE_CHECKING:
-    # Imported where it is used: NumPy takes a tenth of a second, which the start of a server without searches saves.
-    from .listing.bitmap import Ids, IdSet
 
 
 class FullTextIndex(NamedTuple):
@@ -273,8 +271,6 @@ async def of_name(db: Database, needles: Sequence[str]) -> IdSet:
 
 async def of_any_name(db: Database, needles: Sequence[str]) -> IdSet:
     """Find the assets whose name contains one of the case-folded needles by reading every name."""
-    from .listing.bitmap import IdSet
-
     query = _all_names(needles)
     return IdSet.of(await fetch_ids(db, query.sql, query.parameters))
 
@@ -290,8 +286,6 @@ async def of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGr
 
 async def jobs_of_words(db: Database, words: SearchGroup, excluded: Sequence[SearchGroup] = ()) -> IdSet:
     """Find the rows of the jobs that are indexed with all of the words, and with none of the groups."""
-    from .listing.bitmap import IdSet
-
     match = _match(words, excluded, {})
     # The number of jobs is part of the key, since removing one leaves the version as it is.
     upto, count = (await db.fetch_all(f"SELECT {JOBS.upto}, (SELECT sum(n) FROM job_counts)"))[0]
@@ -315,8 +309,6 @@ async def fetch_ids(db: Database, sql: str, parameters: Sequence[Any] = ()) -> I
 
 async def parse_ids(text: str | None) -> Ids:
     """Parse such a text, a long one in a thread."""
-    from .listing import bitmap
-
     if text is None or len(text) < _LONG_TEXT:
         return bitmap.parse(text)
     return await asyncio.to_thread(bitmap.parse, text)
@@ -327,8 +319,6 @@ async def _find(db: Database, key: str, plan: Callable[[bool], Awaitable[_IdQuer
 
     Assets that have changed since the index was written are removed, and those that ``newest`` finds are added.
     """
-    from .listing.bitmap import IdSet
-
     state = f"(SELECT version FROM search_state), {ASSETS.upto}, (SELECT group_concat(asset_id) FROM search_stale)"
     version, upto, stale, new = (await db.fetch_all(f"SELECT {state}, ({newest.sql})", newest.parameters))[0]
     packed = db.search_results.get(key, version)
