@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..models import SearchGroup, SearchWord
 from .connection import Database, Transaction
 from .listing import bitmap
-from .listing.bitmap import Ids, IdSet
+from .listing.bitmap import IdSet
 from .sql import json_array
+
+if TYPE_CHECKING:
+    from .listing.bitmap import Ids
 
 
 class FullTextIndex(NamedTuple):
