@@ -182,8 +182,7 @@ class AssetService:
 
     async def get_with_copies(self, asset_id: str, owner: str) -> Asset:
         """Return the asset with the number of its copies. Raises AssetNotFoundError."""
-        [asset] = await assets.with_copies(self._db, [await self.get(asset_id, owner)], owner)
-        return asset
+        return await assets.with_copies(self._db, await self.get(asset_id, owner), owner)
 
     async def documents(self, asset: Asset) -> dict[str, bytes | None]:
         """Return the documents embedded in the asset's file by key, with None for texts over the size limit.

@@ -85,6 +85,12 @@ _JOINS = """
     LEFT JOIN folders d ON d.id = f.folder_id
     LEFT JOIN assets p ON p.id = a.preview_id
 """
+# The number of files that are there with the content of the asset, as far as a user may see them. The bound keeps pages
+# of empty files short, of which there may be thousands.
+_COPIES = f"""(SELECT count(*) FROM (
+    SELECT 1 FROM assets b JOIN files f ON f.id = b.id AND f.missing = 0 JOIN tag_sets s ON s.id = b.tag_set_id
+    WHERE b.content_id = a.content_id AND {tags.VISIBLE} LIMIT 100
+))"""
 
 
 async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Page[Asset]:
@@ -93,9 +99,8 @@ async def list_page(db: Database, wanted: AssetFilter, page: PageRequest) -> Pag
     if wanted.is_stacked:
         selection, stacks = await stacked(db, selection)
     total = await _total(db, selection)
-    rows = await _page_rows(db, selection, page) if total else []
-    items = await _complete(db, [_asset(row) for row in rows[: page.limit]])
-    items = await with_copies(db, items, wanted.owner)
+    rows = await _page_rows(db, selection, page, wanted.owner) if total else []
+    items = await _complete(db, [_with_copies(_asset(row), row[-2]) for row in rows[: page.limit]])
     if stacks is not None:
         items = [replace(a, stack_count=stacks.count_of(a.row_id)) if a.job_id is not None else a for a in items]
     has_more = len(rows) > page.limit
@@ -112,33 +117,24 @@ async def _total(db: Database, selection: Selection) -> int:
     return int(row[0]) if row else 0
 
 
-async def _page_rows(db: Database, selection: Selection, page: PageRequest) -> list[Row]:
-    """Return the page's rows and one more, each with its sort value at the end."""
+async def _page_rows(db: Database, selection: Selection, page: PageRequest, owner: str) -> list[Row]:
+    """Return the page's rows and one more, each with the number of its copies and its sort value at the end."""
     ids, parameters = await page_of(db, selection, page)
     return await db.fetch_all(
-        f"SELECT {_COLUMNS}, {sort_key(page)} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
+        f"SELECT {_COLUMNS}, {_COPIES}, {sort_key(page)} FROM ({ids}) listed JOIN assets a ON a.id = listed.id {_JOINS}"
         f" {ordering(page)}",
-        parameters,
+        (owner, *parameters),
     )
 
 
-# The files that are there with the content of each asset, as far as a user may see them. The bound keeps a page of
-# thousands of empty files short.
-_COPIES = f"""
-    SELECT a.id, (SELECT count(*) FROM (
-        SELECT 1 FROM assets b JOIN files f ON f.id = b.id AND f.missing = 0 JOIN tag_sets s ON s.id = b.tag_set_id
-        WHERE b.content_id = a.content_id AND {tags.VISIBLE.replace("?", "?2")} LIMIT 100
-    )) AS copies FROM (SELECT value AS id FROM json_each(?1)) chosen CROSS JOIN assets a ON a.id = chosen.id
-    WHERE a.content_id IS NOT NULL AND copies > 1
-"""
+async def with_copies(db: Database, asset: Asset, owner: str) -> Asset:
+    """Return the asset with the number of files that have its content."""
+    row = await db.fetch_one(f"SELECT {_COPIES} FROM assets a WHERE a.id = ?", (owner, asset.row_id))
+    return asset if row is None else _with_copies(asset, row[0])
 
 
-async def with_copies(db: Database, found: list[Asset], owner: str) -> list[Asset]:
-    """Return assets with the numbers of files that have their contents."""
-    hashed = [asset.row_id for asset in found if asset.hash is not None]
-    rows = await db.fetch_all(_COPIES, (json_array(hashed), owner)) if hashed else []
-    counts: dict[int, int] = {row[0]: row[1] for row in rows}
-    return [replace(asset, copies=counts[asset.row_id]) if asset.row_id in counts else asset for asset in found]
+def _with_copies(asset: Asset, count: int) -> Asset:
+    return replace(asset, copies=count) if count > 1 else asset
 
 
 async def get(db: Database | Transaction, asset_id: str, owner: str) -> Asset | None:
