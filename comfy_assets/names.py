@@ -97,7 +97,7 @@ def _without_slash(folder: str) -> str:
 
 def split_annotation(name: str) -> tuple[str, FileType | None]:
     """Split ComfyUI's folder annotation from a name: ``"a.png [temp]"`` -> ``("a.png", "temp")``, else None."""
-    for file_type in FILE_TYPES:
+    for file_type in FILE_TYPES if name.endswith("]") else ():
         marker = f"[{file_type}]"
         if name.endswith(marker):
             return name[: -len(marker)].rstrip(" "), file_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ...errors import InvalidBodyError, UnsupportedContentError
 from ...names import split_suffix
@@ -183,6 +184,7 @@ def guess_mime(name: str) -> str:
     return _BY_SUFFIX.get(name.rpartition(".")[2].lower(), DEFAULT_MIME) if "." in name else DEFAULT_MIME
 
 
+@lru_cache(maxsize=1024)  # a list asks for the same few types several times an asset
 def essence(mime: str) -> str:
     """Return a type without its parameters, in lower case."""
     return mime.partition(";")[0].strip().lower()
