@@ -27,6 +27,8 @@ from support.files import picture, safetensors
 from support.requests import multipart
 from support.status_walker import Case, ServerWorld, json_request, take
 
+pytestmark = pytest.mark.slow
+
 ZERO = "00000000-0000-0000-0000-000000000000"
 UNKNOWN = "00000000-0000-7000-8000-00000000abcd"
 MAX_UPLOAD_MB = 1

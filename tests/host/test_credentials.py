@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from comfy_assets_node.routes import ROUTES
 from support.stored_texts import stored_texts
 from support.windows import ctrl_break
@@ -33,6 +34,7 @@ def ended(server: Any, prompt_id: str) -> None:
     server.wait_for(path, lambda job: job["status"] in ("completed", "failed", "cancelled"))
 
 
+@pytest.mark.slow
 @ctrl_break
 def test_credentials_mean_nothing_and_are_kept_nowhere(tmp_path: Path, start: Callable[..., Any]) -> None:
     with start(tmp_path) as server:

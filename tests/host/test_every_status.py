@@ -19,6 +19,8 @@ from support.files import picture
 from support.requests import multipart
 from support.status_walker import Case, ServerWorld, take
 
+pytestmark = pytest.mark.slow
+
 NONE = "00000000-0000-4000-8000-000000000000"
 UNKNOWN_HASH = "blake3:" + "0" * 64
 NEW = "new"  # stands for a picture that was never sent before

@@ -231,6 +231,7 @@ async def test_files_that_take_the_places_of_others(followed: Any, moves: dict[s
         assert asset["hash"] == f"blake3:{blake3((library.base / asset['file_path']).read_bytes()).hexdigest()}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_times", [True, False])
 async def test_equal_files_that_are_copied_and_removed(followed: Any, with_times: bool) -> None:
     """As a folder is brought to another drive: each is known again by where it lay."""
@@ -270,6 +271,7 @@ async def _missing_are(library: Any, *names: str) -> bool:
     return {a["name"] for a in await library.assets(include_tags="missing")} == set(names)
 
 
+@pytest.mark.slow
 async def test_one_of_two_identical_files_disappears(followed: Any, annotate: Any) -> None:
     """The asset of the one keeps what it has, and the other is as it was."""
     library = await opened_with(followed, "output/a.png")
@@ -285,6 +287,7 @@ async def test_one_of_two_identical_files_disappears(followed: Any, annotate: An
     assert (other["id"], other["tags"], other["hash"]) == (other_id, ["output", "other"], gone["hash"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves_mount_point", [True, False])
 async def test_a_drive_that_is_unplugged_and_comes_back(followed: Any, annotate: Any, leaves_mount_point: bool) -> None:
     library = await opened_with(followed, "output/a.png", "output/deep/er/b.png", "input/c.png")
@@ -339,6 +342,7 @@ async def test_a_root_that_appears_later(followed: Any, tmp_path: Path) -> None:
     await until(lambda: _has(library, "input/sub/b.png"))
 
 
+@pytest.mark.slow
 @symbolic_links
 async def test_a_linked_folder(followed: Any, tmp_path: Path) -> None:
     """Changes are told of under either path; scans list a folder under one of them."""
@@ -549,6 +553,7 @@ async def test_a_new_folder_that_is_come_by_on_two_ways(followed: Any) -> None:
     assert list(await listed(library)) == ["output/real/new/deep/a.png"]
 
 
+@pytest.mark.slow
 async def test_a_copy_of_what_lies_on_an_unplugged_drive_is_not_taken_for_it(followed: Any, annotate: Any) -> None:
     library = await opened_with(followed, "output/a.png")
     await annotate(library, "a.png", "mine")

@@ -143,6 +143,7 @@ async def test_an_upload_with_such_a_name_is_refused(make_library: Callable[...,
     assert [path.name for path in Path(library.base / "input").iterdir()] == []
 
 
+@pytest.mark.slow
 async def test_what_is_left_out_is_not_followed(make_library: Callable[..., Any]) -> None:
     library = await make_library(Config(exclude=("*.bak", "output/old")))
     await library.services.indexer.scanner.completed.wait()

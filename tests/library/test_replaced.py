@@ -223,7 +223,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("content", "is_same"), OTHERS.values(), ids=list(OTHERS))
-@pytest.mark.parametrize("way", ["scan", "follow", "stopped"])
+@pytest.mark.parametrize("way", ["scan", pytest.param("follow", marks=pytest.mark.slow), "stopped"])
 async def test_a_new_file_under_the_name_of_a_deleted_one(
     make_library: Callable[..., Any],
     followed: Callable[[], Awaitable[Any]],

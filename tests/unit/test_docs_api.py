@@ -20,6 +20,7 @@ from comfy_assets_node.routes import HOST_OPERATIONS, ROUTES, openapi, prompts, 
 
 sys.path.append(str(Path(__file__).resolve().parent))
 from docs_pages import CONTRIBUTING, FENCE, PAGES, ROOT, page, quoted, read_from_the_environment, sources
+from support.sources import parsed
 
 DOCUMENT = openapi.document(ROUTES, HOST_OPERATIONS)
 V2_DOCUMENT: Any = v2.document(v2.ROUTES)
@@ -154,7 +155,7 @@ class TestErrors:
     def test_every_code_is_in_the_table_and_no_other(self) -> None:
         codes = {error.code for error in self.CLASSES}
         for path in (*(ROOT / "routes").glob("*.py"), ROOT / "comfy_assets/host/standalone/http.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(CODE, node.value):
                     codes.add(node.value)
         assert self.TABLE.keys() == codes
@@ -201,7 +202,7 @@ def texts_in_the_code() -> str:
     return "\0".join(
         node.value
         for path in sources("comfy_assets", "routes")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
 
@@ -221,7 +222,7 @@ def test_events_are_told_of_and_no_others() -> None:
         node.args[0].value
         for path in sources("comfy_assets", "routes")
         if not path.is_relative_to(ROOT / "comfy_assets/host")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "emit"
         if isinstance(node.args[0], ast.Constant)
     }

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from support.sources import parsed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,7 +39,7 @@ def imports(path: Path) -> tuple[str, ...]:
 
 def _imports(path: Path) -> Iterator[str]:
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -146,7 +147,7 @@ def test_layers_do_not_import_outwards(layer: str, outer: tuple[str, ...]) -> No
 def test_class_names_are_unique() -> None:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 found[node.name].append(module(path))
     assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
@@ -165,7 +166,7 @@ def executed_imports(path: Path, modules: Container[str]) -> set[str]:
     """The modules of the project that are imported when a file is."""
     found: set[str] = set()
     package = path.relative_to(ROOT).parent.parts
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.ImportFrom) and node.level:
             base = (*package[: len(package) - node.level + 1], *(node.module or "").split("."))
             target = ".".join(part for part in base if part)
@@ -234,7 +235,7 @@ def test_files_are_changed_where_open_ones_are_considered() -> None:
         f"{path.relative_to(CORE)}:{node.lineno} {ast.unparse(node)[:60]}"
         for path in sorted(CORE.rglob("*.py"))
         if path.relative_to(CORE).as_posix() not in _MAY_BE_REFUSED
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and _is_change_of_file(node)
     ]
     assert found == []
