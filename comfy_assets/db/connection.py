@@ -95,6 +95,11 @@ class Database:
         """The reason why the open store cannot be used, or None."""
         return self._problem
 
+    @property
+    def requested_at(self) -> float:
+        """The time at which a request that only reads last began a query, by the event loop's clock."""
+        return self._readers.requested_at
+
     def require_search(self) -> None:
         """Raise SearchUnavailableError if this SQLite cannot search for words."""
         if not self.can_search:

@@ -69,6 +69,11 @@ class _Patience:
         self._reading = current if current is not None and current.task is asyncio.current_task() else None
         self._end = asyncio.get_running_loop().time() + (self._reading.seconds if self._reading is not None else 0)
 
+    @property
+    def is_limited(self) -> bool:
+        """True for a query of a request that only reads."""
+        return self._reading is not None
+
     async def wait(self, future: asyncio.Future[T]) -> T:
         """Return the result of a future, without cancelling it. Raises QueryTimeoutError."""
         if self._reading is None:
@@ -104,10 +109,13 @@ class Readers:
         self._heavy_at_most = max(1, len(connections) - 1)
         self._heavy = 0
         self._stopping: set[asyncio.Task[None]] = set()
+        self.requested_at = float("-inf")  # begin of the last query of a request, by the loop's clock
 
     async def fetch_all(self, sql: str, parameters: Iterable[Any]) -> list[Row]:
         """Return all rows of a query. Raises QueryTimeoutError within ``reading``."""
         patience, is_heavy = _Patience(), _is_heavy.get()
+        if patience.is_limited:
+            self.requested_at = asyncio.get_running_loop().time()
         connection = await self._take(patience, is_heavy)
         query = asyncio.ensure_future(_run(connection, sql, parameters))
         query.add_done_callback(lambda ended: self._ended(ended, connection, is_heavy))

@@ -29,6 +29,7 @@ _MALFORMED = "malformed"  # in SQLite's message
 _BATCH = 500  # rows that one transaction indexes: some tens of milliseconds, for which other writers wait
 _COURTESY_S = 10.0  # for how long other tasks go first
 _POLL_S = 0.1
+_LONGEST_PAUSE_S = 1.0
 _PATIENCE_S = 15.0  # how long a search waits for the index
 
 
@@ -116,11 +117,22 @@ class SearchIndex(_IndexUpdater):
         indexed = 0
         while True:
             await asyncio.to_thread(self._throttle.wait, task.token)
+            began = asyncio.get_running_loop().time()
             done = await self._step()
             if not done:
                 return
             indexed += done
             task.result = {"indexed": indexed}
+            await self._give_way(began)
+
+    async def _give_way(self, began: float) -> None:
+        """Pause for as long as a batch has taken if requests have read from the store meanwhile.
+
+        Making words holds the interpreter, for which lists wait: most of all those of a page that opens after a scan.
+        """
+        if self._db.requested_at >= began:
+            taken = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(min(taken, _LONGEST_PAUSE_S))
 
     async def _let_others_go_first(self, task: Task) -> None:
         """Wait some seconds for running scans and hash runs: their changes would have to be indexed twice."""

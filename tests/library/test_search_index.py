@@ -198,3 +198,35 @@ async def test_a_damaged_document_has_no_words(library: Any) -> None:
             " FROM assets WHERE name = 'dragon 1.txt'"
         )
     assert len(await names(library, q="dragon")) == 7
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_it_pauses_after_a_batch_if_requests_have_read_meanwhile(
+    make_library: Any, at_short_intervals: None, monkeypatch: pytest.MonkeyPatch, is_read: bool
+) -> None:
+    pause_s = 0.0123  # no other part of the program sleeps for that long
+    slept: list[float] = []
+    sleep, step = asyncio.sleep, index.SearchIndex._step
+
+    async def noted(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(seconds)
+
+    async def read_meanwhile(self: Any) -> int:
+        await sleep(2 * pause_s)
+        if is_read:
+            assert (await library.client.get("/api/assets")).status == 200
+        return await step(self)
+
+    library = await make_library()
+    monkeypatch.setattr(index.SearchIndex, "_step", read_meanwhile)
+    monkeypatch.setattr(index, "_LONGEST_PAUSE_S", pause_s)
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    await fill(library)
+
+    async def is_over() -> bool:
+        task = library.services.tasks.latest(SEARCH)
+        return (await state(library))[0] == 7 and task is not None and not task.is_running
+
+    await wait_for(is_over)
+    assert (pause_s in slept) == is_read
