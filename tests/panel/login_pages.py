@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import expect
+import pytest
 from support.logins import NOTICED_S, login_on
+
+expect = pytest.importorskip("playwright.sync_api").expect
 
 TIMEOUT_MS = 60_000
 expect.set_options(timeout=TIMEOUT_MS)  # a password takes its time to be verified on a busy machine

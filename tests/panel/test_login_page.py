@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
 from support.logins import NOTICED_S, PASSWORD, login_on
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = pytest.mark.slow
 TIMEOUT_MS = 60_000

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from login_pages import LoginPlace, SignedIn, login_place
 from panel_graphs import saving
-from playwright.sync_api import expect
 from support.logins import NOTICED_S, PASSWORD, login_on
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from comfy_assets_node.comfy_assets.login.store import UNLIMITED
 from login_pages import LoginPlace, login_place
-from playwright.sync_api import expect
+
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
+expect = pytest.importorskip("playwright.sync_api").expect
 
 pytestmark = pytest.mark.slow
 
