@@ -129,6 +129,8 @@ async def _page_rows(db: Database, selection: Selection, page: PageRequest, owne
 
 async def with_copies(db: Database, asset: Asset, owner: str) -> Asset:
     """Return the asset with the number of files that have its content."""
+    if asset.hash is None:
+        return asset
     row = await db.fetch_one(f"SELECT {_COPIES} FROM assets a WHERE a.id = ?", (owner, asset.row_id))
     return asset if row is None else _with_copies(asset, row[0])
 
